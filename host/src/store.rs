@@ -1,0 +1,406 @@
+//! The store seams: the message log and the accounts, as traits. Adapters live below; the journey sees only this.
+//!
+//! Whatever changes the log is a `Change` that is submitted, committed in a group with others, and settled: the
+//! settlement comes only after the change is on stable storage (I1). Settlements of one conversation come in the
+//! order of its sequence (I3).
+
+pub mod accounts;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use crate::content::Fingerprint;
+use crate::conversation::{Conversation, Kind, Member, Summary};
+use crate::entry::{Body, DecisionRecord, Entry, Seq};
+use crate::ids::{ConversationId, EntryId, HoldId, SessionId, UserId};
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was stored; trying again later may work.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// It is not known whether it was stored.
+    #[error("the store did not answer in time")]
+    Timeout,
+    /// The data is not what this program wrote.
+    #[error("damaged data: {0}")]
+    Damaged(String),
+}
+
+/// Who waits for a change.
+#[derive(Debug)]
+pub enum Origin {
+    /// A request of a connected session: its answer stands in the session's stream at the entry's place.
+    Session {
+        user: UserId,
+        session: SessionId,
+        request: u32,
+    },
+    /// A caller inside the host (REST, the console, a release).
+    Caller(oneshot::Sender<Result<Outcome, CommitError>>),
+    /// Nobody.
+    None,
+}
+
+/// A change of the log's engine. Everything in one change is one atomic write.
+#[derive(Debug)]
+pub enum Change {
+    Append(Box<Append>),
+    Hold(Box<Hold>),
+    /// A plugin chose not to keep it; only the answer is remembered.
+    Drop {
+        conversation: ConversationId,
+        author: UserId,
+        key: ResendKey,
+    },
+    /// An administrator, or a second judgement, refused a held message.
+    Refuse {
+        hold: HoldId,
+        reason: String,
+    },
+    Receipt {
+        conversation: ConversationId,
+        user: UserId,
+        received: Seq,
+        read: Seq,
+    },
+    Prefs {
+        conversation: ConversationId,
+        user: UserId,
+        prefs: Prefs,
+    },
+}
+
+/// What a member sets for itself; `None` leaves a thing as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prefs {
+    pub pinned: Option<bool>,
+    pub muted: Option<bool>,
+    pub hidden: Option<bool>,
+    /// The empty text takes the draft away.
+    pub draft: Option<String>,
+}
+
+/// A new entry of a log.
+///
+/// With a `Recall` body the same write erases the content of the target and of its edits; a target already recalled
+/// settles as `Resent` with the first recall entry. With an `Edit` body the target message gets the new content and
+/// `edited`. A target that is missing, or no message, settles as `Gone`.
+#[derive(Debug)]
+pub struct Append {
+    pub conversation: ConversationId,
+    /// Made, with its members, when the conversation does not exist yet.
+    pub opening: Option<Opening>,
+    pub author: UserId,
+    /// By which a resend is known. Recalls, receipts and the host's own entries have none.
+    pub key: Option<ResendKey>,
+    pub body: Body,
+    /// Who gets it besides the author; `None` is every member.
+    pub audience: Option<Arc<[UserId]>>,
+    /// The content given to the author in the ack, when a plugin replaced or masked what was sent.
+    pub replaced: bool,
+    pub record: DecisionRecord,
+    /// Writes of plugins that commit with the entry.
+    pub effects: Vec<PluginWrite>,
+    /// A send moves its author's own `read` to the entry.
+    pub moves_read: bool,
+    /// The held message this releases, taken away in the same write.
+    pub releases: Option<HoldId>,
+}
+
+/// A conversation to be made with its first entry.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    pub kind: Kind,
+    pub users: Vec<UserId>,
+}
+
+/// By which a resend is known within (conversation, author).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResendKey {
+    pub client_id: String,
+    /// Of the content as it was first sent.
+    pub fingerprint: Fingerprint,
+}
+
+/// A plugin's write into its own key-value space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginWrite {
+    pub plugin: String,
+    pub key: String,
+    /// `None` deletes.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A message kept back.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    pub conversation: ConversationId,
+    /// As in `Append`: made when the message is released.
+    pub opening: Option<Opening>,
+    pub author: UserId,
+    pub key: ResendKey,
+    pub content: Box<RawValue>,
+    pub reply_to: Option<Seq>,
+    /// The edited entry, when it is an edit that is held.
+    pub edits: Option<Seq>,
+    /// Which plugin held it and why, for the administrator.
+    pub by: String,
+    pub reason: String,
+    pub cause: HoldCause,
+    pub record: DecisionRecord,
+}
+
+/// Why a message is held: on a plugin's verdict it waits for an administrator, else for the plugin's recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HoldCause {
+    Verdict = 0,
+    Failed = 1,
+    Absent = 2,
+}
+
+/// A held message as it is stored.
+#[derive(Debug, Clone)]
+pub struct HeldMessage {
+    pub id: HoldId,
+    /// When it was held, milliseconds since 1970 UTC.
+    pub at: u64,
+    pub hold: Hold,
+    /// The reason once it is refused; refused ones stay listed for their sender for a while.
+    pub refused: Option<String>,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Committed(Committed),
+    /// The same (author, conversation, client id) was answered before: the first answer again.
+    Resent(FirstAnswer),
+    Held {
+        hold: HoldId,
+        at: u64,
+    },
+    Dropped,
+    Refused(Arc<HeldMessage>),
+    /// The member's row after a receipt or prefs; `moved` is false when nothing changed.
+    Member {
+        member: Member,
+        moved: bool,
+        head: Seq,
+    },
+}
+
+/// An entry that is durable.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    pub entry: Arc<Entry>,
+    /// The ack carries the content: a plugin changed it.
+    pub replaced: bool,
+    pub conversation: Arc<Conversation>,
+    /// The conversation was made by this entry.
+    pub opened: bool,
+    /// The hold this released.
+    pub released: Option<HoldId>,
+}
+
+/// What a client id was answered with before.
+#[derive(Debug, Clone)]
+pub enum FirstAnswer {
+    Committed {
+        seq: Seq,
+        id: EntryId,
+        replaced: Option<Box<RawValue>>,
+    },
+    Held {
+        hold: HoldId,
+    },
+    /// A held message that was refused.
+    Refused {
+        by: String,
+        reason: String,
+    },
+    Dropped,
+}
+
+impl FirstAnswer {
+    /// The fingerprint differs from the first one's: another message under a used client id.
+    pub const CONFLICT: &'static str = "this client_id was used for another content";
+}
+
+/// Why a change was not committed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    #[error("{}", FirstAnswer::CONFLICT)]
+    Conflict,
+    /// The judgement is of an older generation than one already in the log: judge again.
+    #[error("judged by an older generation than the log's newest entry")]
+    Stale,
+    /// The author is not a member (any more), the target or the hold is gone.
+    #[error("{0}")]
+    Gone(&'static str),
+    /// Nothing was stored.
+    #[error("the store is unavailable")]
+    Unavailable,
+    /// It is not known whether it was stored.
+    #[error("the store did not answer in time")]
+    Timeout,
+}
+
+/// A change with who waits for it.
+#[derive(Debug)]
+pub struct Submission {
+    pub change: Change,
+    pub origin: Origin,
+}
+
+/// A settled change: what it was, what came of it, who waits.
+#[derive(Debug)]
+pub struct Settlement {
+    pub change: Change,
+    pub origin: Origin,
+    pub result: Result<Outcome, CommitError>,
+}
+
+/// A submission that was not taken, given back.
+#[derive(Debug)]
+pub enum NotTaken {
+    /// Judged by an older generation than one already submitted: judge it again now, before anything later.
+    Stale(Submission),
+    /// The queue is full, or the store is down (I5).
+    Full(Submission),
+}
+
+/// What the journey must know to judge a command of `user` in a conversation.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    pub conversation: Arc<Conversation>,
+    /// The user's row; `None` for a stranger to the conversation.
+    pub member: Option<Member>,
+    pub head: Seq,
+    /// Direct: messages of the user since the other one last wrote, those in flight included, at most 255.
+    pub unanswered: u8,
+    /// Direct: the other one has written.
+    pub answered: bool,
+}
+
+/// A stretch of a log.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Ascending.
+    pub entries: Vec<Arc<Entry>>,
+    pub head: Seq,
+    /// The lowest seq still kept and visible to the reader; 1 in a whole log.
+    pub floor: Seq,
+}
+
+/// Which stretch: `after` and `before` are exclusive.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Span {
+    pub after: Option<Seq>,
+    pub before: Option<Seq>,
+    pub limit: usize,
+}
+
+/// What changed since a token.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    pub changed: Vec<Summary>,
+    pub gone: Vec<ConversationId>,
+    pub since: String,
+    pub more: bool,
+    /// The token is of no use: start again from the list.
+    pub reset: bool,
+}
+
+/// The message log: entries, members, receipts, held messages, plugin kv. One conformance suite, every engine.
+///
+/// Reads see what is settled. `submit` never waits: it queues or gives back.
+#[async_trait]
+pub trait MessageLog: Send + Sync + 'static {
+    /// Queues a change. Within a conversation, changes are committed in the order they were submitted.
+    fn submit(&self, submission: Submission) -> Result<(), NotTaken>;
+
+    /// What is known of a user in a conversation; `None` when the conversation does not exist.
+    async fn standing(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> Result<Option<Standing>, StoreError>;
+
+    /// The first answer to a client id, if there was one; `Err(Conflict)` inside when the fingerprint differs.
+    async fn first_answer(
+        &self,
+        conversation: ConversationId,
+        author: UserId,
+        key: &ResendKey,
+    ) -> Result<Option<Result<FirstAnswer, CommitError>>, StoreError>;
+
+    /// A stretch of the log as `reader` may see it (`void`s are made by the viewer, not here).
+    async fn page(
+        &self,
+        conversation: ConversationId,
+        reader: UserId,
+        span: Span,
+    ) -> Result<Page, StoreError>;
+
+    /// One entry with its decision record; for recall, edit and administrators. No visibility rule.
+    async fn entry(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Option<(Arc<Entry>, DecisionRecord)>, StoreError>;
+
+    /// The recall entry of a message already recalled.
+    async fn recall_of(
+        &self,
+        conversation: ConversationId,
+        target: Seq,
+    ) -> Result<Option<Arc<Entry>>, StoreError>;
+
+    /// Current members, for delivery.
+    async fn members(&self, conversation: ConversationId) -> Result<Arc<[UserId]>, StoreError>;
+
+    async fn summary(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> Result<Option<Summary>, StoreError>;
+
+    /// A page of a user's list: pinned first, then newest message; hidden and empty `self` left out.
+    async fn summaries(
+        &self,
+        user: UserId,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Summary>, Option<String>), StoreError>;
+
+    /// The sync token of this moment.
+    fn now_token(&self) -> String;
+
+    async fn changes(&self, user: UserId, since: &str, limit: usize)
+    -> Result<Changes, StoreError>;
+
+    async fn held(&self, hold: HoldId) -> Result<Option<Arc<HeldMessage>>, StoreError>;
+
+    /// Held messages, oldest first, after a cursor: of one author, or everyone's.
+    async fn held_page(
+        &self,
+        author: Option<UserId>,
+        after: Option<HoldId>,
+        limit: usize,
+    ) -> Result<Vec<Arc<HeldMessage>>, StoreError>;
+
+    /// A plugin's value, as committed.
+    async fn plugin_value(&self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// `Ok` while changes can be committed.
+    fn health(&self) -> Result<(), String>;
+
+    /// Commits what is queued, then refuses everything. For a clean end.
+    async fn close(&self);
+}
