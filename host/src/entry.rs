@@ -181,9 +181,27 @@ impl Serialize for EntryView<'_> {
 /// How a stored thing was judged: which generation, and what each hook did. Kept with the entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecisionRecord {
-    /// 0 when no plugin was asked (entries the host makes itself).
+    /// The deciding one; 0 when no plugin was asked (entries the host makes itself).
     pub generation: u64,
     pub hooks: Vec<HookTrace>,
+    /// Judgements before the deciding one, oldest first: of messages that were held. Nearly always empty.
+    pub earlier: Vec<Judgement>,
+}
+
+/// A judgement that did not decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    pub generation: u64,
+    pub hooks: Vec<HookTrace>,
+}
+
+impl DecisionRecord {
+    /// This judgement, then a later and deciding one.
+    pub fn followed_by(&self, generation: u64, hooks: Vec<HookTrace>) -> Self {
+        let mut earlier = self.earlier.clone();
+        earlier.push(Judgement { generation: self.generation, hooks: self.hooks.clone() });
+        Self { generation, hooks, earlier }
+    }
 }
 
 /// One hook's part in a decision. The binding's name, version and digest stand in the generation.

@@ -5,5 +5,8 @@ pub mod content;
 pub mod conversation;
 pub mod entry;
 pub mod ids;
+pub mod journey;
+pub mod plugins;
 pub mod refusal;
+pub mod session;
 pub mod store;

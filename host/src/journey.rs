@@ -1,0 +1,248 @@
+//! A message's life, top to bottom. Invariants: I1 ack only after durable · I2 same client id, same ack · I3 one
+//! dense sequence a conversation · I4 one generation a message · I5 every queue bounded.
+//!
+//! Branches of policy live here and in the siblings below; helpers do not branch on policy. Nothing here knows a
+//! socket, a database or WASM: answers reach their session by settlement (see `delivery.rs`).
+
+pub mod admit;
+pub mod change;
+pub mod decide;
+pub mod held;
+pub mod reads;
+pub mod receipts;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::content::{Content, ContentLimits, Fingerprint};
+use crate::entry::{Body, Message, Seq};
+use crate::ids::{ConversationId, UserId};
+use crate::plugins::{Judge, Plugins};
+use crate::refusal::{Code, Refusal};
+use crate::store::accounts::Accounts;
+use crate::store::{
+    Append, Change, CommitError, FirstAnswer, Hold, MessageLog, NotTaken, Origin, ResendKey,
+    StoreError, Submission,
+};
+use decide::{Judged, Question};
+
+/// Everything a message's life needs, by seam.
+pub struct Journey {
+    pub(crate) log: Arc<dyn MessageLog>,
+    pub(crate) accounts: Arc<dyn Accounts>,
+    pub(crate) plugins: Arc<dyn Plugins>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: ContentLimits,
+}
+
+/// Whom a message is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    Conversation(ConversationId),
+    /// The direct conversation with this user, made when it is not there yet.
+    User(UserId),
+}
+
+/// A message as a client asks for it.
+#[derive(Debug)]
+pub struct Draft {
+    pub to: Target,
+    pub client_id: String,
+    /// As the client sent it, unchecked.
+    pub content: Value,
+    pub reply_to: Option<Seq>,
+}
+
+/// How a command ends at the journey's end of it.
+#[derive(Debug)]
+pub enum Step {
+    /// Queued: the answer comes with the settlement, in the order of the log.
+    Submitted,
+    /// Answered before: the first answer again (I2).
+    Answered(ConversationId, FirstAnswer),
+}
+
+impl Journey {
+    pub fn new(
+        log: Arc<dyn MessageLog>,
+        accounts: Arc<dyn Accounts>,
+        plugins: Arc<dyn Plugins>,
+        clock: Arc<dyn Clock>,
+        limits: ContentLimits,
+    ) -> Self {
+        Self {
+            log,
+            accounts,
+            plugins,
+            clock,
+            limits,
+        }
+    }
+
+    /// A message from its sender to the queue of the log.
+    pub async fn send(
+        &self,
+        author: UserId,
+        draft: Draft,
+        origin: Origin,
+    ) -> Result<Step, Refusal> {
+        let key = resend_key(&draft.client_id, &draft.content)?;
+        let content = Content::parse(draft.content, &self.limits)?;
+        let place = admit::place(self, author, draft.to).await?;
+        let conversation = place.conversation;
+        let admitted = admit::check(&place, draft.reply_to);
+
+        let mut origin = origin;
+        loop {
+            let judge = self.plugins.pin(); // I4
+            let judged = match &admitted {
+                Ok(()) => self.judge_send(&*judge, author, &place, &content),
+                Err(refusal) => Err(refusal.clone()),
+            };
+            let change = match judged {
+                Ok(judged) => send_change(author, &place, key.clone(), draft.reply_to, judged),
+                Err(refusal) => {
+                    return self
+                        .refuse_or_resend(conversation, author, &key, refusal)
+                        .await;
+                }
+            };
+            match self.log.submit(Submission { change, origin }) {
+                Ok(()) => return Ok(Step::Submitted), // I1: the ack comes with the settlement
+                Err(NotTaken::Stale(back)) => origin = back.origin,
+                Err(NotTaken::Full(_)) => return Err(overloaded()),
+            }
+        }
+    }
+
+    fn judge_send(
+        &self,
+        judge: &dyn Judge,
+        author: UserId,
+        place: &admit::Place,
+        content: &Content,
+    ) -> Result<Judged, Refusal> {
+        let question = Question {
+            operation: "send",
+            author,
+            place,
+            content: Some(content),
+            text: content.text(),
+            at_ms: self.clock.now_ms(),
+            target: None,
+            edit: false,
+        };
+        decide::judge(judge, &question, &self.limits)
+    }
+
+    /// A refusal answers a new message; a resend gets its first answer whatever has changed since (I2).
+    async fn refuse_or_resend(
+        &self,
+        conversation: ConversationId,
+        author: UserId,
+        key: &ResendKey,
+        refusal: Refusal,
+    ) -> Result<Step, Refusal> {
+        match self
+            .log
+            .first_answer(conversation, author, key)
+            .await
+            .map_err(|e| store_refusal(&e))?
+        {
+            Some(Ok(first)) => Ok(Step::Answered(conversation, first)),
+            Some(Err(error)) => Err(commit_refusal(&error)),
+            None => Err(refusal),
+        }
+    }
+}
+
+fn send_change(
+    author: UserId,
+    place: &admit::Place,
+    key: ResendKey,
+    reply_to: Option<Seq>,
+    judged: Judged,
+) -> Change {
+    match judged {
+        Judged::Keep(keep) => Change::Append(Box::new(Append {
+            conversation: place.conversation,
+            opening: place.opening.clone(),
+            author,
+            body: Body::Message(Message {
+                client_id: key.client_id.clone(),
+                content: keep.content,
+                reply_to,
+                edited: false,
+                recalled: false,
+            }),
+            key: Some(key),
+            audience: keep.audience,
+            replaced: keep.replaced,
+            record: keep.record,
+            effects: keep.effects,
+            moves_read: true,
+            releases: None,
+        })),
+        Judged::Hold(kept) => Change::Hold(Box::new(Hold {
+            conversation: place.conversation,
+            opening: place.opening.clone(),
+            author,
+            key,
+            content: kept.content,
+            reply_to,
+            edits: None,
+            by: kept.by,
+            reason: kept.reason,
+            cause: kept.cause,
+            record: kept.record,
+        })),
+        Judged::Drop => Change::Drop {
+            conversation: place.conversation,
+            author,
+            key,
+        },
+    }
+}
+
+/// Checks a client id and takes the fingerprint of what was sent.
+pub(crate) fn resend_key(client_id: &str, content: &Value) -> Result<ResendKey, Refusal> {
+    let length = client_id.chars().count();
+    if !(1..=64).contains(&length) {
+        return Err(Refusal::bad_request(
+            "client_id must have 1 to 64 characters",
+        ));
+    }
+    Ok(ResendKey {
+        client_id: client_id.to_owned(),
+        fingerprint: Fingerprint::of(content),
+    })
+}
+
+pub(crate) fn overloaded() -> Refusal {
+    Refusal::unavailable("too much is waiting to be stored; nothing was stored of this")
+}
+
+/// What a store's trouble is to a client.
+pub fn store_refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Unavailable(_) => Refusal::unavailable("the store is unavailable"),
+        StoreError::Timeout => Refusal::new(Code::Timeout, "the store did not answer in time"),
+        StoreError::Damaged(_) => Refusal::new(Code::Internal, "stored data could not be read"),
+    }
+}
+
+/// What a change that was not committed is to a client.
+pub fn commit_refusal(error: &CommitError) -> Refusal {
+    match error {
+        CommitError::Conflict => Refusal::new(Code::Conflict, FirstAnswer::CONFLICT),
+        CommitError::Gone(what) => Refusal::not_found(*what),
+        CommitError::Stale | CommitError::Unavailable => {
+            Refusal::unavailable("nothing was stored; send again")
+        }
+        CommitError::Timeout => {
+            Refusal::new(Code::Timeout, "not known whether it was stored; send again")
+        }
+    }
+}

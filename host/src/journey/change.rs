@@ -1,0 +1,161 @@
+//! Changes of what was said: recall. Siblings of `send`, with the same steps: admit, decide, commit.
+
+use super::admit::{self, Place};
+use super::decide::{self, Judged, Question};
+use super::{Journey, Step, Target, overloaded, store_refusal};
+use crate::conversation::{Kind, Role};
+use crate::entry::{Body, Entry, Message, Seq};
+use crate::ids::{ConversationId, UserId};
+use crate::refusal::{Code, Refusal};
+use crate::store::{Append, Change, FirstAnswer, NotTaken, Origin, Submission};
+
+/// How long a sender may recall when no strategy is bound to say so.
+const RECALL_WINDOW_DEFAULT_MS: u64 = 120_000;
+
+impl Journey {
+    /// Takes a message back: its content is erased, a recall entry says so. Again: the first recall's answer.
+    pub async fn recall(
+        &self,
+        author: UserId,
+        conversation: ConversationId,
+        target: Seq,
+        origin: Origin,
+    ) -> Result<Step, Refusal> {
+        let place = admit::place(self, author, Target::Conversation(conversation)).await?;
+        admit::check(&place, None)?;
+        let entry = self.target(&place, author, target).await?;
+        let message = entry
+            .message()
+            .ok_or_else(|| Refusal::not_found("there is no message at this seq"))?;
+        may_recall(&place, author, &entry)?;
+        if message.recalled {
+            return self.recalled_before(conversation, target).await;
+        }
+        let mut origin = origin;
+        loop {
+            let judge = self.plugins.pin(); // I4
+            let record = self.judge_recall(&*judge, author, &place, &entry, message)?;
+            let change = Change::Append(Box::new(Append {
+                conversation,
+                opening: None,
+                author,
+                key: None,
+                body: Body::Recall { target, by: author },
+                audience: entry.audience.clone(),
+                replaced: false,
+                record: record.record,
+                effects: record.effects,
+                moves_read: false,
+                releases: None,
+            }));
+            match self.log.submit(Submission { change, origin }) {
+                Ok(()) => return Ok(Step::Submitted),
+                Err(NotTaken::Stale(back)) => origin = back.origin,
+                Err(NotTaken::Full(_)) => return Err(overloaded()),
+            }
+        }
+    }
+
+    fn judge_recall(
+        &self,
+        judge: &dyn crate::plugins::Judge,
+        author: UserId,
+        place: &Place,
+        entry: &Entry,
+        message: &Message,
+    ) -> Result<decide::Keep, Refusal> {
+        let now = self.clock.now_ms();
+        let age = now.saturating_sub(entry.at);
+        let kind = message
+            .content
+            .as_deref()
+            .and_then(|json| crate::content::Content::from_stored(json.get()));
+        let question = Question {
+            operation: "recall",
+            author,
+            place,
+            content: None,
+            text: kind.as_ref().map_or("", |content| content.text()),
+            at_ms: now,
+            target: Some((entry.from, age)),
+            edit: false,
+        };
+        match decide::judge(judge, &question, &self.limits)? {
+            Judged::Keep(keep) => {
+                let unjudged = keep.record.hooks.is_empty();
+                if unjudged && age > RECALL_WINDOW_DEFAULT_MS && entry.from == author {
+                    return Err(Refusal::new(
+                        Code::TooLate,
+                        "the time to recall this is over",
+                    ));
+                }
+                Ok(keep)
+            }
+            Judged::Hold(_) | Judged::Drop => Err(Refusal::unavailable(
+                "a recall can be neither held nor dropped",
+            )),
+        }
+    }
+
+    async fn recalled_before(
+        &self,
+        conversation: ConversationId,
+        target: Seq,
+    ) -> Result<Step, Refusal> {
+        let first = self
+            .log
+            .recall_of(conversation, target)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        let first = first
+            .ok_or_else(|| Refusal::new(Code::Internal, "a recalled message without its recall"))?;
+        let answer = FirstAnswer::Committed {
+            seq: first.seq,
+            id: first.id,
+            replaced: None,
+        };
+        Ok(Step::Answered(conversation, answer))
+    }
+
+    /// The entry an operation is about, if its author may see it.
+    async fn target(
+        &self,
+        place: &Place,
+        author: UserId,
+        seq: Seq,
+    ) -> Result<std::sync::Arc<Entry>, Refusal> {
+        let nothing = || Refusal::not_found("there is no entry at this seq");
+        let visible_from = place
+            .member
+            .as_ref()
+            .map_or(1, |member| member.visible_from);
+        if seq < visible_from.max(1) || seq > place.head {
+            return Err(nothing());
+        }
+        let found = self
+            .log
+            .entry(place.conversation, seq)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        found
+            .map(|(entry, _)| entry)
+            .filter(|entry| entry.is_for(author))
+            .ok_or_else(nothing)
+    }
+}
+
+/// Whose message one may recall at all; the window is the strategy's.
+fn may_recall(place: &Place, author: UserId, entry: &Entry) -> Result<(), Refusal> {
+    let rules_here = place.kind == Kind::Group
+        && place
+            .member
+            .as_ref()
+            .is_some_and(|member| member.role >= Role::Admin);
+    if entry.from == author || rules_here {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::Forbidden,
+        "only its sender may recall a message",
+    ))
+}

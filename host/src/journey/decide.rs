@@ -1,0 +1,236 @@
+//! Asks the pinned generation: strategy first, then the filters over every text that would be stored. Turns their
+//! rulings into what the journey does: keep, hold, drop, or a refusal.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::admit::Place;
+use crate::content::{Content, ContentLimits};
+use crate::conversation::Kind;
+use crate::entry::DecisionRecord;
+use crate::ids::UserId;
+use crate::plugins::{self, Command, Effect, Judge, Scope, Text, Verdict};
+use crate::refusal::Refusal;
+use crate::store::{HoldCause, PluginWrite};
+
+/// What is asked of the plugins.
+pub struct Question<'a> {
+    /// `send`, `recall`, `edit`, `react` ….
+    pub operation: &'a str,
+    pub author: UserId,
+    pub place: &'a Place,
+    /// The content that would be stored, if the operation carries one.
+    pub content: Option<&'a Content>,
+    pub text: &'a str,
+    pub at_ms: u64,
+    /// For operations on an entry: who wrote it, and its age in milliseconds.
+    pub target: Option<(UserId, u64)>,
+    /// The content is an edit's.
+    pub edit: bool,
+}
+
+/// What the journey is to do.
+#[derive(Debug)]
+pub enum Judged {
+    Keep(Keep),
+    Hold(Kept),
+    Drop,
+}
+
+#[derive(Debug)]
+pub struct Keep {
+    /// Compact JSON; `None` for operations without content.
+    pub content: Option<Box<RawValue>>,
+    /// A plugin replaced or masked what was sent.
+    pub replaced: bool,
+    pub audience: Option<Arc<[UserId]>>,
+    pub recall_window_ms: Option<u64>,
+    pub record: DecisionRecord,
+    pub effects: Vec<PluginWrite>,
+}
+
+#[derive(Debug)]
+pub struct Kept {
+    pub content: Box<RawValue>,
+    pub by: String,
+    pub reason: String,
+    pub cause: HoldCause,
+    pub record: DecisionRecord,
+}
+
+/// Judges a command by one generation (I4). Blocks for as long as the guests compute.
+pub fn judge(
+    judge: &dyn Judge,
+    question: &Question<'_>,
+    limits: &ContentLimits,
+) -> Result<Judged, Refusal> {
+    let scope = scope(question.place.kind);
+    let sent = question.content.map(Content::to_json).unwrap_or_default();
+    let ruling = ask_strategy(judge, scope, question, &sent);
+    match ruling.verdict {
+        Verdict::Pass => {}
+        Verdict::Drop { .. } => return Ok(Judged::Drop),
+        Verdict::Hold { by, reason, cause } if question.content.is_some() => {
+            let record = plugins::record(judge.generation(), ruling.hooks, &[]);
+            return Ok(Judged::Hold(Kept {
+                content: raw(sent),
+                by,
+                reason,
+                cause,
+                record,
+            }));
+        }
+        other => return Err(refusal(other)),
+    }
+    let replaced = match ruling.content {
+        Some(json) => Some(replacement(&json, limits)?),
+        None => None,
+    };
+    let effects = ruling.effects.into_iter().map(write).collect();
+    let audience = ruling
+        .audience
+        .map(|users| users.iter().filter_map(|user| user.parse().ok()).collect());
+    let Some(content) = replaced.as_ref().or(question.content) else {
+        let record = plugins::record(judge.generation(), ruling.hooks, &[]);
+        let recall_window_ms = ruling.recall_window_ms;
+        return Ok(Judged::Keep(Keep {
+            content: None,
+            replaced: false,
+            audience,
+            recall_window_ms,
+            record,
+            effects,
+        }));
+    };
+
+    let texts = content.texts(question.edit);
+    let asked: Vec<Text<'_>> = texts
+        .iter()
+        .map(|&(place, text)| Text { place, text })
+        .collect();
+    let filtered = judge.filter(scope, &asked);
+    let record = plugins::record(judge.generation(), ruling.hooks, &filtered.hooks);
+    let masked = filtered.masked.iter().any(Option::is_some);
+    match filtered.verdict {
+        Verdict::Pass => {}
+        Verdict::Drop { .. } => return Ok(Judged::Drop),
+        Verdict::Hold { by, reason, cause } => {
+            let content = raw(if replaced.is_some() {
+                content.to_json()
+            } else {
+                sent
+            });
+            return Ok(Judged::Hold(Kept {
+                content,
+                by,
+                reason,
+                cause,
+                record,
+            }));
+        }
+        other => return Err(refusal(other)),
+    }
+    let was_replaced = masked || replaced.is_some();
+    let json = match (masked, replaced) {
+        (false, None) => sent,
+        (false, Some(content)) => content.to_json(),
+        (true, Some(content)) => content.with_texts(filtered.masked).to_json(),
+        (true, None) => question
+            .content
+            .cloned()
+            .map(|c| c.with_texts(filtered.masked).to_json())
+            .unwrap_or(sent),
+    };
+    let recall_window_ms = ruling.recall_window_ms;
+    Ok(Judged::Keep(Keep {
+        content: Some(raw(json)),
+        replaced: was_replaced,
+        audience,
+        recall_window_ms,
+        record,
+        effects,
+    }))
+}
+
+fn ask_strategy(
+    judge: &dyn Judge,
+    scope: Scope,
+    question: &Question<'_>,
+    sent: &str,
+) -> plugins::StrategyRuling {
+    let place = question.place;
+    let conversation = place.conversation.to_string();
+    let sender = question.author.to_string();
+    let peer = place.peer.map(|peer| peer.to_string()).unwrap_or_default();
+    let target = question
+        .target
+        .map(|(author, _)| author.to_string())
+        .unwrap_or_default();
+    judge.strategy(
+        scope,
+        &Command {
+            operation: question.operation,
+            conversation: &conversation,
+            conversation_kind: place.kind.as_str(),
+            sender: &sender,
+            sender_role: place
+                .member
+                .as_ref()
+                .map_or("member", |member| member.role.as_str()),
+            peer: &peer,
+            peer_role: "",
+            blocked: place.relation.blocked,
+            blocking: place.relation.blocking,
+            friends: place.relation.friends,
+            muted: false,
+            unanswered: u32::from(place.unanswered),
+            answered: place.answered,
+            content_type: question.content.map_or("", Content::kind),
+            text: question.text,
+            at_ms: question.at_ms,
+            target_sender: &target,
+            target_age_ms: question.target.map_or(0, |(_, age)| age),
+            facts: &[],
+            content: sent,
+        },
+    )
+}
+
+fn scope(kind: Kind) -> Scope {
+    match kind {
+        Kind::Direct => Scope::Direct,
+        Kind::Group => Scope::Group,
+        Kind::Own => Scope::Own,
+    }
+}
+
+/// A plugin's content is checked like a client's; what is wrong with it is the plugin's failure, not the sender's.
+fn replacement(json: &str, limits: &ContentLimits) -> Result<Content, Refusal> {
+    let parsed = serde_json::from_str(json)
+        .ok()
+        .and_then(|value| Content::parse(value, limits).ok());
+    parsed.ok_or_else(|| Refusal::unavailable("a plugin gave a content that is not valid"))
+}
+
+fn refusal(verdict: Verdict) -> Refusal {
+    match verdict {
+        Verdict::Reject { by, reason } => Refusal::by_plugin(&by, &reason),
+        Verdict::Unavailable { by } | Verdict::Hold { by, .. } => Refusal::unavailable(format!(
+            "the plugin {by} could not judge this; nothing was stored"
+        )),
+        Verdict::Pass | Verdict::Drop { .. } => Refusal::unavailable("nothing was stored"),
+    }
+}
+
+fn write(effect: Effect) -> PluginWrite {
+    PluginWrite {
+        plugin: effect.plugin,
+        key: effect.key,
+        value: effect.put.then_some(effect.value),
+    }
+}
+
+fn raw(json: String) -> Box<RawValue> {
+    RawValue::from_string(json).expect("a content's own JSON is JSON")
+}

@@ -1,0 +1,135 @@
+//! The plugin seam: what the journey asks of a generation of plugins, and what it gets back.
+//!
+//! Plugins decide, the host acts: a judgement is data. This file knows no WASM; `plugins/wasm.rs` does.
+
+use std::sync::Arc;
+
+use crate::entry::{DecisionRecord, HookTrace};
+use crate::store::HoldCause;
+
+/// What a client asks for, as `message-strategy` sees it. Ids are text.
+#[derive(Debug, Clone, Default)]
+pub struct Command<'a> {
+    pub operation: &'a str,
+    pub conversation: &'a str,
+    pub conversation_kind: &'a str,
+    pub sender: &'a str,
+    pub sender_role: &'a str,
+    pub peer: &'a str,
+    pub peer_role: &'a str,
+    pub blocked: bool,
+    pub blocking: bool,
+    pub friends: bool,
+    pub muted: bool,
+    pub unanswered: u32,
+    pub answered: bool,
+    pub content_type: &'a str,
+    pub text: &'a str,
+    pub at_ms: u64,
+    pub target_sender: &'a str,
+    pub target_age_ms: u64,
+    pub facts: &'a [(&'a str, &'a str)],
+    /// The content as compact JSON, for a chain of strategies that replace it.
+    pub content: &'a str,
+}
+
+/// A text about to be stored, and where it will stand.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'a> {
+    pub place: &'a str,
+    pub text: &'a str,
+}
+
+/// Which bindings apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Direct,
+    Group,
+    Own,
+    /// No conversation: names, titles, announcements.
+    Outside,
+}
+
+/// What a chain of hooks decided about going on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    Reject {
+        by: String,
+        reason: String,
+    },
+    Hold {
+        by: String,
+        reason: String,
+        cause: HoldCause,
+    },
+    Drop {
+        by: String,
+        reason: String,
+    },
+    /// A hook failed or is absent and its binding says `unavailable`.
+    Unavailable {
+        by: String,
+    },
+}
+
+/// A write a plugin wants committed with the entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    pub plugin: String,
+    /// `kv-put` or `kv-delete`.
+    pub put: bool,
+    pub key: String,
+    pub value: Vec<u8>,
+}
+
+/// What the strategies decided about a command.
+#[derive(Debug, Clone)]
+pub struct StrategyRuling {
+    pub verdict: Verdict,
+    /// The content in place of what was sent, as JSON.
+    pub content: Option<String>,
+    /// User ids as text; `None` is every member.
+    pub audience: Option<Vec<String>>,
+    /// Members who are away are not to be notified.
+    pub silent: bool,
+    pub recall_window_ms: Option<u64>,
+    pub effects: Vec<Effect>,
+    pub hooks: Vec<HookTrace>,
+}
+
+/// What the filters decided about texts.
+#[derive(Debug, Clone)]
+pub struct FilterRuling {
+    pub verdict: Verdict,
+    /// One for each text; `None` leaves it as it is.
+    pub masked: Vec<Option<String>>,
+    pub hooks: Vec<HookTrace>,
+}
+
+/// One generation, pinned: everything about one message is judged by it (I4).
+pub trait Judge: Send + Sync {
+    fn generation(&self) -> u64;
+    /// Blocks for as long as the guests compute, at most their hard stops.
+    fn strategy(&self, scope: Scope, command: &Command<'_>) -> StrategyRuling;
+    fn filter(&self, scope: Scope, texts: &[Text<'_>]) -> FilterRuling;
+}
+
+/// Where generations come from.
+pub trait Plugins: Send + Sync + 'static {
+    /// The generation in force.
+    fn pin(&self) -> Arc<dyn Judge>;
+}
+
+/// The record kept with an entry.
+pub fn record(
+    generation: u64,
+    mut strategy: Vec<HookTrace>,
+    filter: &[HookTrace],
+) -> DecisionRecord {
+    strategy.extend_from_slice(filter);
+    DecisionRecord {
+        generation,
+        hooks: strategy,
+    }
+}
