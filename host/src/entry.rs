@@ -199,8 +199,15 @@ impl DecisionRecord {
     /// This judgement, then a later and deciding one.
     pub fn followed_by(&self, generation: u64, hooks: Vec<HookTrace>) -> Self {
         let mut earlier = self.earlier.clone();
-        earlier.push(Judgement { generation: self.generation, hooks: self.hooks.clone() });
-        Self { generation, hooks, earlier }
+        earlier.push(Judgement {
+            generation: self.generation,
+            hooks: self.hooks.clone(),
+        });
+        Self {
+            generation,
+            hooks,
+            earlier,
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 pub mod clock;
 pub mod content;
 pub mod conversation;
+pub mod delivery;
 pub mod entry;
+pub mod gateway;
 pub mod ids;
 pub mod journey;
 pub mod plugins;

@@ -131,5 +131,6 @@ pub fn record(
     DecisionRecord {
         generation,
         hooks: strategy,
+        earlier: Vec::new(),
     }
 }

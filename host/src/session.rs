@@ -231,6 +231,16 @@ impl Outbox {
         }
     }
 
+    /// Resolves when the session is to end; for a writer that is stuck.
+    pub async fn closing(&self) -> Bye {
+        loop {
+            if let Some(bye) = self.queue.lock().bye {
+                return bye;
+            }
+            self.wake.notified().await;
+        }
+    }
+
     /// Takes everything that waits.
     pub fn drain(&self) -> Drained {
         let mut queue = self.queue.lock();

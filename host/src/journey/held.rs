@@ -36,7 +36,10 @@ impl Journey {
             replaced: false,
             audience: None,
             recall_window_ms: None,
-            record: held.hold.record.followed_by(self.plugins.pin().generation(), Vec::new()),
+            record: held
+                .hold
+                .record
+                .followed_by(self.plugins.pin().generation(), Vec::new()),
             effects: Vec::new(),
         };
         self.commit_held(&held, keep).await
@@ -101,7 +104,9 @@ impl Journey {
         };
         let outcome = match judged {
             Ok(Judged::Keep(mut keep)) => {
-                keep.record = hold.record.followed_by(keep.record.generation, keep.record.hooks);
+                keep.record = hold
+                    .record
+                    .followed_by(keep.record.generation, keep.record.hooks);
                 self.commit_held(held, keep).await
             }
             Ok(Judged::Hold(_)) => return Ok(Again::StillHeld),

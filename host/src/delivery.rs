@@ -1,0 +1,254 @@
+//! What follows a commit: answers to whoever waits, events to whoever is here, in the order of each log.
+//!
+//! One task takes the settlements, so an ack stands in its session's stream exactly at the entry's place. Delivery
+//! is best effort: the log is the truth, and nothing here waits for a reader.
+
+mod frames;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::conversation::{Kind, Member};
+use crate::entry::{Body, Entry, Viewer};
+use crate::ids::{ConversationId, SessionId, UserId};
+use crate::journey::{Journey, commit_refusal};
+use crate::session::registry::Registry;
+use crate::session::{Codec, Event, to_msgpack};
+use crate::store::{
+    Change, CommitError, Committed, HeldMessage, Hold, MessageLog, Origin, Outcome, Settlement,
+};
+
+pub use frames::{ack_json, error_json, first_answer_json, ok_json};
+
+/// Turns settlements into answers and events.
+pub struct Delivery {
+    pub journey: Arc<Journey>,
+    pub log: Arc<dyn MessageLog>,
+    pub registry: Arc<Registry>,
+    /// Groups with more members are sent no receipts.
+    pub receipt_members: usize,
+}
+
+impl Delivery {
+    /// Runs until the log is closed.
+    pub async fn run(self, mut settlements: mpsc::Receiver<Vec<Settlement>>) {
+        while let Some(batch) = settlements.recv().await {
+            for settlement in batch {
+                self.settle(settlement).await;
+            }
+        }
+    }
+
+    async fn settle(&self, settlement: Settlement) {
+        let Settlement {
+            change,
+            origin,
+            result,
+        } = settlement;
+        let sender = session_of(&origin);
+        if let Ok(Outcome::Committed(committed)) = &result
+            && committed.opened
+        {
+            self.announce(committed, sender).await;
+        }
+        self.answer(&change, &origin, &result).await;
+        match &result {
+            Ok(Outcome::Committed(committed)) => self.deliver(committed, sender).await,
+            Ok(Outcome::Held { hold, .. }) => {
+                if let Change::Hold(held) = &change {
+                    let json = frames::held_json(&hold.to_string(), held, "held", None);
+                    self.registry
+                        .push(held.author, sender, &Event::from_json(json));
+                }
+            }
+            Ok(Outcome::Refused(refused)) => self.tell_refused(refused),
+            Ok(Outcome::Member {
+                member,
+                moved: true,
+                ..
+            }) => self.tell_member(&change, member, sender).await,
+            _ => {}
+        }
+        if let Origin::Caller(waiting) = origin {
+            let _ = waiting.send(result);
+        }
+    }
+
+    /// The answer to a session's request, queued at its place in the session's stream.
+    async fn answer(
+        &self,
+        change: &Change,
+        origin: &Origin,
+        result: &Result<Outcome, CommitError>,
+    ) {
+        let Origin::Session {
+            user,
+            session,
+            request,
+        } = origin
+        else {
+            return;
+        };
+        let json = match result {
+            Ok(Outcome::Committed(committed)) => {
+                let content = committed
+                    .replaced
+                    .then(|| content_of(&committed.entry))
+                    .flatten();
+                ack_json(*request, &committed.entry, content)
+            }
+            Ok(Outcome::Resent(first)) => {
+                first_answer_json(*request, conversation_of(change), first)
+            }
+            Ok(Outcome::Held { hold, .. }) => {
+                frames::held_ack_json(*request, conversation_of(change), *hold)
+            }
+            Ok(Outcome::Dropped) => frames::dropped_json(*request, conversation_of(change)),
+            Ok(Outcome::Member { .. }) => self.member_json(*user, *request, change).await,
+            Ok(Outcome::Refused(_)) => ok_json(*request, &serde_json::json!({})),
+            Err(error) => error_json(*request, &commit_refusal(error)),
+        };
+        self.registry.with(*user, |sessions| {
+            if let Some(target) = sessions.iter().find(|other| other.id == *session) {
+                target.outbox.answer(match target.codec {
+                    Codec::Json => json.into(),
+                    Codec::Msgpack => to_msgpack(&json),
+                });
+            }
+        });
+    }
+
+    async fn member_json(&self, user: UserId, request: u32, change: &Change) -> Vec<u8> {
+        if !matches!(change, Change::Prefs { .. }) {
+            return ok_json(request, &serde_json::json!({}));
+        }
+        match self
+            .journey
+            .summary_json(user, conversation_of(change))
+            .await
+        {
+            Ok(summary) => ok_json(request, &summary.unwrap_or_default()),
+            Err(refusal) => error_json(request, &refusal),
+        }
+    }
+
+    /// An entry to every session of every member but the one that sent it.
+    async fn deliver(&self, committed: &Committed, sender: Option<SessionId>) {
+        let entry = &*committed.entry;
+        let released = committed.released.is_some();
+        let sender = sender.filter(|_| !released);
+        let members = match self.members(committed).await {
+            Some(members) => members,
+            None => return,
+        };
+        let mut events: [Option<Event>; 3] = [None, None, None];
+        for &member in members.iter() {
+            if !self.registry.is_online(member) {
+                continue;
+            }
+            let viewer = Viewer::of(entry, member);
+            let event =
+                events[viewer as usize].get_or_insert_with(|| frames::entry_event(entry, viewer));
+            self.registry.push(member, sender, event);
+        }
+    }
+
+    async fn members(&self, committed: &Committed) -> Option<Arc<[UserId]>> {
+        if committed.conversation.kind != Kind::Group {
+            return Some(committed.conversation.users.as_slice().into());
+        }
+        self.log.members(committed.entry.conversation).await.ok()
+    }
+
+    /// A conversation its members have just been given, before its first entry.
+    async fn announce(&self, committed: &Committed, sender: Option<SessionId>) {
+        for &user in &committed.conversation.users {
+            if self.registry.is_online(user) {
+                self.push_summary(user, committed.entry.conversation, sender)
+                    .await;
+            }
+        }
+    }
+
+    async fn push_summary(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        except: Option<SessionId>,
+    ) {
+        if let Ok(Some(summary)) = self.journey.summary_json(user, conversation).await {
+            let json = frames::event_json("conversation", "conversation", &summary);
+            self.registry.push(user, except, &Event::from_json(json));
+        }
+    }
+
+    /// A receipt to the others, the changed summary to the member's own other sessions.
+    async fn tell_member(&self, change: &Change, member: &Member, sender: Option<SessionId>) {
+        match change {
+            Change::Receipt {
+                conversation, user, ..
+            } => {
+                self.push_summary(*user, *conversation, sender).await;
+                self.tell_receipt(*conversation, *user, member).await;
+            }
+            Change::Prefs {
+                conversation, user, ..
+            } => self.push_summary(*user, *conversation, sender).await,
+            _ => {}
+        }
+    }
+
+    async fn tell_receipt(&self, conversation: ConversationId, user: UserId, member: &Member) {
+        let Ok(members) = self.log.members(conversation).await else {
+            return;
+        };
+        if members.len() > self.receipt_members {
+            return;
+        }
+        let event = Event::from_json(frames::receipt_json(conversation, user, member));
+        for &other in members.iter().filter(|other| **other != user) {
+            self.registry.push(other, None, &event);
+        }
+    }
+
+    fn tell_refused(&self, refused: &HeldMessage) {
+        let json = frames::held_json(
+            &refused.id.to_string(),
+            &refused.hold,
+            "refused",
+            refused.refused.as_deref(),
+        );
+        self.registry
+            .push(refused.hold.author, None, &Event::from_json(json));
+    }
+}
+
+fn session_of(origin: &Origin) -> Option<SessionId> {
+    match origin {
+        Origin::Session { session, .. } => Some(*session),
+        _ => None,
+    }
+}
+
+fn content_of(entry: &Entry) -> Option<&str> {
+    match &entry.body {
+        Body::Message(message) => message.content.as_deref().map(|json| json.get()),
+        Body::Edit { content, .. } => content.as_deref().map(|json| json.get()),
+        _ => None,
+    }
+}
+
+fn conversation_of(change: &Change) -> ConversationId {
+    match change {
+        Change::Append(append) => append.conversation,
+        Change::Hold(hold) => {
+            let Hold { conversation, .. } = **hold;
+            conversation
+        }
+        Change::Drop { conversation, .. }
+        | Change::Receipt { conversation, .. }
+        | Change::Prefs { conversation, .. } => *conversation,
+        Change::Refuse { .. } => ConversationId(0),
+    }
+}

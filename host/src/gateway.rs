@@ -1,0 +1,63 @@
+//! The edge: WebSocket and REST. Decodes, calls the journey, answers. Knows no storage and no plugins.
+
+pub mod connection;
+pub mod frame;
+pub mod listen;
+pub mod ops;
+pub mod websocket;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::Clock;
+use crate::ids::UserId;
+use crate::journey::Journey;
+use crate::journey::reads::PageLimits;
+use crate::refusal::Refusal;
+use crate::session::OutboxLimits;
+use crate::session::registry::Registry;
+
+/// Who a good access token stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub user: UserId,
+    pub device: String,
+}
+
+/// Checks access tokens and rates; the identity's side of a connection.
+#[async_trait]
+pub trait Doorkeeper: Send + Sync + 'static {
+    async fn authenticate(&self, token: &str) -> Result<Caller, Refusal>;
+    /// The caller's own profile, as `hello` answers it.
+    async fn profile(&self, user: UserId) -> Result<serde_json::Value, Refusal>;
+    /// One more send of a user: refused with `rate_limited` when there are too many.
+    fn admit_send(&self, user: UserId) -> Result<(), Refusal>;
+}
+
+/// Bounds of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// How long a connection may take to say hello.
+    pub hello: Duration,
+    /// Bytes of one frame.
+    pub frame_bytes: usize,
+    /// Unicode scalar values of a text, told in `hello`.
+    pub text_chars: usize,
+    pub pages: PageLimits,
+    /// Requests of one connection a second before it is closed with `too_fast`; 0 is no limit.
+    pub requests_per_s: u32,
+}
+
+/// What every connection shares.
+pub struct Gateway {
+    pub journey: Arc<Journey>,
+    pub registry: Arc<Registry>,
+    pub doorkeeper: Arc<dyn Doorkeeper>,
+    pub clock: Arc<dyn Clock>,
+    pub outboxes: Arc<OutboxLimits>,
+    pub limits: ConnectionLimits,
+    pub next_session: AtomicU64,
+}

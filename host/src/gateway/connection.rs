@@ -1,0 +1,323 @@
+//! One WebSocket connection from hello to goodbye: reads requests while they come, then writes everything that
+//! waits with one flush. A client that does not read costs its bounded outbox and nothing more.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::frame::{self, Request};
+use super::{Gateway, ops};
+use crate::delivery::{error_json, ok_json};
+use crate::ids::SessionId;
+use crate::refusal::{Code, Refusal};
+use crate::session::{Bye, Codec, Drained, Session, to_msgpack};
+
+/// Requests read in a row before what waits is written.
+const BURST: usize = 64;
+/// How long the goodbye may take to be written and answered.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Why a connection is over.
+enum End {
+    /// The client is gone; nothing more can be said.
+    Lost,
+    Goodbye(Bye),
+}
+
+/// Serves a connection until it ends.
+pub async fn serve<S>(gateway: Arc<Gateway>, mut socket: WebSocketStream<S>, codec: Codec)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let welcomed = Box::pin(welcome(&gateway, &mut socket, codec)).await;
+    let end = match welcomed {
+        Ok((session, hello)) => {
+            let end = attended(&gateway, &mut socket, &session, hello).await;
+            gateway.registry.detach(&session);
+            end
+        }
+        Err(end) => end,
+    };
+    if let End::Goodbye(bye) = end {
+        Box::pin(goodbye(&mut socket, codec, bye)).await;
+    }
+}
+
+/// Waits for a good `hello`; the session it makes is already attached, so nothing after its `since` is missed.
+async fn welcome<S>(
+    gateway: &Gateway,
+    socket: &mut WebSocketStream<S>,
+    codec: Codec,
+) -> Result<(Arc<Session>, Vec<u8>), End>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let deadline = tokio::time::Instant::now() + gateway.limits.hello;
+    loop {
+        let next = tokio::time::timeout_at(deadline, next_request(socket, codec)).await;
+        let request = next.map_err(|_| End::Goodbye(Bye::Idle))??;
+        let Some(mut request) = request else { continue };
+        if request.op != "hello" {
+            let refusal = Refusal::new(Code::Unauthenticated, "say hello first");
+            reply(socket, codec, error_json(request.id, &refusal)).await?;
+            return Err(End::Goodbye(Bye::Unauthenticated));
+        }
+        match greet(gateway, codec, &mut request).await {
+            Ok(greeted) => return Ok(greeted),
+            Err(refusal) => {
+                reply(socket, codec, error_json(request.id, &refusal)).await?;
+                match refusal.code {
+                    Code::Unauthenticated => return Err(End::Goodbye(Bye::Unauthenticated)),
+                    Code::Expired => return Err(End::Goodbye(Bye::Expired)),
+                    Code::Banned => return Err(End::Goodbye(Bye::Banned)),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+const DEVICE_KINDS: [&str; 5] = ["web", "ios", "android", "desktop", "bot"];
+
+async fn greet(
+    gateway: &Gateway,
+    codec: Codec,
+    request: &mut Request,
+) -> Result<(Arc<Session>, Vec<u8>), Refusal> {
+    let token = request.fields.text("token")?;
+    let Some(Value::Object(device)) = request.fields.take("device") else {
+        return Err(Refusal::bad_request("device must be an object"));
+    };
+    let mut device = frame::Fields(device);
+    let (device_id, kind) = (device.text("id")?, device.text("kind")?);
+    device.text_or_none("name")?;
+    if !DEVICE_KINDS.contains(&kind.as_str()) {
+        return Err(Refusal::bad_request(
+            "device.kind must be web, ios, android, desktop or bot",
+        ));
+    }
+    let caller = gateway.doorkeeper.authenticate(&token).await?;
+    if caller.device != device_id {
+        return Err(Refusal::new(
+            Code::Unauthenticated,
+            "the token was issued for another device",
+        ));
+    }
+    let user = gateway.doorkeeper.profile(caller.user).await?;
+    let id = SessionId(gateway.next_session.fetch_add(1, Ordering::Relaxed));
+    let now = gateway.clock.now_ms();
+    let session = Session::new(
+        id,
+        caller.user,
+        device_id,
+        kind,
+        codec,
+        gateway.outboxes.clone(),
+        now,
+    );
+    gateway.registry.attach(&session);
+    // Asked again once attached: whoever ended the device in between has not seen this session.
+    if let Err(refusal) = gateway.doorkeeper.authenticate(&token).await {
+        gateway.registry.detach(&session);
+        return Err(refusal);
+    }
+    let limits = &gateway.limits;
+    let ok = json!({
+        "session": id,
+        "user": user,
+        "now": now,
+        "heartbeat_ms": gateway.registry.rules().heartbeat.as_millis() as u64,
+        "since": gateway.journey.log.now_token(),
+        "limits": {"frame_bytes": limits.frame_bytes, "text_chars": limits.text_chars, "batch": limits.pages.most},
+    });
+    Ok((session, ok_json(request.id, &ok)))
+}
+
+/// The attended part: until the client goes or the session is to end.
+async fn attended<S>(
+    gateway: &Arc<Gateway>,
+    socket: &mut WebSocketStream<S>,
+    session: &Arc<Session>,
+    hello: Vec<u8>,
+) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Err(end) = reply(socket, session.codec, hello).await {
+        return end;
+    }
+    let mut pace = Pace::default();
+    loop {
+        let mut read = 0;
+        while read < BURST && !session.outbox.is_full() {
+            tokio::select! {
+                biased;
+                message = socket.next() => {
+                    session.heard(gateway.registry.coarse_now());
+                    match request_of(message, session.codec) {
+                        Ok(None) => {}
+                        Ok(Some(request)) => {
+                            if let Err(bye) = pace.one_more(gateway) {
+                                return End::Goodbye(bye);
+                            }
+                            Box::pin(ops::handle(gateway, session, request)).await;
+                        }
+                        Err(end) => return end,
+                    }
+                    read += 1;
+                }
+                () = session.outbox.ready() => break,
+            }
+        }
+        if let Err(end) = write_waiting(socket, session).await {
+            return end;
+        }
+    }
+}
+
+/// Writes everything that waits and flushes once; a reader too slow for that is ended by the sweep.
+async fn write_waiting<S>(socket: &mut WebSocketStream<S>, session: &Session) -> Result<(), End>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (frames, behind, bye) = match session.outbox.drain() {
+        Drained::Frames(frames) => (frames, false, None),
+        Drained::Behind(frames) => (frames, true, None),
+        Drained::Bye(frames, bye) => (frames, false, Some(bye)),
+    };
+    let writing = async {
+        for payload in frames {
+            socket
+                .feed(frame::encode(session.codec, payload))
+                .await
+                .map_err(|_| End::Lost)?;
+        }
+        if behind {
+            let event = in_codec(session.codec, br#"{"ev":"behind"}"#.to_vec());
+            socket
+                .feed(frame::encode(session.codec, event))
+                .await
+                .map_err(|_| End::Lost)?;
+        }
+        socket.flush().await.map_err(|_| End::Lost)
+    };
+    match bye {
+        Some(bye) => {
+            let _ = tokio::time::timeout(GOODBYE, writing).await;
+            Err(End::Goodbye(bye))
+        }
+        None => {
+            tokio::select! {
+                biased;
+                written = writing => written,
+                bye = session.outbox.closing() => Err(End::Goodbye(bye)),
+            }
+        }
+    }
+}
+
+/// The next request; `None` for frames that only show the client is there.
+async fn next_request<S>(
+    socket: &mut WebSocketStream<S>,
+    codec: Codec,
+) -> Result<Option<Request>, End>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let message = socket.next().await;
+    request_of(message, codec)
+}
+
+fn request_of(
+    message: Option<Result<Message, Error>>,
+    codec: Codec,
+) -> Result<Option<Request>, End> {
+    match message {
+        None => Err(End::Lost),
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(None),
+        Some(Ok(Message::Close(_))) => Err(End::Lost),
+        Some(Ok(message)) => frame::decode(codec, &message)
+            .map(Some)
+            .map_err(|_| End::Goodbye(Bye::BadFrame)),
+        Some(Err(Error::Capacity(_))) => Err(End::Goodbye(Bye::TooLarge)),
+        Some(Err(Error::Protocol(_) | Error::Utf8(_))) => Err(End::Goodbye(Bye::BadFrame)),
+        Some(Err(_)) => Err(End::Lost),
+    }
+}
+
+async fn reply<S>(socket: &mut WebSocketStream<S>, codec: Codec, json: Vec<u8>) -> Result<(), End>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    socket
+        .send(frame::encode(codec, in_codec(codec, json)))
+        .await
+        .map_err(|_| End::Lost)
+}
+
+/// Says `bye`, closes with its code, and waits briefly for the client to do the same.
+async fn goodbye<S>(socket: &mut WebSocketStream<S>, codec: Codec, bye: Bye)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut event = json!({"ev": "bye", "reason": bye.reason()});
+    if matches!(bye, Bye::Draining | Bye::TooFast) {
+        event["retry_after_ms"] = 1000.into();
+    }
+    let payload = serde_json::to_vec(&event).expect("a JSON value always encodes");
+    let parting = async {
+        socket
+            .feed(frame::encode(codec, in_codec(codec, payload)))
+            .await?;
+        let close = CloseFrame {
+            code: CloseCode::Library(bye.close_code()),
+            reason: bye.reason().into(),
+        };
+        socket.close(Some(close)).await?;
+        while let Some(Ok(_)) = socket.next().await {}
+        Ok::<(), Error>(())
+    };
+    let _ = tokio::time::timeout(GOODBYE, parting).await;
+}
+
+fn in_codec(codec: Codec, json: Vec<u8>) -> bytes::Bytes {
+    match codec {
+        Codec::Json => json.into(),
+        Codec::Msgpack => to_msgpack(&json),
+    }
+}
+
+/// Counts a connection's requests by the second.
+#[derive(Default)]
+struct Pace {
+    second: u64,
+    requests: u32,
+}
+
+impl Pace {
+    /// A client that asks faster than any person or bot has cause to is told goodbye.
+    fn one_more(&mut self, gateway: &Gateway) -> Result<(), Bye> {
+        let limit = gateway.limits.requests_per_s;
+        if limit == 0 {
+            return Ok(());
+        }
+        let second = gateway.registry.coarse_now() / 1000;
+        if second != self.second {
+            (self.second, self.requests) = (second, 0);
+        }
+        self.requests += 1;
+        if self.requests > limit {
+            Err(Bye::TooFast)
+        } else {
+            Ok(())
+        }
+    }
+}

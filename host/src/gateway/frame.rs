@@ -1,0 +1,192 @@
+//! The wire codec: a frame to a request. What cannot be decoded, or has no usable `id` or `op`, is a bad frame and
+//! ends the connection; everything else that is wrong is answered.
+
+use serde_json::{Map, Value};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use bytes::Bytes;
+
+use crate::ids::{ConversationId, UserId};
+use crate::refusal::Refusal;
+use crate::session::Codec;
+
+/// A decoded request.
+#[derive(Debug)]
+pub struct Request {
+    pub id: u32,
+    pub op: String,
+    pub fields: Fields,
+}
+
+/// A frame that is no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadFrame;
+
+/// Decodes one data frame of the connection's codec.
+pub fn decode(codec: Codec, message: &Message) -> Result<Request, BadFrame> {
+    let mut fields: Map<String, Value> = match (codec, message) {
+        (Codec::Json, Message::Text(text)) => {
+            serde_json::from_str(text.as_str()).map_err(|_| BadFrame)?
+        }
+        (Codec::Msgpack, Message::Binary(bytes)) => {
+            rmp_serde::from_slice(bytes).map_err(|_| BadFrame)?
+        }
+        _ => return Err(BadFrame),
+    };
+    let id = fields
+        .get("id")
+        .and_then(Value::as_u64)
+        .and_then(|id| u32::try_from(id).ok())
+        .ok_or(BadFrame)?;
+    let Some(Value::String(op)) = fields.remove("op") else {
+        return Err(BadFrame);
+    };
+    Ok(Request {
+        id,
+        op,
+        fields: Fields(fields),
+    })
+}
+
+/// A frame of one encoded reply or event.
+pub fn encode(codec: Codec, payload: Bytes) -> Message {
+    let data = match codec {
+        Codec::Json => Data::Text,
+        Codec::Msgpack => Data::Binary,
+    };
+    Message::Frame(Frame::message(payload, OpCode::Data(data), true))
+}
+
+/// The fields of a request, taken one by one; a field that is `null` is absent.
+#[derive(Debug)]
+pub struct Fields(pub Map<String, Value>);
+
+impl Fields {
+    /// Takes a field out.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name).filter(|value| !value.is_null())
+    }
+
+    pub fn text(&mut self, name: &str) -> Result<String, Refusal> {
+        self.text_or_none(name)?.ok_or_else(|| missing(name))
+    }
+
+    pub fn text_or_none(&mut self, name: &str) -> Result<Option<String>, Refusal> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(wrong(name, "text")),
+        }
+    }
+
+    pub fn bool_or_none(&mut self, name: &str) -> Result<Option<bool>, Refusal> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(bool)) => Ok(Some(bool)),
+            Some(_) => Err(wrong(name, "true or false")),
+        }
+    }
+
+    /// A seq or a count: a whole number, not negative.
+    pub fn number(&mut self, name: &str) -> Result<u64, Refusal> {
+        self.number_or_none(name)?.ok_or_else(|| missing(name))
+    }
+
+    pub fn number_or_none(&mut self, name: &str) -> Result<Option<u64>, Refusal> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(value) => value
+                .as_u64()
+                .map(Some)
+                .ok_or_else(|| wrong(name, "a whole number, not negative")),
+        }
+    }
+
+    /// A limit: a whole number, of either sign, so that one below 1 can be told apart from one of a wrong type.
+    pub fn limit(&mut self) -> Result<Option<i64>, Refusal> {
+        match self.take("limit") {
+            None => Ok(None),
+            Some(value) => match (value.as_i64(), value.as_u64()) {
+                (Some(limit), _) => Ok(Some(limit)),
+                (None, Some(_)) => Ok(Some(i64::MAX)),
+                _ => Err(wrong("limit", "a whole number")),
+            },
+        }
+    }
+
+    /// A conversation's id; one that is no id of ours is a conversation that does not exist.
+    pub fn conversation(&mut self) -> Result<ConversationId, Refusal> {
+        conversation_id(&self.text("conversation")?)
+    }
+}
+
+/// Reads a conversation's id as a client gives it.
+pub fn conversation_id(text: &str) -> Result<ConversationId, Refusal> {
+    text.parse()
+        .map_err(|_| Refusal::not_found("no such conversation"))
+}
+
+/// Reads a user's id as a client gives it.
+pub fn user_id(text: &str) -> Result<UserId, Refusal> {
+    text.parse().map_err(|_| Refusal::not_found("no such user"))
+}
+
+fn missing(name: &str) -> Refusal {
+    Refusal::bad_request(format!("{name} is missing"))
+}
+
+fn wrong(name: &str, what: &str) -> Refusal {
+    Refusal::bad_request(format!("{name} must be {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Result<Request, BadFrame> {
+        decode(Codec::Json, &Message::text(text))
+    }
+
+    #[test]
+    fn a_frame_without_a_usable_id_or_op_is_bad() {
+        for bad in [
+            "",
+            "[]",
+            "3",
+            "{",
+            r#"{"op":"ping"}"#,
+            r#"{"id":1}"#,
+            r#"{"id":-1,"op":"ping"}"#,
+            r#"{"id":4294967296,"op":"ping"}"#,
+            r#"{"id":"1","op":"ping"}"#,
+            r#"{"id":1.5,"op":"ping"}"#,
+            r#"{"id":1,"op":7}"#,
+        ] {
+            assert!(json(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            json(r#"{"id":4294967295,"op":"ping","more":1}"#).map(|r| r.id),
+            Ok(u32::MAX)
+        );
+    }
+
+    #[test]
+    fn a_frame_of_the_other_kind_is_bad() {
+        assert!(
+            decode(
+                Codec::Json,
+                &Message::binary(br#"{"id":1,"op":"ping"}"#.to_vec())
+            )
+            .is_err()
+        );
+        assert!(decode(Codec::Msgpack, &Message::text(r#"{"id":1,"op":"ping"}"#)).is_err());
+        let packed =
+            rmp_serde::to_vec_named(&serde_json::json!({"id": 7, "op": "ping"})).expect("encodes");
+        assert_eq!(
+            decode(Codec::Msgpack, &Message::binary(packed)).map(|r| r.id),
+            Ok(7)
+        );
+    }
+}

@@ -1,0 +1,229 @@
+//! The operations of the protocol: takes a request's fields, calls the journey, queues the answer. What is
+//! committed is answered by its settlement instead, at the entry's place in the stream.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Gateway;
+use super::frame::{Fields, Request, conversation_id, user_id};
+use crate::conversation::Summary;
+use crate::delivery::{error_json, first_answer_json, ok_json};
+use crate::entry::Viewer;
+use crate::ids::UserId;
+use crate::journey::{Draft, Step, Target};
+use crate::refusal::Refusal;
+use crate::session::{Codec, Session, to_msgpack};
+use crate::store::{Origin, Prefs, Span};
+
+/// Does one request of an attended session.
+pub async fn handle(gateway: &Arc<Gateway>, session: &Session, request: Request) {
+    let id = request.id;
+    let answer = match dispatch(gateway, session, request).await {
+        Ok(None) => return,
+        Ok(Some(json)) => json,
+        Err(refusal) => error_json(id, &refusal),
+    };
+    session.outbox.answer(match session.codec {
+        Codec::Json => answer.into(),
+        Codec::Msgpack => to_msgpack(&answer),
+    });
+}
+
+/// `None`: the settlement answers.
+async fn dispatch(
+    gateway: &Gateway,
+    session: &Session,
+    request: Request,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let Request { id, op, mut fields } = request;
+    let fields = &mut fields;
+    let user = session.user;
+    let origin = Origin::Session {
+        user,
+        session: session.id,
+        request: id,
+    };
+    let ok = match op.as_str() {
+        "send" => return send(gateway, user, id, fields, origin).await,
+        "recall" => {
+            let step = gateway
+                .journey
+                .recall(user, fields.conversation()?, fields.number("seq")?, origin)
+                .await?;
+            return Ok(answered(id, step));
+        }
+        "received" => {
+            let (conversation, seq) = (fields.conversation()?, fields.number("seq")?);
+            gateway
+                .journey
+                .received(user, conversation, seq, origin)
+                .await?;
+            return Ok(None);
+        }
+        "read" => {
+            let (conversation, seq) = (fields.conversation()?, fields.number("seq")?);
+            gateway
+                .journey
+                .read(user, conversation, seq, origin)
+                .await?;
+            return Ok(None);
+        }
+        "prefs" => {
+            let conversation = fields.conversation()?;
+            gateway
+                .journey
+                .prefs(user, conversation, prefs(fields)?, origin)
+                .await?;
+            return Ok(None);
+        }
+        "history" => history(gateway, user, fields).await?,
+        "conversations" => conversations(gateway, user, fields).await?,
+        "sync" => sync(gateway, user, fields).await?,
+        "ping" => json!({"now": gateway.clock.now_ms()}),
+        "hello" => return Err(Refusal::bad_request("hello was said already")),
+        _ => return Err(Refusal::bad_request("unknown op")),
+    };
+    Ok(Some(ok_json(id, &ok)))
+}
+
+fn answered(request: u32, step: Step) -> Option<Vec<u8>> {
+    match step {
+        Step::Submitted => None,
+        Step::Answered(conversation, first) => {
+            Some(first_answer_json(request, conversation, &first))
+        }
+    }
+}
+
+async fn send(
+    gateway: &Gateway,
+    user: UserId,
+    request: u32,
+    fields: &mut Fields,
+    origin: Origin,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let draft = Draft {
+        to: target(fields)?,
+        client_id: fields.text("client_id")?,
+        content: fields
+            .take("content")
+            .ok_or_else(|| Refusal::bad_request("content is missing"))?,
+        reply_to: fields.number_or_none("reply_to")?,
+    };
+    gateway.doorkeeper.admit_send(user)?;
+    Ok(answered(
+        request,
+        gateway.journey.send(user, draft, origin).await?,
+    ))
+}
+
+/// `{"conversation": …}` or `{"user": …}`, exactly one of them.
+fn target(fields: &mut Fields) -> Result<Target, Refusal> {
+    let wrong = || Refusal::bad_request("to must be {\"conversation\": id} or {\"user\": id}");
+    let Some(Value::Object(to)) = fields.take("to") else {
+        return Err(wrong());
+    };
+    let mut to = Fields(to);
+    match (to.text_or_none("conversation")?, to.text_or_none("user")?) {
+        (Some(conversation), None) => Ok(Target::Conversation(conversation_id(&conversation)?)),
+        (None, Some(user)) => Ok(Target::User(user_id(&user)?)),
+        _ => Err(wrong()),
+    }
+}
+
+fn prefs(fields: &mut Fields) -> Result<Prefs, Refusal> {
+    let prefs = Prefs {
+        pinned: fields.bool_or_none("pinned")?,
+        muted: fields.bool_or_none("muted")?,
+        hidden: fields.bool_or_none("hidden")?,
+        draft: None,
+    };
+    if prefs == Prefs::default() {
+        return Err(Refusal::bad_request(
+            "one of pinned, muted, hidden is needed",
+        ));
+    }
+    Ok(prefs)
+}
+
+async fn history(gateway: &Gateway, user: UserId, fields: &mut Fields) -> Result<Value, Refusal> {
+    let conversation = fields.conversation()?;
+    let span = Span {
+        after: fields.number_or_none("after")?,
+        before: fields.number_or_none("before")?,
+        limit: gateway.limits.pages.cut(fields.limit()?)?,
+    };
+    history_json(gateway, user, conversation, span).await
+}
+
+/// A stretch of a log as one user gets it; REST answers the same.
+pub async fn history_json(
+    gateway: &Gateway,
+    user: UserId,
+    conversation: crate::ids::ConversationId,
+    span: Span,
+) -> Result<Value, Refusal> {
+    let page = gateway.journey.history(user, conversation, span).await?;
+    let entries: Vec<_> = page
+        .entries
+        .iter()
+        .map(|entry| entry.view(Viewer::of(entry, user)))
+        .collect();
+    Ok(json!({"entries": entries, "head": page.head, "floor": page.floor}))
+}
+
+async fn conversations(
+    gateway: &Gateway,
+    user: UserId,
+    fields: &mut Fields,
+) -> Result<Value, Refusal> {
+    let cursor = fields.text_or_none("cursor")?;
+    let limit = gateway.limits.pages.cut(fields.limit()?)?;
+    conversations_json(gateway, user, cursor.as_deref(), limit).await
+}
+
+/// A page of a user's list; REST answers the same.
+pub async fn conversations_json(
+    gateway: &Gateway,
+    user: UserId,
+    cursor: Option<&str>,
+    limit: usize,
+) -> Result<Value, Refusal> {
+    let (summaries, cursor) = gateway.journey.conversations(user, cursor, limit).await?;
+    let mut ok = json!({"conversations": rendered(gateway, user, &summaries).await?});
+    if let Some(cursor) = cursor {
+        ok["cursor"] = cursor.into();
+    }
+    Ok(ok)
+}
+
+async fn sync(gateway: &Gateway, user: UserId, fields: &mut Fields) -> Result<Value, Refusal> {
+    let since = fields.text("since")?;
+    let changes = gateway
+        .journey
+        .sync(user, &since, gateway.limits.pages.most)
+        .await?;
+    let mut ok = json!({
+        "changed": rendered(gateway, user, &changes.changed).await?,
+        "gone": changes.gone,
+        "since": changes.since,
+        "more": changes.more,
+    });
+    if changes.reset {
+        ok["reset"] = true.into();
+    }
+    Ok(ok)
+}
+
+async fn rendered(
+    gateway: &Gateway,
+    user: UserId,
+    summaries: &[Summary],
+) -> Result<Vec<Value>, Refusal> {
+    let mut rendered = Vec::with_capacity(summaries.len());
+    for summary in summaries {
+        rendered.push(gateway.journey.render(user, summary).await?);
+    }
+    Ok(rendered)
+}
