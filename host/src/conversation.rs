@@ -89,14 +89,47 @@ pub struct Member {
     pub read: Seq,
     /// How many messages the log held at `read`: unread is the head's count less this.
     pub read_ordinal: u64,
+    /// The member's own messages above `read`: released ones, which moved nobody's `read`. Nearly always empty.
+    pub own_above: Vec<Seq>,
     pub pinned: bool,
     pub muted: bool,
+    /// Hidden until a message newer than `hidden_at`.
     pub hidden: bool,
+    pub hidden_at: Seq,
     pub draft: Option<String>,
     /// The stamp of the last change of this row (an id of the store's source), for `sync`.
     pub changed: u64,
     /// The stamp when the member left; a left member's row stays so that `sync` can say `gone`.
     pub left: Option<u64>,
+}
+
+impl Member {
+    /// Somebody who has just become a member, of a log whose head is `head`.
+    pub fn new(
+        role: Role,
+        joined_at: u64,
+        visible_from: Seq,
+        head: Seq,
+        ordinal: u64,
+        stamp: u64,
+    ) -> Self {
+        Self {
+            role,
+            joined_at,
+            visible_from,
+            received: head,
+            read: head,
+            read_ordinal: ordinal,
+            own_above: Vec::new(),
+            pinned: false,
+            muted: false,
+            hidden: false,
+            hidden_at: 0,
+            draft: None,
+            changed: stamp,
+            left: None,
+        }
+    }
 }
 
 /// What one user's list shows of a conversation; everything `sync` compares.

@@ -5,6 +5,7 @@
 //! order of its sequence (I3).
 
 pub mod accounts;
+pub mod embedded_log;
 
 use std::sync::Arc;
 

@@ -1,0 +1,269 @@
+//! `kith plugin`: for authors (new, build, test, inspect, sign) and administrators (push, list, activate …).
+
+pub mod author;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::api::{Api, Body, Server, block_on, segment};
+use super::print;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the folder of a new plugin; it builds and its tests pass.
+    New(author::New),
+    /// Build a plugin's component; the last line printed is its path.
+    Build(author::Build),
+    /// Run a plugin's fixtures on the real component.
+    Test(author::Test),
+    /// Sign a component: writes FILE.wasm.sig.
+    Sign(author::Sign),
+    /// Show what a component is and asks for: a file, or NAME@VERSION of the server.
+    Inspect {
+        #[command(flatten)]
+        server: Server,
+        what: String,
+    },
+    /// Send a component to the server; prints NAME VERSION DIGEST.
+    Push {
+        #[command(flatten)]
+        server: Server,
+        file: PathBuf,
+    },
+    /// Show the versions the server has and what they do.
+    List {
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Make a version serve.
+    Activate {
+        #[command(flatten)]
+        server: Server,
+        /// NAME@VERSION or NAME@sha256:…
+        version: String,
+        /// Activate it although it was quarantined.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Change how a plugin is bound to a hook.
+    Bind(Box<Bind>),
+    /// Go back to the version before; the configuration stays.
+    Rollback {
+        #[command(flatten)]
+        server: Server,
+        name: String,
+    },
+    /// Let a disabled plugin serve again.
+    Enable {
+        #[command(flatten)]
+        server: Server,
+        name: String,
+    },
+    /// Unbind a plugin: messages pass without it.
+    Disable {
+        #[command(flatten)]
+        server: Server,
+        name: String,
+    },
+    /// Show or change a plugin's configuration.
+    Config {
+        #[command(flatten)]
+        server: Server,
+        name: String,
+        /// KEY=VALUE; the value is JSON where the schema's type is not text.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// A JSON object in place of the whole configuration.
+        #[arg(long, conflicts_with_all = ["set", "rollback"])]
+        file: Option<PathBuf>,
+        /// Back to the configuration before.
+        #[arg(long, conflicts_with = "set")]
+        rollback: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Bind {
+    #[command(flatten)]
+    server: Server,
+    name: String,
+    #[arg(long)]
+    hook: String,
+    /// Lower runs earlier.
+    #[arg(long, allow_negative_numbers = true)]
+    order: Option<i32>,
+    #[arg(long, value_parser = ["direct", "group", "self", "all"])]
+    scope: Option<String>,
+    #[arg(long, value_parser = ["pass", "reject", "unavailable", "hold", "fallback"])]
+    on_failed: Option<String>,
+    #[arg(long, value_parser = ["pass", "reject", "unavailable", "hold", "fallback"])]
+    on_absent: Option<String>,
+    /// The version asked when the policy is `fallback`.
+    #[arg(long)]
+    fallback: Option<String>,
+    #[arg(long, value_parser = ["reuse", "message"])]
+    isolation: Option<String>,
+    /// Soft budget of a call, microseconds.
+    #[arg(long)]
+    budget_us: Option<u32>,
+}
+
+/// Runs one plugin command.
+pub fn run(command: Command) -> Result<()> {
+    match command {
+        Command::New(args) => author::new(args),
+        Command::Build(args) => author::build(args),
+        Command::Test(args) => author::test(args),
+        Command::Sign(args) => author::sign(args),
+        Command::Inspect { server, what } if std::path::Path::new(&what).is_file() => author::inspect(&what, server.json),
+        Command::Inspect { server, what } => block_on(inspect(server, what)),
+        Command::Push { server, file } => block_on(push(server, file)),
+        Command::List { server } => block_on(list(server)),
+        Command::Activate { server, version, force } => block_on(activate(server, version, force)),
+        Command::Bind(bind) => block_on(bind_hook(*bind)),
+        Command::Rollback { server, name } => block_on(simple(server, name, "rollback")),
+        Command::Enable { server, name } => block_on(simple(server, name, "enable")),
+        Command::Disable { server, name } => block_on(simple(server, name, "disable")),
+        Command::Config { server, name, set, file, rollback } => {
+            block_on(config(server, name, set, file, rollback))
+        }
+    }
+}
+
+/// NAME and what stands behind the `@`.
+fn split(version: &str) -> Result<(&str, &str)> {
+    version.split_once('@').filter(|(name, rest)| !name.is_empty() && !rest.is_empty()).with_context(|| {
+        format!("{version} is not NAME@VERSION or NAME@sha256:…; `kith plugin list` shows what is there")
+    })
+}
+
+async fn inspect(server: Server, what: String) -> Result<()> {
+    let (name, version) = split(&what).with_context(|| format!("there is no file {what}"))?;
+    let found = Api::new(&server)?.get(&format!("/plugins/{}/versions/{}", segment(name), segment(version))).await?;
+    print::json(&found);
+    Ok(())
+}
+
+async fn push(server: Server, file: PathBuf) -> Result<()> {
+    let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut beside = file.clone().into_os_string();
+    beside.push(".sig");
+    let signature = std::fs::read_to_string(&beside).ok();
+    let pushed = Api::new(&server)?.call(Method::POST, "/plugins", Body::Component(bytes, signature)).await?;
+    if let Some(warning) = pushed["warning"].as_str() {
+        eprintln!("kith: {warning}");
+    }
+    show(&server, &pushed, &["name", "version", "digest"]);
+    Ok(())
+}
+
+async fn list(server: Server) -> Result<()> {
+    let answer = Api::new(&server)?.get("/plugins").await?;
+    let plugins = answer["plugins"].clone();
+    if server.json {
+        print::json(&plugins);
+        return Ok(());
+    }
+    let rows: Vec<_> = plugins
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| ["name", "version", "state", "hooks", "note", "digest"].map(|field| print::text(row, field)).to_vec())
+        .collect();
+    print::table(&["NAME", "VERSION", "STATE", "HOOKS", "NOTE", "DIGEST"], &rows);
+    Ok(())
+}
+
+async fn activate(server: Server, version: String, force: bool) -> Result<()> {
+    let (name, version) = split(&version)?;
+    let body = json!({"version": version, "force": force});
+    let done = Api::new(&server)?.post(&format!("/plugins/{}/activate", segment(name)), body).await?;
+    show_switched(&server, &done);
+    Ok(())
+}
+
+async fn simple(server: Server, name: String, verb: &str) -> Result<()> {
+    let done = Api::new(&server)?.post(&format!("/plugins/{}/{verb}", segment(&name)), json!({})).await?;
+    show_switched(&server, &done);
+    Ok(())
+}
+
+async fn bind_hook(bind: Bind) -> Result<()> {
+    let change = json!({
+        "order": bind.order,
+        "scope": bind.scope,
+        "on_failed": bind.on_failed,
+        "on_absent": bind.on_absent,
+        "fallback": bind.fallback,
+        "isolation": bind.isolation,
+        "budget_us": bind.budget_us,
+    });
+    let path = format!("/plugins/{}/bindings/{}", segment(&bind.name), segment(&bind.hook));
+    let done = Api::new(&bind.server)?.call(Method::PATCH, &path, Body::Json(change)).await?;
+    if bind.server.json {
+        print::json(&done);
+    } else {
+        println!("{} is bound to {}, generation {}", bind.name, bind.hook, print::text(&done, "generation"));
+    }
+    Ok(())
+}
+
+async fn config(
+    server: Server,
+    name: String,
+    set: Vec<String>,
+    file: Option<PathBuf>,
+    rollback: bool,
+) -> Result<()> {
+    let api = Api::new(&server)?;
+    let path = format!("/plugins/{}/config", segment(&name));
+    let answer = if rollback {
+        api.post(&format!("{path}/rollback"), json!({})).await?
+    } else if let Some(file) = file {
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let values: Map<String, Value> =
+            serde_json::from_str(&text).with_context(|| format!("{} is not a JSON object", file.display()))?;
+        api.call(Method::PUT, &path, Body::Json(json!({"values": values}))).await?
+    } else if set.is_empty() {
+        api.get(&path).await?
+    } else {
+        let mut texts = Map::new();
+        for pair in &set {
+            let Some((key, value)) = pair.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+                bail!("{pair} is not KEY=VALUE");
+            };
+            texts.insert(key.to_owned(), Value::String(value.to_owned()));
+        }
+        api.call(Method::PATCH, &path, Body::Json(json!({"texts": texts}))).await?
+    };
+    if server.json {
+        print::json(&answer);
+        return Ok(());
+    }
+    println!("{name}, generation {}", print::text(&answer, "generation"));
+    for (key, value) in answer["values"].as_object().into_iter().flatten() {
+        println!("{key} = {value}");
+    }
+    Ok(())
+}
+
+fn show(server: &Server, value: &Value, fields: &[&str]) {
+    if server.json {
+        print::json(value);
+    } else {
+        println!("{}", fields.iter().map(|field| print::text(value, field)).collect::<Vec<_>>().join(" "));
+    }
+}
+
+fn show_switched(server: &Server, done: &Value) {
+    if server.json {
+        print::json(done);
+        return;
+    }
+    let (name, version) = (print::text(done, "name"), print::text(done, "version"));
+    println!("{name} {version} is {}, generation {}", print::text(done, "state"), print::text(done, "generation"));
+}

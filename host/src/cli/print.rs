@@ -1,0 +1,45 @@
+//! How the commands print: aligned tables for people, JSON for programs.
+
+use serde_json::Value;
+
+/// Prints rows under their heads, each column as wide as its widest cell; wide characters count as two.
+pub fn table(heads: &[&str], rows: &[Vec<String>]) {
+    let mut widths: Vec<usize> = heads.iter().map(|head| width(head)).collect();
+    for row in rows {
+        for (column, cell) in row.iter().enumerate() {
+            widths[column] = widths[column].max(width(cell));
+        }
+    }
+    line(&heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>(), &widths);
+    rows.iter().for_each(|row| line(row, &widths));
+}
+
+fn line(cells: &[String], widths: &[usize]) {
+    let mut text = String::new();
+    for (cell, wide) in cells.iter().zip(widths) {
+        text.push_str(cell);
+        text.extend(std::iter::repeat_n(' ', wide - width(cell) + 2));
+    }
+    println!("{}", text.trim_end());
+}
+
+fn width(text: &str) -> usize {
+    text.chars().map(|c| if matches!(c, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{ffdc}') { 2 } else { 1 }).sum()
+}
+
+/// A field as text; empty when it is not there.
+pub fn text(value: &Value, field: &str) -> String {
+    match &value[field] {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Indented JSON on stdout.
+pub fn json(value: &Value) {
+    println!("{}", serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()));
+}

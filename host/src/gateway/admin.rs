@@ -1,0 +1,168 @@
+//! The administration API, on a listener of its own: plugins, words, held messages, users, tokens, decisions.
+//! Every route asks for an administrator's token and writes what it did to the audit log.
+
+pub mod held;
+pub mod people;
+pub mod plugins;
+pub mod words;
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::respond::Answer;
+use crate::clock::Clock;
+use crate::conversation::Profile;
+use crate::entry::Viewer;
+use crate::journey::{Journey, store_refusal};
+use crate::plugins::rollout::Rollout;
+use crate::plugins::words::Words;
+use crate::refusal::{Code, Refusal};
+use crate::session::registry::Registry;
+use crate::store::accounts::{Accounts, AuditLine, User};
+
+/// Ends what lives of a disabled user.
+pub trait Ender: Send + Sync + 'static {
+    fn end_user(&self, user: crate::ids::UserId);
+}
+
+/// What the administration's routes share.
+#[derive(Clone)]
+pub struct Admin {
+    pub accounts: Arc<dyn Accounts>,
+    pub journey: Arc<Journey>,
+    pub registry: Arc<Registry>,
+    pub rollout: Arc<Rollout>,
+    pub words: Arc<Words>,
+    pub clock: Arc<dyn Clock>,
+    pub ender: Arc<dyn Ender>,
+    /// Accepted until the first administrator's token exists.
+    pub bootstrap: Option<Arc<str>>,
+    pub node: Arc<str>,
+}
+
+/// A request with a good administrator's token; `0` is the token's name.
+#[derive(Debug, Clone)]
+pub struct Administrator(pub String);
+
+impl FromRequestParts<Admin> for Administrator {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Response> {
+        let token = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        admin.administrator(token).await.map_err(|refusal| Answer(refusal).into_response())
+    }
+}
+
+impl Admin {
+    async fn administrator(&self, token: &str) -> Result<Administrator, Refusal> {
+        let refused = || Refusal::new(Code::Unauthenticated, "an administrator's token is needed");
+        if token.is_empty() {
+            return Err(refused());
+        }
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let known = self.accounts.admin_token(hash).await.map_err(|e| store_refusal(&e))?;
+        if let Some(name) = known {
+            return Ok(Administrator(name));
+        }
+        let bootstrap = self.bootstrap.as_deref().map(|bootstrap| <[u8; 32]>::from(Sha256::digest(bootstrap.as_bytes())));
+        if bootstrap != Some(hash) || self.accounts.any_admin_token().await.map_err(|e| store_refusal(&e))? {
+            return Err(refused());
+        }
+        Ok(Administrator("bootstrap".to_owned()))
+    }
+
+    /// One line in the audit log.
+    pub async fn audit(&self, who: &Administrator, action: &str, subject: &str) -> Result<(), Refusal> {
+        let line = AuditLine {
+            at: self.clock.now_ms(),
+            actor: who.0.clone(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+        };
+        self.accounts.audit(&line).await.map_err(|e| store_refusal(&e))
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(info(title = "Kith administration", version = "1"))]
+struct Document;
+
+/// Every route of the administration, and the document that describes them.
+pub fn router(admin: Admin) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .nest(
+            "/admin/v1",
+            plugins::routes().merge(words::routes()).merge(held::routes()).merge(people::routes()).merge(own_routes()),
+        )
+        .split_for_parts();
+    let document = Arc::new(document);
+    router
+        .route("/admin/v1/openapi.json", axum::routing::get(async move || Json((*document).clone())))
+        .fallback(async || Answer(Refusal::not_found("there is no such path")))
+        .method_not_allowed_fallback(super::respond::method_not_allowed)
+        .with_state(admin)
+}
+
+fn own_routes() -> OpenApiRouter<Admin> {
+    OpenApiRouter::new().routes(routes!(entry)).routes(routes!(nodes))
+}
+
+/// An entry with the decision that let it in.
+#[utoipa::path(get, path = "/conversations/{conversation}/entries/{seq}",
+    responses((status = 200, description = "`entry` and its `decision`"), (status = 404)))]
+async fn entry(
+    State(admin): State<Admin>,
+    _: Administrator,
+    Path((conversation, seq)): Path<(String, u64)>,
+) -> Result<Json<Value>, Answer> {
+    let conversation = super::frame::conversation_id(&conversation)?;
+    let found = admin.journey.log.entry(conversation, seq).await.map_err(|e| store_refusal(&e))?;
+    let (entry, record) = found.ok_or_else(|| Refusal::not_found("there is no such entry"))?;
+    let mut hooks = admin.rollout.explain(record.generation, &record.hooks).await?;
+    let mut earlier = Vec::new();
+    for judgement in &record.earlier {
+        let hooks = admin.rollout.explain(judgement.generation, &judgement.hooks).await?;
+        earlier.push(json!({"generation": judgement.generation, "hooks": hooks}));
+    }
+    let decision = if earlier.is_empty() {
+        json!({"generation": record.generation, "hooks": hooks.take()})
+    } else {
+        json!({"generation": record.generation, "hooks": hooks.take(), "earlier": earlier})
+    };
+    Ok(Json(json!({"entry": entry.view(Viewer::Author), "decision": decision})))
+}
+
+/// The nodes and the generation each serves.
+#[utoipa::path(get, path = "/nodes", responses((status = 200, description = "a list of `name`, `generation`, `state`")))]
+async fn nodes(State(admin): State<Admin>, _: Administrator) -> Json<Value> {
+    Json(json!([{"name": &*admin.node, "generation": admin.rollout.generation(), "state": "ready"}]))
+}
+
+/// A user as administrators see it.
+pub fn user_json(user: &User) -> Value {
+    let Profile { id, username, display_name, .. } = &user.profile;
+    json!({
+        "id": id,
+        "username": username,
+        "display_name": display_name,
+        "kind": user.kind,
+        "disabled": user.disabled,
+        "created_at": user.created_at,
+    })
+}
+
+/// Answers 201 with the thing made.
+pub fn made(value: Value) -> Response {
+    (StatusCode::CREATED, Json(value)).into_response()
+}

@@ -1,0 +1,114 @@
+//! Routes of held messages: what waits, and an administrator's word on it.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Admin, Administrator};
+use crate::gateway::respond::Answer;
+use crate::ids::HoldId;
+use crate::journey::store_refusal;
+use crate::refusal::Refusal;
+use crate::store::{HeldMessage, Outcome};
+
+/// Every route of held messages.
+pub fn routes() -> OpenApiRouter<Admin> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(release)).routes(routes!(refuse))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+struct Window {
+    /// From the page before.
+    cursor: Option<String>,
+    /// 1 to 200; 50 when left out.
+    limit: Option<usize>,
+}
+
+/// Messages that wait for a decision, oldest first.
+#[utoipa::path(get, path = "/held", params(Window), responses((status = 200, description = "`held`, `cursor`")))]
+async fn list(
+    State(admin): State<Admin>,
+    _: Administrator,
+    Query(window): Query<Window>,
+) -> Result<Json<Value>, Answer> {
+    let limit = window.limit.unwrap_or(50).clamp(1, 200);
+    let after = match window.cursor {
+        Some(cursor) => Some(cursor.parse().map_err(|_| Refusal::bad_request("not a cursor of this list"))?),
+        None => None,
+    };
+    let page = admin.journey.log.held_page(None, after, limit).await.map_err(|e| store_refusal(&e))?;
+    let full = page.len() == limit;
+    let cursor = page.last().filter(|_| full).map(|last| last.id.to_string());
+    let held: Vec<_> = page.iter().filter(|held| held.refused.is_none()).map(|held| held_json(held)).collect();
+    let mut answer = json!({"held": held});
+    if let Some(cursor) = cursor {
+        answer["cursor"] = cursor.into();
+    }
+    Ok(Json(answer))
+}
+
+fn held_json(held: &HeldMessage) -> Value {
+    let hold = &held.hold;
+    json!({
+        "hold": held.id,
+        "conversation": hold.conversation,
+        "from": hold.author,
+        "client_id": hold.key.client_id,
+        "content": hold.content,
+        "at": held.at,
+        "by": hold.by,
+        "reason": hold.reason,
+        "cause": match hold.cause {
+            crate::store::HoldCause::Verdict => "verdict",
+            crate::store::HoldCause::Failed => "failed",
+            crate::store::HoldCause::Absent => "absent",
+        },
+    })
+}
+
+fn hold_id(text: &str) -> Result<HoldId, Refusal> {
+    text.parse().map_err(|_| Refusal::not_found("no such held message"))
+}
+
+/// Lets a message through as it stands.
+#[utoipa::path(post, path = "/held/{hold}/release", responses((status = 200), (status = 404)))]
+async fn release(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path(hold): Path<String>,
+) -> Result<Json<Value>, Answer> {
+    let outcome = admin.journey.release(hold_id(&hold)?).await?;
+    admin.audit(&who, "held.release", &hold).await?;
+    let Outcome::Committed(committed) = outcome else {
+        return Err(Refusal::not_found("no such held message").into());
+    };
+    let entry = &committed.entry;
+    Ok(Json(json!({"hold": hold, "conversation": entry.conversation, "seq": entry.seq, "id": entry.id})))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct Refuse {
+    /// The reason's code, told to the sender.
+    reason: String,
+}
+
+/// Refuses a message for good.
+#[utoipa::path(post, path = "/held/{hold}/refuse", request_body = Refuse, responses((status = 200), (status = 404)))]
+async fn refuse(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path(hold): Path<String>,
+    Json(Refuse { reason }): Json<Refuse>,
+) -> Result<Json<Value>, Answer> {
+    let well_formed = reason.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if reason.is_empty() || reason.len() > 64 || !well_formed {
+        return Err(Refusal::bad_request("reason must be a code: letters, digits, - and _").into());
+    }
+    admin.journey.refuse(hold_id(&hold)?, &reason).await?;
+    admin.audit(&who, "held.refuse", &hold).await?;
+    Ok(Json(json!({"hold": hold, "state": "refused", "reason": reason})))
+}

@@ -1,0 +1,201 @@
+//! Routes of plugins: push, list, inspect, activate, roll back, disable, bind, configure.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Admin, Administrator, made};
+use crate::gateway::respond::Answer;
+use crate::plugins::bindings::BindingChange;
+
+/// Every plugin route.
+pub fn routes() -> OpenApiRouter<Admin> {
+    OpenApiRouter::new()
+        .routes(routes!(list, push))
+        .routes(routes!(inspect))
+        .routes(routes!(activate))
+        .routes(routes!(rollback))
+        .routes(routes!(disable))
+        .routes(routes!(enable))
+        .routes(routes!(bind))
+        .routes(routes!(config, replace_config, set_config))
+        .routes(routes!(rollback_config))
+        .layer(axum::extract::DefaultBodyLimit::max(COMPONENT_BODY_BYTES))
+}
+
+/// More than any component may have, so that the runtime's own limit answers.
+const COMPONENT_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Every version the registry has, with its state.
+#[utoipa::path(get, path = "/plugins", responses((status = 200, description = "`plugins`")))]
+async fn list(State(admin): State<Admin>, _: Administrator) -> Result<Json<Value>, Answer> {
+    Ok(Json(serde_json::json!({"plugins": admin.rollout.list().await?})))
+}
+
+/// Keeps a component as a version that can be activated.
+#[utoipa::path(post, path = "/plugins", request_body(content = Vec<u8>, content_type = "application/wasm"),
+    params(("x-kith-signature" = Option<String>, Header, description = "base64 ed25519 over the file's sha256")),
+    responses((status = 201, description = "`name`, `version`, `digest`"), (status = 400), (status = 409)))]
+async fn push(
+    State(admin): State<Admin>,
+    who: Administrator,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Answer> {
+    let signature = headers.get("x-kith-signature").and_then(|value| value.to_str().ok());
+    let pushed = admin.rollout.push(body.to_vec(), signature).await?;
+    let subject = format!("{}@{}", pushed["name"].as_str().unwrap_or(""), pushed["digest"].as_str().unwrap_or(""));
+    admin.audit(&who, "plugin.push", &subject).await?;
+    Ok(made(pushed))
+}
+
+/// What a version is: hooks, abilities, configuration schema.
+#[utoipa::path(get, path = "/plugins/{name}/versions/{version}", responses((status = 200), (status = 404)))]
+async fn inspect(
+    State(admin): State<Admin>,
+    _: Administrator,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<Json<Value>, Answer> {
+    Ok(Json(admin.rollout.inspect(&name, &version).await?))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct Activate {
+    /// A version, or `sha256:…`.
+    version: String,
+    /// Activate it although it was quarantined.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Makes a version serve.
+#[utoipa::path(post, path = "/plugins/{name}/activate", request_body = Activate,
+    responses((status = 200), (status = 404), (status = 409)))]
+async fn activate(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path(name): Path<String>,
+    Json(wanted): Json<Activate>,
+) -> Result<Json<Value>, Answer> {
+    let done = admin.rollout.activate(&name, &wanted.version, wanted.force).await?;
+    admin.audit(&who, "plugin.activate", &format!("{name}@{}", wanted.version)).await?;
+    Ok(Json(done))
+}
+
+/// Goes back to the version before; the configuration stays as it is today.
+#[utoipa::path(post, path = "/plugins/{name}/rollback", responses((status = 200), (status = 404), (status = 409)))]
+async fn rollback(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Answer> {
+    let done = admin.rollout.rollback(&name).await?;
+    admin.audit(&who, "plugin.rollback", &name).await?;
+    Ok(Json(done))
+}
+
+/// Unbinds a plugin: messages pass without it.
+#[utoipa::path(post, path = "/plugins/{name}/disable", responses((status = 200), (status = 404)))]
+async fn disable(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Answer> {
+    let done = admin.rollout.set_disabled(&name, true).await?;
+    admin.audit(&who, "plugin.disable", &name).await?;
+    Ok(Json(done))
+}
+
+/// Binds a disabled plugin again.
+#[utoipa::path(post, path = "/plugins/{name}/enable", responses((status = 200), (status = 404)))]
+async fn enable(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Answer> {
+    let done = admin.rollout.set_disabled(&name, false).await?;
+    admin.audit(&who, "plugin.enable", &name).await?;
+    Ok(Json(done))
+}
+
+/// Changes how a plugin is bound to a hook.
+#[utoipa::path(patch, path = "/plugins/{name}/bindings/{hook}", request_body = BindingChange,
+    responses((status = 200), (status = 400), (status = 404)))]
+async fn bind(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path((name, hook)): Path<(String, String)>,
+    Json(change): Json<BindingChange>,
+) -> Result<Json<Value>, Answer> {
+    let done = admin.rollout.bind(&name, &hook, change).await?;
+    admin.audit(&who, "plugin.bind", &format!("{name} {hook}")).await?;
+    Ok(Json(done))
+}
+
+/// A plugin's configuration, defaults filled in.
+#[utoipa::path(get, path = "/plugins/{name}/config", responses((status = 200), (status = 404)))]
+async fn config(
+    State(admin): State<Admin>,
+    _: Administrator,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Answer> {
+    Ok(Json(admin.rollout.config(&name).await?))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct Values {
+    #[schema(value_type = Object)]
+    values: Map<String, Value>,
+}
+
+/// Replaces a plugin's configuration.
+#[utoipa::path(put, path = "/plugins/{name}/config", request_body = Values, responses((status = 200), (status = 400)))]
+async fn replace_config(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path(name): Path<String>,
+    Json(Values { values }): Json<Values>,
+) -> Result<Json<Value>, Answer> {
+    let done = admin.rollout.replace_config(&name, values).await?;
+    admin.audit(&who, "plugin.config", &name).await?;
+    Ok(Json(done))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct Texts {
+    /// Each value as text; read as JSON where the schema's type is not text.
+    #[schema(value_type = Object)]
+    texts: Map<String, Value>,
+}
+
+/// Sets some keys of a plugin's configuration.
+#[utoipa::path(patch, path = "/plugins/{name}/config", request_body = Texts, responses((status = 200), (status = 400)))]
+async fn set_config(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path(name): Path<String>,
+    Json(Texts { texts }): Json<Texts>,
+) -> Result<Json<Value>, Answer> {
+    let done = admin.rollout.set_config(&name, texts).await?;
+    admin.audit(&who, "plugin.config", &name).await?;
+    Ok(Json(done))
+}
+
+/// Back to the configuration before.
+#[utoipa::path(post, path = "/plugins/{name}/config/rollback", responses((status = 200), (status = 409)))]
+async fn rollback_config(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Answer> {
+    let done = admin.rollout.rollback_config(&name).await?;
+    admin.audit(&who, "plugin.config.rollback", &name).await?;
+    Ok(Json(done))
+}

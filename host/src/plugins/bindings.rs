@@ -1,0 +1,192 @@
+//! What a generation is made of, as it is kept: bindings and each plugin's version, as data. No WASM here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A generation's content: everything needed to build it again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// In the order decision records count them.
+    pub bindings: Vec<BindingPlan>,
+    /// By plugin name.
+    pub plugins: BTreeMap<String, PluginPlan>,
+}
+
+/// A plugin that has been activated at least once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PluginPlan {
+    pub version: String,
+    pub digest: String,
+    /// What `rollback` goes back to.
+    pub previous: Option<VersionRef>,
+    /// Unbound by an administrator; its bindings are kept for `enable`.
+    pub disabled: bool,
+}
+
+/// One version of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRef {
+    pub version: String,
+    pub digest: String,
+}
+
+/// What to do when a hook failed or is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailurePolicy {
+    Pass,
+    Reject,
+    Unavailable,
+    Hold,
+    /// Ask the binding's fallback version.
+    Fallback,
+}
+
+impl FailurePolicy {
+    /// The default of a hook: a filter holds, a strategy makes the send fail.
+    pub fn default_of(hook: &str) -> Self {
+        match hook {
+            "content-filter" => Self::Hold,
+            _ => Self::Unavailable,
+        }
+    }
+}
+
+/// Whether instances are kept between calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    Reuse,
+    Message,
+}
+
+/// In which conversations a binding applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BindingScope {
+    All,
+    Direct,
+    Group,
+    #[serde(rename = "self")]
+    Own,
+}
+
+/// A plugin attached to a hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingPlan {
+    pub plugin: String,
+    /// What it was when the generation was made: decision records name it.
+    pub version: String,
+    pub digest: String,
+    pub hook: String,
+    pub order: i32,
+    pub scope: BindingScope,
+    pub on_failed: FailurePolicy,
+    pub on_absent: FailurePolicy,
+    /// A version of the same plugin, for the policy `fallback`.
+    pub fallback: Option<VersionRef>,
+    pub isolation: Isolation,
+    /// Soft budget of a call, microseconds; 0 is the tier's.
+    pub budget_us: u32,
+}
+
+/// A change of a binding; `None` leaves a thing as it is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BindingChange {
+    #[serde(default)]
+    pub order: Option<i32>,
+    /// `all`, `direct`, `group` or `self`.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// `pass`, `reject`, `unavailable`, `hold` or `fallback`.
+    #[serde(default)]
+    pub on_failed: Option<String>,
+    #[serde(default)]
+    pub on_absent: Option<String>,
+    /// A version that was pushed.
+    #[serde(default)]
+    pub fallback: Option<String>,
+    /// `reuse` or `message`.
+    #[serde(default)]
+    pub isolation: Option<String>,
+    #[serde(default)]
+    pub budget_us: Option<u32>,
+}
+
+/// Reads one of an open set's names as its type.
+pub fn named<T: for<'de> Deserialize<'de>>(what: &str, name: &str) -> Result<T, String> {
+    let value = serde_json::Value::String(name.to_owned());
+    serde_json::from_value(value).map_err(|_| format!("{name} is not a {what}"))
+}
+
+impl Plan {
+    /// The bindings that serve: those of plugins that are not disabled.
+    pub fn serving(&self) -> impl Iterator<Item = &BindingPlan> {
+        self.bindings.iter().filter(|binding| !self.is_disabled(&binding.plugin))
+    }
+
+    pub fn is_disabled(&self, plugin: &str) -> bool {
+        self.plugins.get(plugin).is_some_and(|plan| plan.disabled)
+    }
+
+    /// Puts every binding of a plugin on a version, adding and taking away hooks as the version exports them.
+    pub fn place(&mut self, name: &str, version: &VersionRef, defaults: Vec<BindingPlan>) {
+        let kept: Vec<BindingPlan> = std::mem::take(&mut self.bindings);
+        let (own, others): (Vec<_>, Vec<_>) = kept.into_iter().partition(|binding| binding.plugin == name);
+        self.bindings = others;
+        for default in defaults {
+            let known = own.iter().find(|binding| binding.hook == default.hook);
+            let mut binding = known.cloned().unwrap_or(default);
+            binding.version.clone_from(&version.version);
+            binding.digest.clone_from(&version.digest);
+            self.bindings.push(binding);
+        }
+        self.bindings.sort_by(|a, b| (&a.hook, a.order, &a.plugin).cmp(&(&b.hook, b.order, &b.plugin)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(plugin: &str, hook: &str, order: i32) -> BindingPlan {
+        BindingPlan {
+            plugin: plugin.into(),
+            version: "1.0.0".into(),
+            digest: "sha256:1".into(),
+            hook: hook.into(),
+            order,
+            scope: BindingScope::All,
+            on_failed: FailurePolicy::default_of(hook),
+            on_absent: FailurePolicy::default_of(hook),
+            fallback: None,
+            isolation: Isolation::Reuse,
+            budget_us: 0,
+        }
+    }
+
+    #[test]
+    fn a_new_version_keeps_what_an_administrator_set() {
+        let mut plan = Plan::default();
+        let first = VersionRef { version: "1.0.0".into(), digest: "sha256:1".into() };
+        plan.place("words", &first, vec![binding("words", "content-filter", 100)]);
+        plan.bindings[0].on_failed = FailurePolicy::Reject;
+        let second = VersionRef { version: "2.0.0".into(), digest: "sha256:2".into() };
+        let defaults = vec![binding("words", "content-filter", 5), binding("words", "message-strategy", 7)];
+        plan.place("words", &second, defaults);
+        let found: Vec<_> = plan.bindings.iter().map(|b| (b.hook.as_str(), b.order, b.on_failed)).collect();
+        assert_eq!(
+            found,
+            [("content-filter", 100, FailurePolicy::Reject), ("message-strategy", 7, FailurePolicy::Unavailable)]
+        );
+        assert!(plan.bindings.iter().all(|binding| binding.digest == "sha256:2"));
+    }
+
+    #[test]
+    fn an_unknown_policy_is_named() {
+        assert_eq!(named::<FailurePolicy>("policy", "shrug"), Err("shrug is not a policy".to_owned()));
+        assert_eq!(named::<FailurePolicy>("policy", "hold"), Ok(FailurePolicy::Hold));
+    }
+}

@@ -1,0 +1,132 @@
+//! Roll-out: which versions there are, which serve, and every change of that. One change at a time; a change is
+//! prepared in full beside the serving generation, then switched by one pointer store.
+//!
+//! A number of a generation is used once: numbers are reserved in durable blocks before any is given out.
+
+mod build;
+mod configure;
+mod switch;
+mod versions;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kith_runtime::{GenerationCell, Runtime, Version};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::bindings::Plan;
+use super::wasm::Pinned;
+use super::{Judge, Plugins};
+use crate::clock::Clock;
+use crate::entry::HookTrace;
+use crate::journey::store_refusal;
+use crate::refusal::{Code, Refusal};
+use crate::store::accounts::Accounts;
+
+/// How many generation numbers are reserved at once.
+const NUMBERS: u64 = 1000;
+
+/// Who may sign what is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signatures {
+    Off,
+    /// Unsigned ones are taken and the answer says so.
+    Warn,
+    Require,
+}
+
+/// What roll-out is told by the configuration.
+#[derive(Debug, Clone)]
+pub struct RolloutRules {
+    pub signatures: Signatures,
+    /// `ed25519:` and base64 each.
+    pub trusted_keys: Vec<String>,
+}
+
+/// The owner of the serving generation.
+pub struct Rollout {
+    pub(super) runtime: Runtime,
+    pub(super) accounts: Arc<dyn Accounts>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) rules: RolloutRules,
+    pub(super) cell: Arc<GenerationCell>,
+    pub(super) state: Mutex<State>,
+    /// Told whenever a generation took over: what was held for a failure is judged again.
+    pub(super) switched: tokio::sync::Notify,
+}
+
+/// What only one change at a time may touch.
+pub(super) struct State {
+    pub plan: Plan,
+    /// By digest and configuration: what is loaded and configured.
+    pub prepared: HashMap<PreparedKey, Arc<Version>>,
+    /// Generation numbers that may be given out: the next, and the first that may not.
+    pub numbers: (u64, u64),
+    /// Why a bound version could not be loaded, by digest.
+    pub absent: HashMap<String, String>,
+    /// The version that was activated last, while it is watched.
+    pub fresh: Option<Fresh>,
+}
+
+/// A fresh activation: it rolls back by itself when its breaker opens.
+pub(super) struct Fresh {
+    pub plugin: String,
+    pub digest: String,
+    pub until_ms: u64,
+}
+
+/// A version under one configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct PreparedKey {
+    pub digest: String,
+    /// The revision of the plugin's configuration; 0 before the first.
+    pub config: u64,
+}
+
+impl Rollout {
+    /// The number of the generation in force; 0 before the first.
+    pub fn generation(&self) -> u64 {
+        self.cell.pin().number
+    }
+
+    /// The generation in force, to judge by.
+    pub fn judge(&self) -> Arc<dyn Judge> {
+        Arc::new(Pinned(self.cell.pin()))
+    }
+
+    /// Resolves when a generation has taken over since the last call.
+    pub async fn switched(&self) {
+        self.switched.notified().await;
+    }
+
+    /// What a decision's traces mean: hook, plugin, version and digest of each.
+    pub async fn explain(&self, generation: u64, hooks: &[HookTrace]) -> Result<Value, Refusal> {
+        if hooks.is_empty() {
+            return Ok(json!([]));
+        }
+        let stored = self.accounts.generation(generation).await.map_err(|e| store_refusal(&e))?;
+        let stored = stored.ok_or_else(|| Refusal::new(Code::Internal, "a generation is not known any more"))?;
+        let plan: Plan = serde_json::from_str(&stored.bindings)
+            .map_err(|_| Refusal::new(Code::Internal, "a stored generation could not be read"))?;
+        let serving: Vec<_> = plan.serving().collect();
+        let explained = hooks.iter().map(|trace| {
+            let binding = serving.get(usize::from(trace.binding));
+            json!({
+                "hook": binding.map(|b| &b.hook),
+                "plugin": binding.map(|b| &b.plugin),
+                "version": binding.map(|b| &b.version),
+                "digest": binding.map(|b| &b.digest),
+                "outcome": trace.outcome,
+                "duration_us": trace.duration_us,
+            })
+        });
+        Ok(explained.collect())
+    }
+}
+
+impl Plugins for Rollout {
+    fn pin(&self) -> Arc<dyn Judge> {
+        self.judge()
+    }
+}

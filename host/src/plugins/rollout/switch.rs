@@ -1,0 +1,206 @@
+//! Switching: activate, roll back, disable, bind. Whatever is to serve is loaded first; then one pointer store.
+
+use serde_json::{Value, json};
+
+use super::{Fresh, Rollout, State};
+use crate::journey::store_refusal;
+use crate::plugins::bindings::{BindingChange, Plan, PluginPlan, VersionRef, named};
+use crate::refusal::{Code, Refusal};
+use crate::store::accounts::StoredGeneration;
+
+/// How long a fresh activation is watched: it rolls back by itself when its breaker opens.
+const WATCH_MS: u64 = 60_000;
+
+impl Rollout {
+    /// Makes a version serve.
+    pub async fn activate(&self, name: &str, version: &str, force: bool) -> Result<Value, Refusal> {
+        let found = self.find(name, version).await?;
+        if found.quarantined && !force {
+            let message = format!("{name} {} is quarantined; activate it with --force", found.version);
+            return Err(Refusal::new(Code::Conflict, message));
+        }
+        let mut state = self.state.lock().await;
+        let target = VersionRef { version: found.version.clone(), digest: found.digest.clone() };
+        let config = self.stored_config(name).await?;
+        let prepared = self.prepare(&mut state, &target, (config.0, &config.1)).await?;
+        let mut plan = state.plan.clone();
+        let before = plan.plugins.get(name).map(|plan| VersionRef {
+            version: plan.version.clone(),
+            digest: plan.digest.clone(),
+        });
+        let previous = before.filter(|before| *before != target);
+        let kept = plan.plugins.get(name).and_then(|plan| plan.previous.clone());
+        plan.place(name, &target, super::build::default_bindings(&prepared, &target));
+        plan.plugins.insert(
+            name.to_owned(),
+            PluginPlan {
+                version: target.version.clone(),
+                digest: target.digest.clone(),
+                previous: previous.clone().or(kept),
+                disabled: false,
+            },
+        );
+        if found.quarantined {
+            self.accounts.set_quarantined(&found.digest, false).await.map_err(|e| store_refusal(&e))?;
+        }
+        self.take_over(&mut state, plan, &format!("activate {name}@{}", target.version)).await?;
+        state.fresh = previous.map(|_| Fresh {
+            plugin: name.to_owned(),
+            digest: target.digest.clone(),
+            until_ms: self.clock.now_ms() + WATCH_MS,
+        });
+        Ok(self.switched_json(&state, name))
+    }
+
+    /// Back to the version before. The switch comes first, its record after: it is already compiled and warm.
+    pub async fn rollback(&self, name: &str) -> Result<Value, Refusal> {
+        let mut state = self.state.lock().await;
+        self.roll_back(&mut state, name, "rollback").await?;
+        Ok(self.switched_json(&state, name))
+    }
+
+    pub(super) async fn roll_back(&self, state: &mut State, name: &str, cause: &str) -> Result<(), Refusal> {
+        self.known(state, name)?;
+        let mut plan = state.plan.clone();
+        let own = plan.plugins.get_mut(name).ok_or_else(|| unknown(name))?;
+        let Some(target) = own.previous.take() else {
+            return Err(Refusal::new(Code::Conflict, format!("{name} has no version to go back to")));
+        };
+        own.previous = Some(VersionRef { version: own.version.clone(), digest: own.digest.clone() });
+        own.version.clone_from(&target.version);
+        own.digest.clone_from(&target.digest);
+        let config = self.stored_config(name).await?;
+        let prepared = self.prepare(state, &target, (config.0, &config.1)).await?;
+        plan.place(name, &target, super::build::default_bindings(&prepared, &target));
+        state.fresh = None;
+        let number = self.number(state).await?;
+        let generation = self.build(state, &plan, number).await?;
+        self.cell.activate(generation);
+        self.switched.notify_one();
+        self.keep(state, plan, number, &format!("{cause} {name}")).await
+    }
+
+    /// Unbinds a plugin, or binds it again.
+    pub async fn set_disabled(&self, name: &str, disabled: bool) -> Result<Value, Refusal> {
+        let mut state = self.state.lock().await;
+        let mut plan = state.plan.clone();
+        plan.plugins.get_mut(name).ok_or_else(|| unknown(name))?.disabled = disabled;
+        let verb = if disabled { "disable" } else { "enable" };
+        self.take_over(&mut state, plan, &format!("{verb} {name}")).await?;
+        Ok(self.switched_json(&state, name))
+    }
+
+    /// Changes how a plugin is bound to a hook.
+    pub async fn bind(&self, name: &str, hook: &str, change: BindingChange) -> Result<Value, Refusal> {
+        let fallback = match &change.fallback {
+            Some(version) => {
+                let found = self.find(name, version).await?;
+                Some(VersionRef { version: found.version, digest: found.digest })
+            }
+            None => None,
+        };
+        let mut state = self.state.lock().await;
+        self.known(&state, name)?;
+        let mut plan = state.plan.clone();
+        change_binding(&mut plan, name, hook, &change, fallback)?;
+        self.take_over(&mut state, plan, &format!("bind {name} {hook}")).await?;
+        let mut done = self.switched_json(&state, name);
+        let binding = state.plan.bindings.iter().find(|b| b.plugin == name && b.hook == hook);
+        done["binding"] = serde_json::to_value(binding).expect("a binding encodes");
+        Ok(done)
+    }
+
+    /// Builds a plan's generation, records it, and lets it take over.
+    pub(super) async fn take_over(&self, state: &mut State, plan: Plan, cause: &str) -> Result<(), Refusal> {
+        let number = self.number(state).await?;
+        let generation = self.build(state, &plan, number).await?;
+        self.keep(state, plan, number, cause).await?;
+        self.cell.activate(generation);
+        self.switched.notify_one();
+        self.forget_unused(state).await
+    }
+
+    async fn keep(&self, state: &mut State, plan: Plan, number: u64, cause: &str) -> Result<(), Refusal> {
+        let stored = StoredGeneration {
+            number,
+            bindings: serde_json::to_string(&plan).expect("a plan encodes"),
+            at: self.clock.now_ms(),
+            cause: cause.to_owned(),
+        };
+        state.plan = plan;
+        self.accounts.put_generation(&stored).await.map_err(|e| store_refusal(&e))?;
+        tracing::info!(generation = number, cause, "a generation took over");
+        Ok(())
+    }
+
+    /// The next generation's number, out of a block that is already reserved durably.
+    async fn number(&self, state: &mut State) -> Result<u64, Refusal> {
+        if state.numbers.0 == state.numbers.1 {
+            let first = self.accounts.reserve_generations(super::NUMBERS).await.map_err(|e| store_refusal(&e))?;
+            state.numbers = (first, first + super::NUMBERS);
+        }
+        state.numbers.0 += 1;
+        Ok(state.numbers.0 - 1)
+    }
+
+    /// The version a plugin is on, if it was ever activated.
+    pub(super) fn known(&self, state: &State, name: &str) -> Result<VersionRef, Refusal> {
+        let plan = state.plan.plugins.get(name).ok_or_else(|| unknown(name))?;
+        Ok(VersionRef { version: plan.version.clone(), digest: plan.digest.clone() })
+    }
+
+    fn switched_json(&self, state: &State, name: &str) -> Value {
+        let plan = state.plan.plugins.get(name);
+        json!({
+            "name": name,
+            "version": plan.map(|plan| &plan.version),
+            "digest": plan.map(|plan| &plan.digest),
+            "state": if plan.is_some_and(|plan| plan.disabled) { "disabled" } else { "active" },
+            "generation": self.generation(),
+        })
+    }
+}
+
+fn unknown(name: &str) -> Refusal {
+    Refusal::not_found(format!("{name} was never activated"))
+}
+
+fn change_binding(
+    plan: &mut Plan,
+    name: &str,
+    hook: &str,
+    change: &BindingChange,
+    fallback: Option<VersionRef>,
+) -> Result<(), Refusal> {
+    let bound = plan.bindings.iter_mut().find(|binding| binding.plugin == name && binding.hook == hook);
+    let binding = bound.ok_or_else(|| Refusal::not_found(format!("{name} does not export {hook}")))?;
+    let bad = Refusal::bad_request::<String>;
+    if let Some(order) = change.order {
+        binding.order = order;
+    }
+    if let Some(scope) = &change.scope {
+        binding.scope = named("scope", scope).map_err(bad)?;
+    }
+    if let Some(policy) = &change.on_failed {
+        binding.on_failed = named("policy", policy).map_err(bad)?;
+    }
+    if let Some(policy) = &change.on_absent {
+        binding.on_absent = named("policy", policy).map_err(bad)?;
+    }
+    if let Some(isolation) = &change.isolation {
+        binding.isolation = named("isolation", isolation).map_err(bad)?;
+    }
+    if let Some(budget) = change.budget_us {
+        binding.budget_us = budget;
+    }
+    if fallback.is_some() {
+        binding.fallback = fallback;
+    }
+    let wants_fallback =
+        [binding.on_failed, binding.on_absent].contains(&crate::plugins::bindings::FailurePolicy::Fallback);
+    if wants_fallback && binding.fallback.is_none() {
+        return Err(Refusal::bad_request("the policy fallback needs --fallback VERSION"));
+    }
+    plan.bindings.sort_by(|a, b| (&a.hook, a.order, &a.plugin).cmp(&(&b.hook, b.order, &b.plugin)));
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! Versions: what was pushed, what it is, and loading it under a configuration.
+
+use std::sync::Arc;
+
+use kith_runtime::{Inspection, LoadError, Version};
+use serde_json::{Map, Value, json};
+
+use super::{PreparedKey, Rollout, Signatures, State};
+use crate::journey::store_refusal;
+use crate::plugins::bindings::VersionRef;
+use crate::refusal::{Code, Refusal};
+use crate::store::accounts::PluginVersion;
+
+impl Rollout {
+    /// Keeps a component as a version; nothing serves because of it.
+    pub async fn push(&self, component: Vec<u8>, signature: Option<&str>) -> Result<Value, Refusal> {
+        let (signed_by, warning) = self.check_signature(&component, signature)?;
+        let (component, inspection) = self.inspect_component(component).await?;
+        let known = self.accounts.plugins().await.map_err(|e| store_refusal(&e))?;
+        let same = known.iter().find(|v| v.name == inspection.name && v.version == inspection.version);
+        if let Some(same) = same
+            && same.digest != inspection.digest
+        {
+            let message = format!(
+                "{} {} is known with another digest ({}): give the new one another version",
+                same.name, same.version, same.digest
+            );
+            return Err(Refusal::new(Code::Conflict, message));
+        }
+        if same.is_none() {
+            let version = PluginVersion {
+                name: inspection.name.clone(),
+                version: inspection.version.clone(),
+                digest: inspection.digest.clone(),
+                size: component.len() as u64,
+                pushed_at: self.clock.now_ms(),
+                quarantined: false,
+                signed_by,
+            };
+            self.accounts.put_plugin(&version, &component).await.map_err(|e| store_refusal(&e))?;
+        }
+        let mut pushed =
+            json!({"name": inspection.name, "version": inspection.version, "digest": inspection.digest});
+        if let Some(warning) = warning {
+            pushed["warning"] = warning.into();
+        }
+        Ok(pushed)
+    }
+
+    fn check_signature(
+        &self,
+        component: &[u8],
+        signature: Option<&str>,
+    ) -> Result<(Option<String>, Option<&'static str>), Refusal> {
+        if self.rules.signatures == Signatures::Off {
+            return Ok((None, None));
+        }
+        let verified = signature
+            .map(|signature| kith_runtime::verify_signature(component, signature, &self.rules.trusted_keys));
+        match (verified, self.rules.signatures) {
+            (Some(Ok(key)), _) => Ok((Some(key), None)),
+            (Some(Err(error)), Signatures::Require) => Err(Refusal::bad_request(format!("signature: {error}"))),
+            (None, Signatures::Require) => {
+                Err(Refusal::bad_request("this deployment takes signed plugins only, and this one has no signature"))
+            }
+            (Some(Err(_)), _) => Ok((None, Some("the signature is not by a trusted key"))),
+            (None, _) => Ok((None, Some("this plugin is not signed"))),
+        }
+    }
+
+    async fn inspect_component(&self, component: Vec<u8>) -> Result<(Vec<u8>, Inspection), Refusal> {
+        let runtime = self.runtime.clone();
+        let inspected = tokio::task::spawn_blocking(move || {
+            let inspection = runtime.inspect(&component);
+            (component, inspection)
+        });
+        let (component, inspection) = inspected.await.map_err(|_| inspection_died())?;
+        Ok((component, inspection.map_err(|error| load_refusal(&error))?))
+    }
+
+    /// What a version is and asks for.
+    pub async fn inspect(&self, name: &str, version: &str) -> Result<Value, Refusal> {
+        let found = self.find(name, version).await?;
+        let (_, inspection) = self.inspect_component(self.component(&found.digest).await?).await?;
+        Ok(inspection_json(&inspection))
+    }
+
+    /// A pushed version by its number or digest.
+    pub(super) async fn find(&self, name: &str, version: &str) -> Result<PluginVersion, Refusal> {
+        let known = self.accounts.plugins().await.map_err(|e| store_refusal(&e))?;
+        let found = known.into_iter().find(|v| v.name == name && (v.version == version || v.digest == version));
+        found.ok_or_else(|| Refusal::not_found(format!("there is no {name}@{version}; push it first")))
+    }
+
+    pub(super) async fn component(&self, digest: &str) -> Result<Vec<u8>, Refusal> {
+        let component = self.accounts.component(digest).await.map_err(|e| store_refusal(&e))?;
+        component.ok_or_else(|| Refusal::new(Code::Internal, "a known version without its component"))
+    }
+
+    /// Loads a version under its plugin's configuration, or takes it as it is already loaded.
+    pub(super) async fn prepare(
+        &self,
+        state: &mut State,
+        version: &VersionRef,
+        config: (u64, &Map<String, Value>),
+    ) -> Result<Arc<Version>, Refusal> {
+        let key = PreparedKey { digest: version.digest.clone(), config: config.0 };
+        if let Some(prepared) = state.prepared.get(&key) {
+            return Ok(prepared.clone());
+        }
+        let component = self.component(&version.digest).await?;
+        let (runtime, values) = (self.runtime.clone(), Value::Object(config.1.clone()));
+        let prepared = tokio::task::spawn_blocking(move || runtime.prepare(&component, &values));
+        let prepared = prepared.await.map_err(|_| inspection_died())?.map_err(|error| load_refusal(&error))?;
+        state.prepared.insert(key, prepared.clone());
+        Ok(prepared)
+    }
+
+    /// Every version with its state.
+    pub async fn list(&self) -> Result<Vec<Value>, Refusal> {
+        let known = self.accounts.plugins().await.map_err(|e| store_refusal(&e))?;
+        let state = self.state.lock().await;
+        let generation = self.generation();
+        let listed = known.iter().map(|version| {
+            let plan = state.plan.plugins.get(&version.name);
+            let bound = plan.filter(|plan| plan.digest == version.digest);
+            let state_name = match bound {
+                Some(plan) if plan.disabled => "disabled",
+                Some(_) => "active",
+                None if version.quarantined => "quarantined",
+                None => "available",
+            };
+            let bindings = state.plan.bindings.iter().filter(|b| bound.is_some() && b.plugin == version.name);
+            let mut row = json!({
+                "name": version.name,
+                "version": version.version,
+                "digest": version.digest,
+                "state": state_name,
+                "hooks": bindings.map(|b| b.hook.as_str()).collect::<Vec<_>>(),
+                "generation": generation,
+            });
+            if let Some(note) = note(&state, version, bound.is_some()) {
+                row["note"] = note.into();
+            }
+            row
+        });
+        Ok(listed.collect())
+    }
+}
+
+/// What an administrator should know of a version beside its state.
+fn note(state: &State, version: &PluginVersion, bound: bool) -> Option<String> {
+    if let Some(why) = state.absent.get(&version.digest).filter(|_| bound) {
+        return Some(format!("not loadable: {why}"));
+    }
+    let prepared = state.prepared.iter().find(|(key, _)| key.digest == version.digest).map(|(_, v)| v);
+    let why = prepared.filter(|_| bound)?.not_baked()?;
+    Some(format!("not baked: {why}"))
+}
+
+fn inspection_json(inspection: &Inspection) -> Value {
+    json!({
+        "name": inspection.name,
+        "version": inspection.version,
+        "summary": inspection.summary,
+        "digest": inspection.digest,
+        "hooks": inspection.hooks.iter().map(|hook| hook.as_str()).collect::<Vec<_>>(),
+        "abilities": inspection.abilities,
+        "config_schema": inspection.config_schema,
+        "size": inspection.size,
+    })
+}
+
+fn inspection_died() -> Refusal {
+    Refusal::new(Code::Internal, "loading the plugin ended unexpectedly")
+}
+
+/// Why a component was not taken, in the runtime's own words.
+pub(super) fn load_refusal(error: &LoadError) -> Refusal {
+    Refusal::bad_request(error.to_string())
+}

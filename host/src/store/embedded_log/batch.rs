@@ -1,0 +1,350 @@
+//! One write batch in the making: changes applied one after another, each seeing those before it, nothing visible
+//! to readers until the whole is on disk.
+
+mod append;
+mod hold;
+
+use std::collections::HashMap;
+
+use fjall::{OwnedWriteBatch, PersistMode};
+
+use super::committer::{Applied, Shared};
+use super::heads::State;
+use super::rows::{AnswerRow, EntryRow, StoredAnswer, answer_key, entry_key, key};
+use super::tables::unavailable;
+use crate::conversation::{Conversation, Kind, Member};
+use crate::entry::{Body, Seq};
+use crate::ids::{ConversationId, HoldId, UserId};
+use crate::store::{
+    Change, CommitError, FirstAnswer, HeldMessage, Outcome, Prefs, ResendKey, StoreError,
+};
+
+pub struct Batch<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) now: u64,
+    writes: OwnedWriteBatch,
+    states: HashMap<ConversationId, State>,
+    entries: HashMap<(ConversationId, Seq), EntryRow>,
+    answers: HashMap<Vec<u8>, AnswerRow>,
+    /// Members of groups; those of other kinds stand in the state.
+    members: HashMap<(ConversationId, UserId), Member>,
+    held: HashMap<HoldId, Option<HeldMessage>>,
+    stamp: u64,
+}
+
+impl<'a> Batch<'a> {
+    pub fn new(shared: &'a Shared, now: u64) -> Self {
+        Self {
+            shared,
+            now,
+            writes: shared.tables.database.batch(),
+            states: HashMap::new(),
+            entries: HashMap::new(),
+            answers: HashMap::new(),
+            members: HashMap::new(),
+            held: HashMap::new(),
+            stamp: shared.ids.last(),
+        }
+    }
+
+    /// Applies one change to the batch. An outer error ends the batch.
+    pub fn apply(&mut self, change: &mut Change) -> Applied {
+        match change {
+            Change::Append(append) => self.append(append),
+            Change::Hold(hold) => self.hold(hold),
+            Change::Drop {
+                conversation,
+                author,
+                key,
+            } => self.drop_message(*conversation, *author, key),
+            Change::Refuse { hold, reason } => self.refuse(*hold, reason),
+            Change::Receipt {
+                conversation,
+                user,
+                received,
+                read,
+            } => self.receipt(*conversation, *user, *received, *read),
+            Change::Prefs {
+                conversation,
+                user,
+                prefs,
+            } => self.prefs(*conversation, *user, prefs),
+        }
+    }
+
+    /// Writes and syncs everything, then lets readers see it; the newest stamp.
+    pub fn commit(mut self, mode: PersistMode) -> Result<u64, StoreError> {
+        if self.writes.is_empty() {
+            return Ok(self.stamp);
+        }
+        self.put_row(key::meta("stamp"), self.stamp.to_be_bytes().to_vec());
+        self.writes
+            .durability(Some(mode))
+            .commit()
+            .map_err(unavailable)?;
+        for (id, state) in self.states {
+            self.shared.heads.put(id, state);
+        }
+        Ok(self.stamp)
+    }
+
+    pub(super) fn next_stamp(&mut self) -> u64 {
+        self.stamp = self.shared.ids.next(self.now);
+        self.stamp
+    }
+
+    pub(super) fn put_row(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.writes.insert(&self.shared.tables.rows, key, value);
+    }
+
+    pub(super) fn remove_row(&mut self, key: Vec<u8>) {
+        self.writes.remove(&self.shared.tables.rows, key);
+    }
+
+    /// A conversation's state as the changes so far leave it.
+    pub(super) fn state(&mut self, id: ConversationId) -> Result<Option<&mut State>, StoreError> {
+        if !self.states.contains_key(&id) {
+            let loaded = self.shared.heads.get(id, || self.shared.tables.state(id))?;
+            let Some(loaded) = loaded else {
+                return Ok(None);
+            };
+            self.states.insert(id, (*loaded).clone());
+        }
+        Ok(self.states.get_mut(&id))
+    }
+
+    pub(super) fn put_state(&mut self, id: ConversationId, state: State) {
+        self.states.insert(id, state);
+    }
+
+    pub(super) fn put_conversation(&mut self, conversation: &Conversation, stamp: u64) {
+        let row = rmp_serde::to_vec_named(&(conversation, stamp)).expect("a conversation encodes");
+        self.put_row(key::conversation(conversation.id), row);
+    }
+
+    pub(super) fn entry(
+        &mut self,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Option<EntryRow>, StoreError> {
+        match self.entries.get(&(conversation, seq)) {
+            Some(row) => Ok(Some(row.clone())),
+            None => self.shared.tables.entry(conversation, seq),
+        }
+    }
+
+    pub(super) fn put_entry(&mut self, row: EntryRow) {
+        let (conversation, seq) = (row.entry.conversation, row.entry.seq);
+        self.writes.insert(
+            &self.shared.tables.entries,
+            entry_key(conversation, seq),
+            row.encode(),
+        );
+        self.entries.insert((conversation, seq), row);
+    }
+
+    /// A present member's row; `Gone` for everyone else.
+    pub(super) fn member(
+        &mut self,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> Result<Result<Member, CommitError>, StoreError> {
+        let gone = Err(CommitError::Gone("no longer a member of this conversation"));
+        let Some(state) = self.state(conversation)? else {
+            return Ok(Err(CommitError::Gone("no such conversation")));
+        };
+        let found = if state.conversation.kind == Kind::Group {
+            match self.members.get(&(conversation, user)) {
+                Some(member) => Some(member.clone()),
+                None => self.shared.tables.member(conversation, user)?,
+            }
+        } else {
+            state.member(user).cloned()
+        };
+        Ok(found
+            .filter(|member| member.left.is_none())
+            .map_or(gone, Ok))
+    }
+
+    pub(super) fn put_member(
+        &mut self,
+        conversation: ConversationId,
+        user: UserId,
+        member: Member,
+    ) {
+        let row = rmp_serde::to_vec(&member).expect("a member encodes");
+        self.put_row(key::member(conversation, user), row);
+        if let Some(state) = self.states.get_mut(&conversation)
+            && let Some(at) = state.index_of(user)
+            && state.conversation.kind != Kind::Group
+        {
+            state.members[at] = member;
+        } else {
+            self.members.insert((conversation, user), member);
+        }
+    }
+
+    /// What a client id was answered with, if the content is the same.
+    pub(super) fn first_answer(
+        &mut self,
+        conversation: ConversationId,
+        author: UserId,
+        key: &ResendKey,
+    ) -> Result<Option<Result<StoredAnswer, CommitError>>, StoreError> {
+        let found = match self
+            .answers
+            .get(&answer_key(conversation, author, &key.client_id))
+        {
+            Some(row) => Some(row.clone()),
+            None => self
+                .shared
+                .tables
+                .answer(conversation, author, &key.client_id)?,
+        };
+        Ok(found.map(|row| {
+            if row.fingerprint == key.fingerprint {
+                Ok(row.answer)
+            } else {
+                Err(CommitError::Conflict)
+            }
+        }))
+    }
+
+    pub(super) fn put_answer(
+        &mut self,
+        conversation: ConversationId,
+        author: UserId,
+        key: &ResendKey,
+        answer: StoredAnswer,
+    ) {
+        let row = AnswerRow {
+            fingerprint: key.fingerprint,
+            answer,
+        };
+        let key = answer_key(conversation, author, &key.client_id);
+        self.writes
+            .insert(&self.shared.tables.answers, key.clone(), row.encode());
+        self.answers.insert(key, row);
+    }
+
+    /// A stored first answer as the caller gets it.
+    pub(super) fn resent(
+        &mut self,
+        conversation: ConversationId,
+        answer: StoredAnswer,
+    ) -> Result<FirstAnswer, StoreError> {
+        Ok(match answer {
+            StoredAnswer::Held(hold) => FirstAnswer::Held { hold },
+            StoredAnswer::Dropped { .. } => FirstAnswer::Dropped,
+            StoredAnswer::Refused { by, reason, .. } => FirstAnswer::Refused { by, reason },
+            StoredAnswer::Committed { seq, id, replaced } => {
+                let replaced = if replaced {
+                    self.entry(conversation, seq)?
+                } else {
+                    None
+                };
+                FirstAnswer::Committed {
+                    seq,
+                    id,
+                    replaced: replaced.and_then(content_of),
+                }
+            }
+        })
+    }
+
+    fn receipt(
+        &mut self,
+        conversation: ConversationId,
+        user: UserId,
+        received: Seq,
+        read: Seq,
+    ) -> Applied {
+        let mut member = match self.member(conversation, user)? {
+            Ok(member) => member,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(state) = self.state(conversation)? else {
+            return Ok(Err(CommitError::Gone("no such conversation")));
+        };
+        let (head, ordinal) = (state.head, state.header.ordinal);
+        let read = member.read.max(read.min(head)); // I6
+        let received = member.received.max(received.min(head)).max(read);
+        if (received, read) == (member.received, member.read) {
+            return Ok(Ok(Outcome::Member {
+                member,
+                moved: false,
+                head,
+            }));
+        }
+        if read != member.read {
+            member.read_ordinal = if read == head {
+                ordinal
+            } else {
+                self.ordinal_at(conversation, read)?
+            };
+            member.own_above.retain(|own| *own > read);
+        }
+        member.received = received;
+        member.read = read;
+        member.changed = self.next_stamp();
+        self.put_member(conversation, user, member.clone());
+        Ok(Ok(Outcome::Member {
+            member,
+            moved: true,
+            head,
+        }))
+    }
+
+    fn ordinal_at(&mut self, conversation: ConversationId, seq: Seq) -> Result<u64, StoreError> {
+        if let Some(row) = self.entries.get(&(conversation, seq)) {
+            return Ok(row.header.ordinal);
+        }
+        let header = self.shared.tables.header(conversation, seq)?;
+        header
+            .map(|header| header.ordinal)
+            .ok_or_else(|| StoreError::Damaged(format!("entry {seq} is missing")))
+    }
+
+    fn prefs(&mut self, conversation: ConversationId, user: UserId, prefs: &Prefs) -> Applied {
+        let before = match self.member(conversation, user)? {
+            Ok(member) => member,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(state) = self.state(conversation)? else {
+            return Ok(Err(CommitError::Gone("no such conversation")));
+        };
+        let (head, newest) = (state.head, state.header.last_message);
+        let mut member = before.clone();
+        member.pinned = prefs.pinned.unwrap_or(member.pinned);
+        member.muted = prefs.muted.unwrap_or(member.muted);
+        if let Some(hidden) = prefs.hidden {
+            (member.hidden, member.hidden_at) = (hidden, newest);
+        }
+        if let Some(draft) = &prefs.draft {
+            member.draft = Some(draft.clone()).filter(|draft| !draft.is_empty());
+        }
+        if member == before {
+            return Ok(Ok(Outcome::Member {
+                member,
+                moved: false,
+                head,
+            }));
+        }
+        member.changed = self.next_stamp();
+        self.put_member(conversation, user, member.clone());
+        Ok(Ok(Outcome::Member {
+            member,
+            moved: true,
+            head,
+        }))
+    }
+}
+
+/// The content of a row's message or edit.
+pub fn content_of(row: EntryRow) -> Option<Box<serde_json::value::RawValue>> {
+    match &row.entry.body {
+        Body::Message(message) => message.content.clone(),
+        Body::Edit { content, .. } => content.clone(),
+        _ => None,
+    }
+}

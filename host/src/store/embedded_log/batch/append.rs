@@ -1,0 +1,364 @@
+//! Appending: the next seq of a log, and everything that is atomic with the new entry.
+
+use std::sync::Arc;
+
+use super::Batch;
+use crate::content::Content;
+use crate::conversation::{Conversation, Kind, Member, Role};
+use crate::entry::{Body, Entry, Message, Seq};
+use crate::ids::{ConversationId, EntryId, UserId};
+use crate::store::embedded_log::committer::Applied;
+use crate::store::embedded_log::heads::State;
+use crate::store::embedded_log::rows::{EntryRow, Header, StoredAnswer, Writer, key};
+use crate::store::{Append, CommitError, Committed, FirstAnswer, Opening, Outcome, StoreError};
+
+impl Batch<'_> {
+    pub(super) fn append(&mut self, append: &mut Append) -> Applied {
+        let conversation = append.conversation;
+        if let Some(key) = &append.key {
+            match self.first_answer(conversation, append.author, key)? {
+                Some(Err(conflict)) => return Ok(Err(conflict)),
+                Some(Ok(StoredAnswer::Held(hold))) if append.releases == Some(hold) => {}
+                Some(Ok(answer)) => {
+                    return Ok(Ok(Outcome::Resent(self.resent(conversation, answer)?)));
+                }
+                None => {}
+            }
+        }
+        if let Some(hold) = append.releases
+            && self
+                .held_row(hold)?
+                .is_none_or(|held| held.refused.is_some())
+        {
+            return Ok(Err(CommitError::Gone("no such held message")));
+        }
+        let opened = match (self.state(conversation)?.is_some(), &append.opening) {
+            (true, _) => false,
+            (false, Some(opening)) => {
+                let opening = opening.clone();
+                self.open(conversation, &opening);
+                true
+            }
+            (false, None) => return Ok(Err(CommitError::Gone("no such conversation"))),
+        };
+        let member = match self.member(conversation, append.author)? {
+            Ok(member) => member,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(state) = self.state(conversation)? else {
+            return Ok(Err(CommitError::Gone("no such conversation")));
+        };
+        if append.record.generation > 0 && append.record.generation < state.generation {
+            return Ok(Err(CommitError::Stale));
+        }
+        let seq = state.head + 1;
+        let state = state.clone();
+        if let Some(settled) = self.touch_target(conversation, seq, append)? {
+            return Ok(settled);
+        }
+        self.write(append, state, member, seq, opened)
+    }
+
+    fn open(&mut self, id: ConversationId, opening: &Opening) {
+        let stamp = self.next_stamp();
+        let conversation = Conversation {
+            id,
+            kind: opening.kind,
+            title: String::new(),
+            avatar: None,
+            users: opening.users.clone(),
+            created_at: self.now,
+        };
+        self.put_conversation(&conversation, stamp);
+        let members =
+            vec![Member::new(Role::Member, self.now, 1, 0, 0, stamp); opening.users.len()];
+        self.put_state(
+            id,
+            State {
+                conversation: Arc::new(conversation),
+                changed: stamp,
+                head: 0,
+                head_id: 0,
+                generation: 0,
+                header: Header::default(),
+                last_message: None,
+                members: members.clone(),
+                in_flight: Arc::default(),
+            },
+        );
+        for (user, member) in opening.users.iter().zip(members) {
+            self.put_member(id, *user, member);
+            self.put_row(key::membership(*user, id), Vec::new());
+        }
+    }
+
+    /// What a recall or an edit does to its target; `Some` when that settles the change already.
+    fn touch_target(
+        &mut self,
+        conversation: ConversationId,
+        seq: Seq,
+        append: &Append,
+    ) -> Result<Option<Result<Outcome, CommitError>>, StoreError> {
+        let target = match &append.body {
+            Body::Recall { target, .. } | Body::Edit { target, .. } => *target,
+            _ => return Ok(None),
+        };
+        let nothing = || {
+            Ok(Some(Err(CommitError::Gone(
+                "there is no message at this seq",
+            ))))
+        };
+        let Some(row) = self.entry(conversation, target)? else {
+            return nothing();
+        };
+        let Some(message) = row.entry.message().cloned() else {
+            return nothing();
+        };
+        if message.recalled {
+            if !matches!(append.body, Body::Recall { .. }) {
+                return Ok(Some(Err(CommitError::Gone("the message was recalled"))));
+            }
+            let id = self
+                .entry(conversation, row.recalled_by)?
+                .map_or(EntryId(0), |row| row.entry.id);
+            let first = FirstAnswer::Committed {
+                seq: row.recalled_by,
+                id,
+                replaced: None,
+            };
+            return Ok(Some(Ok(Outcome::Resent(first))));
+        }
+        self.mark_mentions(
+            &row.entry,
+            message.content.as_deref().map(|json| json.get()),
+            false,
+        );
+        let changed = match &append.body {
+            Body::Edit { content, .. } => {
+                self.mark_mentions(&row.entry, content.as_deref().map(|json| json.get()), true);
+                let mut edits = row.edits.clone();
+                edits.push(seq);
+                let message = Message {
+                    content: content.clone(),
+                    edited: true,
+                    ..message
+                };
+                EntryRow {
+                    edits,
+                    ..with_message(&row, message)
+                }
+            }
+            _ => {
+                for edit in &row.edits {
+                    self.erase_edit(conversation, *edit)?;
+                }
+                let message = Message {
+                    content: None,
+                    recalled: true,
+                    ..message
+                };
+                EntryRow {
+                    recalled_by: seq,
+                    ..with_message(&row, message)
+                }
+            }
+        };
+        if let Some(state) = self.state(conversation)?
+            && state.header.last_message == target
+        {
+            state.last_message = Some(changed.entry.clone());
+        }
+        self.put_entry(changed);
+        Ok(None)
+    }
+
+    fn erase_edit(&mut self, conversation: ConversationId, seq: Seq) -> Result<(), StoreError> {
+        if let Some(row) = self.entry(conversation, seq)?
+            && let Body::Edit { target, .. } = row.entry.body
+        {
+            let entry = Entry {
+                body: Body::Edit {
+                    target,
+                    content: None,
+                },
+                ..(*row.entry).clone()
+            };
+            self.put_entry(EntryRow {
+                entry: Arc::new(entry),
+                ..row
+            });
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        append: &mut Append,
+        before: State,
+        member: Member,
+        seq: Seq,
+        opened: bool,
+    ) -> Applied {
+        let id = EntryId(self.next_stamp());
+        let entry = Arc::new(Entry {
+            conversation: append.conversation,
+            seq,
+            id,
+            at: id.at_ms(),
+            from: append.author,
+            body: take_body(&mut append.body),
+            audience: append.audience.take(),
+        });
+        let header = next_header(&before, &entry);
+        let row = EntryRow {
+            entry: entry.clone(),
+            record: std::mem::take(&mut append.record),
+            header,
+            edits: Vec::new(),
+            recalled_by: 0,
+            replaced: append.replaced,
+        };
+        let generation = row.record.generation;
+        self.put_entry(row);
+        if let Some(state) = self.state(append.conversation)? {
+            (state.head, state.head_id, state.header) = (seq, id.0, header);
+            state.generation = state.generation.max(generation);
+            if entry.message().is_some() {
+                state.last_message = Some(entry.clone());
+            }
+        }
+        self.move_author(append, member, &entry, header);
+        if let Some(message) = entry.message() {
+            self.mark_mentions(
+                &entry,
+                message.content.as_deref().map(|json| json.get()),
+                true,
+            );
+            if let Some(audience) = &entry.audience {
+                self.mark_narrowed(&entry, audience);
+            }
+        }
+        for effect in std::mem::take(&mut append.effects) {
+            match effect.value {
+                Some(value) => self.put_row(key::kv(&effect.plugin, &effect.key), value),
+                None => self.remove_row(key::kv(&effect.plugin, &effect.key)),
+            }
+        }
+        if let Some(key) = &append.key {
+            let answer = StoredAnswer::Committed {
+                seq,
+                id,
+                replaced: append.replaced,
+            };
+            self.put_answer(append.conversation, append.author, key, answer);
+        }
+        if let Some(hold) = append.releases {
+            self.remove_held(hold);
+        }
+        Ok(Ok(Outcome::Committed(Committed {
+            entry,
+            replaced: append.replaced,
+            conversation: before.conversation,
+            opened,
+            released: append.releases,
+        })))
+    }
+
+    /// A send moves its author's own `read` to the entry; a release moves nobody's.
+    fn move_author(&mut self, append: &Append, mut member: Member, entry: &Entry, header: Header) {
+        if append.moves_read {
+            member.received = entry.seq;
+            member.read = entry.seq;
+            member.read_ordinal = header.ordinal;
+            member.own_above.clear();
+        } else if entry.message().is_some() {
+            member.own_above.push(entry.seq);
+        } else {
+            return;
+        }
+        member.changed = entry.id.0;
+        self.put_member(append.conversation, append.author, member);
+    }
+
+    fn mark_mentions(&mut self, entry: &Entry, content: Option<&str>, on: bool) {
+        // Nearly no text mentions anybody: looking for the field's name is cheaper than reading the JSON.
+        let Some(content) = content
+            .filter(|json| json.contains("\"mentions\""))
+            .and_then(Content::from_stored)
+        else {
+            return;
+        };
+        for whom in content.mentions() {
+            let user = if whom == "all" {
+                Some(key::ALL)
+            } else {
+                whom.parse::<UserId>().ok()
+            };
+            let Some(user) = user else { continue };
+            let key = key::mention(entry.conversation, user, entry.seq);
+            if on {
+                self.put_row(key, entry.from.0.to_be_bytes().to_vec());
+            } else {
+                self.remove_row(key);
+            }
+        }
+    }
+
+    fn mark_narrowed(&mut self, entry: &Entry, audience: &[UserId]) {
+        let mut users = Writer(Vec::with_capacity(8 + audience.len() * 8));
+        users.u64(entry.from.0);
+        for user in audience {
+            users.u64(user.0);
+        }
+        self.put_row(key::narrowed(entry.conversation, entry.seq), users.0);
+    }
+}
+
+/// The body moves into the entry; what stays behind only tells the kind of change that was asked for.
+fn take_body(body: &mut Body) -> Body {
+    match body {
+        Body::Message(message) => {
+            let left = Message {
+                client_id: String::new(),
+                content: None,
+                reply_to: None,
+                edited: false,
+                recalled: false,
+            };
+            Body::Message(std::mem::replace(message, left))
+        }
+        other => other.clone(),
+    }
+}
+
+fn with_message(row: &EntryRow, message: Message) -> EntryRow {
+    let entry = Entry {
+        body: Body::Message(message),
+        ..(*row.entry).clone()
+    };
+    EntryRow {
+        entry: Arc::new(entry),
+        ..row.clone()
+    }
+}
+
+fn next_header(before: &State, entry: &Entry) -> Header {
+    let mut header = before.header;
+    if entry.message().is_none() {
+        return header;
+    }
+    header.ordinal += 1;
+    header.last_message = entry.seq;
+    if before.conversation.kind == Kind::Direct {
+        header.streak = if header.streak_author == entry.from.0 {
+            header.streak.saturating_add(1)
+        } else {
+            1
+        };
+        header.streak_author = entry.from.0;
+        if let Some(at) = before.index_of(entry.from) {
+            header.written |= 1 << (at & 1);
+        }
+    }
+    header
+}

@@ -1,0 +1,234 @@
+//! The one thread that changes the log: takes everything that waits, makes one write batch of it, syncs once, then
+//! settles all of it. I1: nothing is settled before the sync. After a failed write nothing is settled as done, and
+//! nothing more is taken until a restart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fjall::PersistMode;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::mpsc;
+
+use super::batch::Batch;
+use super::heads::Heads;
+use super::tables::Tables;
+use crate::clock::Clock;
+use crate::ids::IdSource;
+use crate::store::{Change, CommitError, NotTaken, Settlement, StoreError, Submission};
+
+/// Bounds of what may wait (I5).
+const WAITING_MOST: usize = 16_384;
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Submission>,
+    bytes: usize,
+    /// The highest generation that judged anything submitted so far.
+    generation: u64,
+    parked: bool,
+    closed: bool,
+    broken: Option<String>,
+}
+
+/// What the committer and the rest of the log share.
+pub struct Shared {
+    pub tables: Tables,
+    pub heads: Heads,
+    pub ids: IdSource,
+    pub clock: Arc<dyn Clock>,
+    /// The stamp of the last settled change.
+    pub settled: AtomicU64,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+impl Shared {
+    pub fn new(tables: Tables, heads: Heads, ids: IdSource, clock: Arc<dyn Clock>) -> Self {
+        let settled = AtomicU64::new(ids.last());
+        Self {
+            tables,
+            heads,
+            ids,
+            clock,
+            settled,
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Queues a change; gives it back when it is stale, too much waits, or the log is down.
+    pub fn submit(&self, submission: Submission) -> Result<(), NotTaken> {
+        let (generation, bytes) = weigh(&submission.change);
+        let mut queue = self.queue.lock();
+        let full = queue.waiting.len() >= WAITING_MOST || queue.bytes + bytes > WAITING_BYTES;
+        if queue.closed || queue.broken.is_some() || full {
+            return Err(NotTaken::Full(submission));
+        }
+        if generation > 0 {
+            if generation < queue.generation {
+                return Err(NotTaken::Stale(submission));
+            }
+            queue.generation = generation;
+        }
+        self.count_in_flight(&submission.change, true);
+        queue.bytes += bytes;
+        queue.waiting.push(submission);
+        if queue.parked {
+            queue.parked = false;
+            drop(queue);
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    pub fn health(&self) -> Result<(), String> {
+        let queue = self.queue.lock();
+        match &queue.broken {
+            Some(why) => Err(why.clone()),
+            None if queue.closed => Err("the log is closed".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes nothing more; what waits is still committed.
+    pub fn close(&self) {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.parked = false;
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Everything that waits; `None` when there will be nothing more.
+    fn take(&self) -> Option<Vec<Submission>> {
+        let mut queue = self.queue.lock();
+        loop {
+            if !queue.waiting.is_empty() {
+                queue.bytes = 0;
+                return Some(std::mem::take(&mut queue.waiting));
+            }
+            if queue.closed {
+                return None;
+            }
+            queue.parked = true;
+            self.wake.wait(&mut queue);
+            queue.parked = false;
+        }
+    }
+
+    fn break_down(&self, why: String) {
+        tracing::error!(
+            why,
+            "the message log cannot be written; restart when the cause is mended"
+        );
+        self.queue.lock().broken.get_or_insert(why);
+    }
+
+    fn count_in_flight(&self, change: &Change, more: bool) {
+        if let Change::Append(append) = change
+            && append.moves_read
+            && let Some(state) = self.heads.peek(append.conversation)
+        {
+            state.count_in_flight(append.author, more);
+        }
+    }
+}
+
+/// The generation that judged a change (0 for none) and about how many bytes it holds.
+fn weigh(change: &Change) -> (u64, usize) {
+    match change {
+        Change::Append(append) => {
+            let effects: usize = append
+                .effects
+                .iter()
+                .map(|e| e.key.len() + e.value.as_ref().map_or(0, Vec::len))
+                .sum();
+            let content = match &append.body {
+                crate::entry::Body::Message(message) => {
+                    message.content.as_ref().map_or(0, |c| c.get().len())
+                }
+                crate::entry::Body::Edit { content, .. } => {
+                    content.as_ref().map_or(0, |c| c.get().len())
+                }
+                _ => 0,
+            };
+            (append.record.generation, 512 + content + effects)
+        }
+        Change::Hold(hold) => (hold.record.generation, 512 + hold.content.get().len()),
+        _ => (0, 256),
+    }
+}
+
+/// Runs until the log is closed or broken.
+pub fn run(shared: &Shared, settlements: &mpsc::Sender<Vec<Settlement>>) {
+    while let Some(waiting) = shared.take() {
+        for submission in &waiting {
+            shared.count_in_flight(&submission.change, false);
+        }
+        let settled = commit(shared, waiting);
+        // A full channel waits here: what is not delivered yet holds back what is committed next (I5).
+        if settlements.blocking_send(settled).is_err() {
+            shared.break_down("nobody takes settlements any more".to_owned());
+        }
+    }
+}
+
+fn commit(shared: &Shared, waiting: Vec<Submission>) -> Vec<Settlement> {
+    if shared.health().is_err_and(|why| why != "the log is closed") {
+        return refused(waiting);
+    }
+    let now = shared.clock.now_ms();
+    let mut batch = Batch::new(shared, now);
+    let mut settled = Vec::with_capacity(waiting.len());
+    let mut waiting = waiting.into_iter();
+    while let Some(Submission { mut change, origin }) = waiting.next() {
+        match batch.apply(&mut change) {
+            Ok(result) => settled.push(Settlement {
+                change,
+                origin,
+                result,
+            }),
+            Err(error) => {
+                shared.break_down(error.to_string());
+                settled.push(Settlement {
+                    change,
+                    origin,
+                    result: Err(CommitError::Unavailable),
+                });
+                settled.extend(refused(waiting.collect()));
+                return all_refused(settled);
+            }
+        }
+    }
+    match batch.commit(PersistMode::SyncData) {
+        Ok(stamp) => {
+            shared.settled.store(stamp, Ordering::Release);
+            settled
+        }
+        Err(error) => {
+            shared.break_down(error.to_string());
+            all_refused(settled)
+        }
+    }
+}
+
+fn refused(waiting: Vec<Submission>) -> Vec<Settlement> {
+    let refuse = |Submission { change, origin }| Settlement {
+        change,
+        origin,
+        result: Err(CommitError::Unavailable),
+    };
+    waiting.into_iter().map(refuse).collect()
+}
+
+/// Nothing of a batch that was not synced counts as done.
+fn all_refused(mut settled: Vec<Settlement>) -> Vec<Settlement> {
+    for settlement in &mut settled {
+        settlement.result = Err(CommitError::Unavailable);
+    }
+    settled
+}
+
+/// What `apply` gives: a settled change, or trouble that ends the batch.
+pub type Applied = Result<Result<crate::store::Outcome, CommitError>, StoreError>;

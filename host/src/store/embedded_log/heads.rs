@@ -1,0 +1,156 @@
+//! What is known of a conversation in memory: its head, and of direct conversations both members. Bounded; made
+//! again from the newest row. The committer writes it after a commit, readers share it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use parking_lot::Mutex;
+
+use super::rows::Header;
+use crate::conversation::{Conversation, Member};
+use crate::entry::{Entry, Seq};
+use crate::ids::{ConversationId, UserId};
+use crate::store::StoreError;
+
+/// A conversation as it stands after the last settled change.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub conversation: Arc<Conversation>,
+    /// The stamp of the conversation row's last change.
+    pub changed: u64,
+    pub head: Seq,
+    /// The id of the newest entry; 0 in an empty log.
+    pub head_id: u64,
+    /// The generation of the newest judged entry.
+    pub generation: u64,
+    pub header: Header,
+    pub last_message: Option<Arc<Entry>>,
+    /// Direct and own: every member, in the order of `conversation.users`. Groups: empty.
+    pub members: Vec<Member>,
+    /// Direct: messages of each user submitted and not yet settled.
+    pub in_flight: Arc<[AtomicU8; 2]>,
+}
+
+impl State {
+    /// The place of a user among a direct or own conversation's.
+    pub fn index_of(&self, user: UserId) -> Option<usize> {
+        self.conversation
+            .users
+            .iter()
+            .position(|other| *other == user)
+    }
+
+    pub fn member(&self, user: UserId) -> Option<&Member> {
+        self.members.get(self.index_of(user)?)
+    }
+
+    /// Messages of a user since the other one wrote, those in flight included.
+    pub fn unanswered(&self, user: UserId) -> u8 {
+        let settled = if self.header.streak_author == user.0 {
+            self.header.streak
+        } else {
+            0
+        };
+        let in_flight = self
+            .index_of(user)
+            .map_or(0, |at| self.in_flight[at & 1].load(Ordering::Relaxed));
+        settled.saturating_add(in_flight)
+    }
+
+    /// The other user of a direct conversation has written.
+    pub fn answered(&self, user: UserId) -> bool {
+        self.index_of(user)
+            .is_some_and(|at| self.header.written & (1 << (1 - (at & 1))) != 0)
+    }
+
+    /// One more message of a user is on its way, or (`by` is -1) has settled.
+    pub fn count_in_flight(&self, user: UserId, more: bool) {
+        let Some(at) = self.index_of(user) else {
+            return;
+        };
+        let step = |count: u8| {
+            Some(if more {
+                count.saturating_add(1)
+            } else {
+                count.saturating_sub(1)
+            })
+        };
+        let _ = self.in_flight[at & 1].fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
+    }
+}
+
+const SHARDS: usize = 32;
+
+/// Two ages of states: what was not asked for while a whole age went by is forgotten.
+#[derive(Default)]
+struct Shard {
+    young: HashMap<ConversationId, Arc<State>>,
+    old: HashMap<ConversationId, Arc<State>>,
+}
+
+/// The states in memory.
+pub struct Heads {
+    shards: Vec<Mutex<Shard>>,
+    /// States of one age in one shard.
+    most: usize,
+}
+
+impl Heads {
+    /// `most` is how many states are kept in all.
+    pub fn new(most: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            most: (most / SHARDS / 2).max(1),
+        }
+    }
+
+    fn shard(&self, id: ConversationId) -> &Mutex<Shard> {
+        &self.shards[id.0 as usize % SHARDS]
+    }
+
+    /// A state that is in memory.
+    pub fn peek(&self, id: ConversationId) -> Option<Arc<State>> {
+        let shard = self.shard(id).lock();
+        shard.young.get(&id).or_else(|| shard.old.get(&id)).cloned()
+    }
+
+    /// A state, loaded when it is not in memory; `None` when there is no such conversation.
+    ///
+    /// Loading happens under the shard's lock, so that no reader puts an older state over a newer one.
+    pub fn get(
+        &self,
+        id: ConversationId,
+        load: impl FnOnce() -> Result<Option<State>, StoreError>,
+    ) -> Result<Option<Arc<State>>, StoreError> {
+        let mut shard = self.shard(id).lock();
+        if let Some(state) = shard.young.get(&id) {
+            return Ok(Some(state.clone()));
+        }
+        let state = match shard.old.remove(&id) {
+            Some(state) => state,
+            None => match load()? {
+                Some(state) => Arc::new(state),
+                None => return Ok(None),
+            },
+        };
+        shard.keep(id, state.clone(), self.most);
+        Ok(Some(state))
+    }
+
+    /// What a conversation is from now on.
+    pub fn put(&self, id: ConversationId, state: State) {
+        let mut shard = self.shard(id).lock();
+        shard.old.remove(&id);
+        shard.keep(id, Arc::new(state), self.most);
+    }
+}
+
+impl Shard {
+    fn keep(&mut self, id: ConversationId, state: Arc<State>, most: usize) {
+        if self.young.len() >= most && !self.young.contains_key(&id) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(id, state);
+    }
+}

@@ -1,0 +1,83 @@
+//! How a held message's row looks. No decisions, no I/O.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::content::Fingerprint;
+use crate::conversation::Kind;
+use crate::entry::{DecisionRecord, Seq};
+use crate::ids::{ConversationId, EntryId, HoldId, UserId};
+use crate::store::{HeldMessage, Hold, HoldCause, Opening, ResendKey, StoreError};
+
+#[derive(Serialize, Deserialize)]
+struct Row {
+    conversation: ConversationId,
+    opening: Option<(Kind, Vec<UserId>)>,
+    author: UserId,
+    client_id: String,
+    fingerprint: u128,
+    content: String,
+    reply_to: Option<Seq>,
+    edits: Option<Seq>,
+    by: String,
+    reason: String,
+    cause: u8,
+    record: DecisionRecord,
+    refused: Option<String>,
+}
+
+pub fn encode(held: &HeldMessage) -> Vec<u8> {
+    let hold = &held.hold;
+    let row = Row {
+        conversation: hold.conversation,
+        opening: hold
+            .opening
+            .as_ref()
+            .map(|opening| (opening.kind, opening.users.clone())),
+        author: hold.author,
+        client_id: hold.key.client_id.clone(),
+        fingerprint: hold.key.fingerprint.0,
+        content: hold.content.get().to_owned(),
+        reply_to: hold.reply_to,
+        edits: hold.edits,
+        by: hold.by.clone(),
+        reason: hold.reason.clone(),
+        cause: hold.cause as u8,
+        record: hold.record.clone(),
+        refused: held.refused.clone(),
+    };
+    rmp_serde::to_vec_named(&row).expect("a held message encodes")
+}
+
+pub fn decode(id: HoldId, bytes: &[u8]) -> Result<HeldMessage, StoreError> {
+    let damaged = || StoreError::Damaged("a held message could not be read".to_owned());
+    let row: Row = rmp_serde::from_slice(bytes).map_err(|_| damaged())?;
+    let cause = match row.cause {
+        0 => HoldCause::Verdict,
+        1 => HoldCause::Failed,
+        2 => HoldCause::Absent,
+        _ => return Err(damaged()),
+    };
+    let hold = Hold {
+        conversation: row.conversation,
+        opening: row.opening.map(|(kind, users)| Opening { kind, users }),
+        author: row.author,
+        key: ResendKey {
+            client_id: row.client_id,
+            fingerprint: Fingerprint(row.fingerprint),
+        },
+        content: RawValue::from_string(row.content).map_err(|_| damaged())?,
+        reply_to: row.reply_to,
+        edits: row.edits,
+        by: row.by,
+        reason: row.reason,
+        cause,
+        record: row.record,
+    };
+    Ok(HeldMessage {
+        id,
+        at: EntryId(id.0).at_ms(),
+        hold,
+        refused: row.refused,
+    })
+}

@@ -1,0 +1,644 @@
+//! How rows of the embedded log look on disk: keys, and a compact hand-written encoding of entries. No I/O.
+//!
+//! An entry's row opens with what a conversation's head must know, so that the newest row alone rebuilds it.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::content::Fingerprint;
+use crate::entry::{Body, DecisionRecord, Entry, HookOutcome, HookTrace, Judgement, Message, Seq};
+use crate::ids::{ConversationId, EntryId, HoldId, UserId};
+use crate::store::StoreError;
+
+const VERSION: u8 = 1;
+
+/// What the newest row tells of the whole conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Messages up to and with this entry.
+    pub ordinal: u64,
+    /// The newest message up to and with this entry; 0 when there is none.
+    pub last_message: Seq,
+    /// Messages of `streak_author` since another one wrote, at most 255.
+    pub streak: u8,
+    pub streak_author: u64,
+    /// Bit 0 and 1: the first and second user of a direct conversation have written.
+    pub written: u8,
+}
+
+/// An entry with everything that is kept beside it.
+#[derive(Debug, Clone)]
+pub struct EntryRow {
+    pub entry: Arc<Entry>,
+    pub record: DecisionRecord,
+    pub header: Header,
+    /// A message's edits, oldest first.
+    pub edits: Vec<Seq>,
+    /// The recall entry of a recalled message; 0 otherwise.
+    pub recalled_by: Seq,
+    /// The ack carried the content.
+    pub replaced: bool,
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged(format!("{what} could not be read"))
+}
+
+/// Appends fixed and length-prefixed fields.
+#[derive(Default)]
+pub struct Writer(pub Vec<u8>);
+
+impl Writer {
+    pub fn u8(&mut self, value: u8) -> &mut Self {
+        self.0.push(value);
+        self
+    }
+
+    pub fn u16(&mut self, value: u16) -> &mut Self {
+        self.0.extend_from_slice(&value.to_be_bytes());
+        self
+    }
+
+    pub fn u32(&mut self, value: u32) -> &mut Self {
+        self.0.extend_from_slice(&value.to_be_bytes());
+        self
+    }
+
+    pub fn u64(&mut self, value: u64) -> &mut Self {
+        self.0.extend_from_slice(&value.to_be_bytes());
+        self
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.u32(bytes.len() as u32);
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    fn content(&mut self, content: Option<&RawValue>) -> &mut Self {
+        match content {
+            Some(json) => self.bytes(json.get().as_bytes()),
+            None => self.u32(u32::MAX),
+        }
+    }
+}
+
+/// Takes fields back in the order they were written.
+pub struct Reader<'a>(pub &'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub fn u8(&mut self) -> Option<u8> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    pub fn u16(&mut self) -> Option<u16> {
+        self.take(2)?.try_into().ok().map(u16::from_be_bytes)
+    }
+
+    pub fn u32(&mut self) -> Option<u32> {
+        self.take(4)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    pub fn u64(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = self.u32()?;
+        self.take(length as usize)
+    }
+
+    pub fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?.to_vec()).ok()
+    }
+
+    fn content(&mut self) -> Option<Option<Box<RawValue>>> {
+        let length = self.u32()?;
+        if length == u32::MAX {
+            return Some(None);
+        }
+        let text = String::from_utf8(self.take(length as usize)?.to_vec()).ok()?;
+        RawValue::from_string(text).ok().map(Some)
+    }
+}
+
+impl EntryRow {
+    pub fn encode(&self) -> Vec<u8> {
+        let entry = &*self.entry;
+        let mut out = Writer(Vec::with_capacity(384));
+        let (edited, recalled) = entry
+            .message()
+            .map_or((false, false), |m| (m.edited, m.recalled));
+        let flags = u8::from(edited)
+            | u8::from(recalled) << 1
+            | u8::from(entry.audience.is_some()) << 2
+            | u8::from(self.replaced) << 3;
+        out.u8(VERSION)
+            .u8(kind_number(&entry.body))
+            .u8(flags)
+            .u64(entry.id.0)
+            .u64(entry.from.0);
+        let Header {
+            ordinal,
+            last_message,
+            streak,
+            streak_author,
+            written,
+        } = self.header;
+        out.u64(ordinal)
+            .u64(last_message)
+            .u8(streak)
+            .u64(streak_author)
+            .u8(written);
+        write_record(&mut out, &self.record);
+        match &entry.body {
+            Body::Message(message) => {
+                out.bytes(message.client_id.as_bytes())
+                    .u64(message.reply_to.unwrap_or(0))
+                    .u64(self.recalled_by);
+                out.u16(self.edits.len() as u16);
+                self.edits.iter().for_each(|seq| {
+                    out.u64(*seq);
+                });
+                out.content(message.content.as_deref());
+            }
+            Body::Recall { target, by } => {
+                out.u64(*target).u64(by.0);
+            }
+            Body::Edit { target, content } => {
+                out.u64(*target).content(content.as_deref());
+            }
+            Body::React { target, emoji, on } => {
+                out.u64(*target).u8(u8::from(*on)).bytes(emoji.as_bytes());
+            }
+            Body::System { code, args } => {
+                out.bytes(code.as_bytes()).content(Some(args));
+            }
+        }
+        if let Some(audience) = &entry.audience {
+            out.u32(audience.len() as u32);
+            audience.iter().for_each(|user| {
+                out.u64(user.0);
+            });
+        }
+        out.0
+    }
+
+    pub fn decode(
+        conversation: ConversationId,
+        seq: Seq,
+        bytes: &[u8],
+    ) -> Result<Self, StoreError> {
+        Self::read(conversation, seq, bytes).ok_or_else(|| damaged("an entry"))
+    }
+
+    fn read(conversation: ConversationId, seq: Seq, bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        if from.u8()? != VERSION {
+            return None;
+        }
+        let (kind, flags) = (from.u8()?, from.u8()?);
+        let (id, author) = (EntryId(from.u64()?), UserId(from.u64()?));
+        let header = read_header(&mut from)?;
+        let record = read_record(&mut from)?;
+        let (mut edits, mut recalled_by) = (Vec::new(), 0);
+        let body = match kind {
+            0 => {
+                let client_id = from.text()?;
+                let reply_to = Some(from.u64()?).filter(|seq| *seq > 0);
+                recalled_by = from.u64()?;
+                for _ in 0..from.u16()? {
+                    edits.push(from.u64()?);
+                }
+                let content = from.content()?;
+                Body::Message(Message {
+                    client_id,
+                    content,
+                    reply_to,
+                    edited: flags & 1 != 0,
+                    recalled: flags & 2 != 0,
+                })
+            }
+            1 => Body::Recall {
+                target: from.u64()?,
+                by: UserId(from.u64()?),
+            },
+            2 => Body::Edit {
+                target: from.u64()?,
+                content: from.content()?,
+            },
+            3 => {
+                let (target, on) = (from.u64()?, from.u8()? != 0);
+                Body::React {
+                    target,
+                    on,
+                    emoji: from.text()?,
+                }
+            }
+            4 => Body::System {
+                code: from.text()?,
+                args: from.content()??,
+            },
+            _ => return None,
+        };
+        let audience = if flags & 4 != 0 {
+            let count = from.u32()?;
+            let users: Option<Vec<UserId>> = (0..count).map(|_| from.u64().map(UserId)).collect();
+            Some(users?.into())
+        } else {
+            None
+        };
+        let entry = Entry {
+            conversation,
+            seq,
+            id,
+            at: id.at_ms(),
+            from: author,
+            body,
+            audience,
+        };
+        Some(Self {
+            entry: Arc::new(entry),
+            record,
+            header,
+            edits,
+            recalled_by,
+            replaced: flags & 8 != 0,
+        })
+    }
+
+    /// The header alone, without reading the rest.
+    pub fn decode_header(bytes: &[u8]) -> Result<Header, StoreError> {
+        let mut from = Reader(bytes);
+        from.take(3 + 16)
+            .and_then(|_| read_header(&mut from))
+            .ok_or_else(|| damaged("an entry"))
+    }
+}
+
+fn kind_number(body: &Body) -> u8 {
+    match body {
+        Body::Message(_) => 0,
+        Body::Recall { .. } => 1,
+        Body::Edit { .. } => 2,
+        Body::React { .. } => 3,
+        Body::System { .. } => 4,
+    }
+}
+
+fn read_header(from: &mut Reader<'_>) -> Option<Header> {
+    Some(Header {
+        ordinal: from.u64()?,
+        last_message: from.u64()?,
+        streak: from.u8()?,
+        streak_author: from.u64()?,
+        written: from.u8()?,
+    })
+}
+
+fn write_record(out: &mut Writer, record: &DecisionRecord) {
+    write_judgement(out, record.generation, &record.hooks);
+    out.u8(record.earlier.len() as u8);
+    for earlier in &record.earlier {
+        write_judgement(out, earlier.generation, &earlier.hooks);
+    }
+}
+
+fn write_judgement(out: &mut Writer, generation: u64, hooks: &[HookTrace]) {
+    out.u64(generation).u16(hooks.len() as u16);
+    for hook in hooks {
+        out.u16(hook.binding)
+            .u8(hook.outcome as u8)
+            .u32(hook.duration_us);
+    }
+}
+
+fn read_record(from: &mut Reader<'_>) -> Option<DecisionRecord> {
+    let (generation, hooks) = read_judgement(from)?;
+    let mut earlier = Vec::new();
+    for _ in 0..from.u8()? {
+        let (generation, hooks) = read_judgement(from)?;
+        earlier.push(Judgement { generation, hooks });
+    }
+    Some(DecisionRecord {
+        generation,
+        hooks,
+        earlier,
+    })
+}
+
+fn read_judgement(from: &mut Reader<'_>) -> Option<(u64, Vec<HookTrace>)> {
+    let generation = from.u64()?;
+    let count = from.u16()?;
+    let hooks = (0..count).map(|_| {
+        let (binding, outcome) = (from.u16()?, HookOutcome::from_stored(from.u8()?)?);
+        Some(HookTrace {
+            binding,
+            outcome,
+            duration_us: from.u32()?,
+        })
+    });
+    Some((generation, hooks.collect::<Option<_>>()?))
+}
+
+/// What a client id was answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerRow {
+    pub fingerprint: Fingerprint,
+    pub answer: StoredAnswer,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredAnswer {
+    Committed {
+        seq: Seq,
+        id: EntryId,
+        replaced: bool,
+    },
+    Held(HoldId),
+    Dropped {
+        id: u64,
+    },
+    Refused {
+        id: u64,
+        by: String,
+        reason: String,
+    },
+}
+
+impl AnswerRow {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(40));
+        let kind = match &self.answer {
+            StoredAnswer::Committed { .. } => 0,
+            StoredAnswer::Held(_) => 1,
+            StoredAnswer::Dropped { .. } => 2,
+            StoredAnswer::Refused { .. } => 3,
+        };
+        out.u8(VERSION).u8(kind);
+        out.0.extend_from_slice(&self.fingerprint.0.to_be_bytes());
+        match &self.answer {
+            StoredAnswer::Committed { seq, id, replaced } => {
+                out.u64(id.0).u64(*seq).u8(u8::from(*replaced))
+            }
+            StoredAnswer::Held(hold) => out.u64(hold.0),
+            StoredAnswer::Dropped { id } => out.u64(*id),
+            StoredAnswer::Refused { id, by, reason } => {
+                out.u64(*id).bytes(by.as_bytes()).bytes(reason.as_bytes())
+            }
+        };
+        out.0
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        Self::read(bytes).ok_or_else(|| damaged("a first answer"))
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        let (VERSION, kind) = (from.u8()?, from.u8()?) else {
+            return None;
+        };
+        let fingerprint = Fingerprint(u128::from_be_bytes(from.take(16)?.try_into().ok()?));
+        let id = from.u64()?;
+        let answer = match kind {
+            0 => StoredAnswer::Committed {
+                id: EntryId(id),
+                seq: from.u64()?,
+                replaced: from.u8()? != 0,
+            },
+            1 => StoredAnswer::Held(HoldId(id)),
+            2 => StoredAnswer::Dropped { id },
+            3 => StoredAnswer::Refused {
+                id,
+                by: from.text()?,
+                reason: from.text()?,
+            },
+            _ => return None,
+        };
+        Some(Self {
+            fingerprint,
+            answer,
+        })
+    }
+}
+
+/// The key of an entry.
+pub fn entry_key(conversation: ConversationId, seq: Seq) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..16].copy_from_slice(&conversation.to_bytes());
+    key[16..].copy_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// The seq in an entry's key.
+pub fn seq_of(key: &[u8]) -> Option<Seq> {
+    key.get(16..24)?.try_into().ok().map(Seq::from_be_bytes)
+}
+
+/// The key of a first answer.
+pub fn answer_key(conversation: ConversationId, author: UserId, client_id: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(24 + client_id.len());
+    key.extend_from_slice(&conversation.to_bytes());
+    key.extend_from_slice(&author.0.to_be_bytes());
+    key.extend_from_slice(client_id.as_bytes());
+    key
+}
+
+/// Keys of the rows that are neither entries nor first answers; the first byte tells them apart.
+pub mod key {
+    use super::{ConversationId, HoldId, Seq, UserId};
+
+    pub const CONVERSATION: u8 = b'c';
+    pub const HELD: u8 = b'h';
+    pub const KV: u8 = b'k';
+    pub const MEMBER: u8 = b'm';
+    pub const MENTION: u8 = b'n';
+    pub const MEMBERSHIP: u8 = b'u';
+    /// Messages that leave some members out.
+    pub const NARROWED: u8 = b'w';
+    pub const META: u8 = b'z';
+    /// Stands for everyone in a mention's key; no user has this id.
+    pub const ALL: UserId = UserId(0);
+
+    fn joined(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+        key.push(kind);
+        parts.iter().for_each(|part| key.extend_from_slice(part));
+        key
+    }
+
+    pub fn conversation(id: ConversationId) -> Vec<u8> {
+        joined(CONVERSATION, &[&id.to_bytes()])
+    }
+
+    pub fn member(conversation: ConversationId, user: UserId) -> Vec<u8> {
+        joined(MEMBER, &[&conversation.to_bytes(), &user.0.to_be_bytes()])
+    }
+
+    pub fn members(conversation: ConversationId) -> Vec<u8> {
+        joined(MEMBER, &[&conversation.to_bytes()])
+    }
+
+    pub fn membership(user: UserId, conversation: ConversationId) -> Vec<u8> {
+        joined(
+            MEMBERSHIP,
+            &[&user.0.to_be_bytes(), &conversation.to_bytes()],
+        )
+    }
+
+    pub fn memberships(user: UserId) -> Vec<u8> {
+        joined(MEMBERSHIP, &[&user.0.to_be_bytes()])
+    }
+
+    pub fn mention(conversation: ConversationId, user: UserId, seq: Seq) -> Vec<u8> {
+        joined(
+            MENTION,
+            &[
+                &conversation.to_bytes(),
+                &user.0.to_be_bytes(),
+                &seq.to_be_bytes(),
+            ],
+        )
+    }
+
+    pub fn narrowed(conversation: ConversationId, seq: Seq) -> Vec<u8> {
+        joined(NARROWED, &[&conversation.to_bytes(), &seq.to_be_bytes()])
+    }
+
+    pub fn held(hold: HoldId) -> Vec<u8> {
+        joined(HELD, &[&hold.0.to_be_bytes()])
+    }
+
+    pub fn kv(plugin: &str, name: &str) -> Vec<u8> {
+        joined(KV, &[plugin.as_bytes(), &[0], name.as_bytes()])
+    }
+
+    pub fn meta(name: &str) -> Vec<u8> {
+        joined(META, &[name.as_bytes()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(body: Body, audience: Option<Arc<[UserId]>>) -> EntryRow {
+        let id = EntryId(77 << 20);
+        let conversation = ConversationId(5);
+        let entry = Entry {
+            conversation,
+            seq: 9,
+            id,
+            at: 77,
+            from: UserId(3),
+            body,
+            audience,
+        };
+        let hook = HookTrace {
+            binding: 2,
+            outcome: HookOutcome::Replaced,
+            duration_us: 11,
+        };
+        let earlier = vec![Judgement {
+            generation: 3,
+            hooks: vec![hook],
+        }];
+        EntryRow {
+            entry: Arc::new(entry),
+            record: DecisionRecord {
+                generation: 4,
+                hooks: vec![hook, hook],
+                earlier,
+            },
+            header: Header {
+                ordinal: 7,
+                last_message: 9,
+                streak: 2,
+                streak_author: 3,
+                written: 1,
+            },
+            edits: vec![],
+            recalled_by: 0,
+            replaced: true,
+        }
+    }
+
+    #[test]
+    fn every_kind_of_entry_comes_back_as_it_was() {
+        let json = |text: &str| RawValue::from_string(text.to_owned()).expect("JSON");
+        let message = Message {
+            client_id: "c".into(),
+            content: Some(json("{\"type\":\"text\"}")),
+            reply_to: Some(2),
+            edited: true,
+            recalled: false,
+        };
+        let bodies = [
+            Body::Message(message),
+            Body::Recall {
+                target: 1,
+                by: UserId(8),
+            },
+            Body::Edit {
+                target: 1,
+                content: None,
+            },
+            Body::React {
+                target: 1,
+                emoji: "👍".into(),
+                on: true,
+            },
+            Body::System {
+                code: "title_changed".into(),
+                args: json("{}"),
+            },
+        ];
+        for body in bodies {
+            for audience in [None, Some(Arc::from([UserId(1), UserId(2)]))] {
+                let written = row(body.clone(), audience);
+                let bytes = written.encode();
+                let read = EntryRow::decode(ConversationId(5), 9, &bytes).expect("reads back");
+                assert_eq!(format!("{written:?}"), format!("{read:?}"));
+                assert_eq!(
+                    EntryRow::decode_header(&bytes).expect("reads"),
+                    written.header
+                );
+                for cut in 0..bytes.len() {
+                    assert!(EntryRow::decode(ConversationId(5), 9, &bytes[..cut]).is_err());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_first_answer_comes_back_as_it_was() {
+        for answer in [
+            StoredAnswer::Committed {
+                seq: 4,
+                id: EntryId(5),
+                replaced: true,
+            },
+            StoredAnswer::Held(HoldId(6)),
+            StoredAnswer::Dropped { id: 7 },
+            StoredAnswer::Refused {
+                id: 8,
+                by: "word-filter".into(),
+                reason: "spam".into(),
+            },
+        ] {
+            let row = AnswerRow {
+                fingerprint: Fingerprint(99),
+                answer,
+            };
+            assert_eq!(AnswerRow::decode(&row.encode()).expect("reads back"), row);
+        }
+    }
+}

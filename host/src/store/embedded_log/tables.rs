@@ -1,0 +1,289 @@
+//! The keyspaces of the embedded log and the reads on them. Every read sees what is committed, nothing else.
+
+use std::sync::Arc;
+
+use fjall::{Database, Keyspace};
+
+use super::heads::State;
+use super::rows::{AnswerRow, EntryRow, Header, Reader, answer_key, entry_key, key, seq_of};
+use crate::conversation::{Conversation, Kind, Member};
+use crate::entry::{Entry, Seq};
+use crate::ids::{ConversationId, HoldId, UserId};
+use crate::store::{HeldMessage, StoreError};
+
+/// The open database.
+#[derive(Clone)]
+pub struct Tables {
+    pub database: Database,
+    pub entries: Keyspace,
+    pub answers: Keyspace,
+    pub rows: Keyspace,
+}
+
+/// What fjall's troubles are to the host.
+pub fn unavailable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged(format!("{what} could not be read"))
+}
+
+impl Tables {
+    pub fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self
+            .rows
+            .get(key)
+            .map_err(unavailable)?
+            .map(|value| value.to_vec()))
+    }
+
+    pub fn entry(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Option<EntryRow>, StoreError> {
+        match self
+            .entries
+            .get(entry_key(conversation, seq))
+            .map_err(unavailable)?
+        {
+            Some(bytes) => EntryRow::decode(conversation, seq, &bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub fn header(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Option<Header>, StoreError> {
+        match self
+            .entries
+            .get(entry_key(conversation, seq))
+            .map_err(unavailable)?
+        {
+            Some(bytes) => EntryRow::decode_header(&bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Entries `first..=last`, ascending, at most `limit`; or the last `limit` of them.
+    pub fn stretch(
+        &self,
+        conversation: ConversationId,
+        (first, last): (Seq, Seq),
+        limit: usize,
+        newest: bool,
+    ) -> Result<Vec<Arc<Entry>>, StoreError> {
+        if first > last {
+            return Ok(Vec::new());
+        }
+        let mut range = self
+            .entries
+            .range(entry_key(conversation, first)..=entry_key(conversation, last));
+        let mut entries = Vec::with_capacity(limit.min(256));
+        while entries.len() < limit {
+            let Some(guard) = (if newest {
+                range.next_back()
+            } else {
+                range.next()
+            }) else {
+                break;
+            };
+            let (found, bytes) = guard.into_inner().map_err(unavailable)?;
+            let seq = seq_of(&found).ok_or_else(|| damaged("an entry's key"))?;
+            entries.push(EntryRow::decode(conversation, seq, &bytes)?.entry);
+        }
+        if newest {
+            entries.reverse();
+        }
+        Ok(entries)
+    }
+
+    pub fn answer(
+        &self,
+        conversation: ConversationId,
+        author: UserId,
+        client_id: &str,
+    ) -> Result<Option<AnswerRow>, StoreError> {
+        let found = self
+            .answers
+            .get(answer_key(conversation, author, client_id))
+            .map_err(unavailable)?;
+        found.map(|bytes| AnswerRow::decode(&bytes)).transpose()
+    }
+
+    pub fn conversation(
+        &self,
+        id: ConversationId,
+    ) -> Result<Option<(Conversation, u64)>, StoreError> {
+        let Some(bytes) = self.row(&key::conversation(id))? else {
+            return Ok(None);
+        };
+        rmp_serde::from_slice(&bytes)
+            .map(Some)
+            .map_err(|_| damaged("a conversation"))
+    }
+
+    pub fn member(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> Result<Option<Member>, StoreError> {
+        let Some(bytes) = self.row(&key::member(conversation, user))? else {
+            return Ok(None);
+        };
+        rmp_serde::from_slice(&bytes)
+            .map(Some)
+            .map_err(|_| damaged("a member"))
+    }
+
+    /// Present members of a conversation, by their rows.
+    pub fn members(&self, conversation: ConversationId) -> Result<Vec<UserId>, StoreError> {
+        let mut members = Vec::new();
+        for guard in self.rows.prefix(key::members(conversation)) {
+            let (found, bytes) = guard.into_inner().map_err(unavailable)?;
+            let member: Member = rmp_serde::from_slice(&bytes).map_err(|_| damaged("a member"))?;
+            let user = found
+                .get(17..25)
+                .and_then(|id| id.try_into().ok())
+                .map(u64::from_be_bytes);
+            if member.left.is_none() {
+                members.push(UserId(user.ok_or_else(|| damaged("a member's key"))?));
+            }
+        }
+        Ok(members)
+    }
+
+    /// Every conversation a user is or was in.
+    pub fn memberships(&self, user: UserId) -> Result<Vec<ConversationId>, StoreError> {
+        let mut conversations = Vec::new();
+        for guard in self.rows.prefix(key::memberships(user)) {
+            let found = guard.key().map_err(unavailable)?;
+            let id = found
+                .get(9..25)
+                .and_then(|id| id.try_into().ok())
+                .map(u128::from_be_bytes);
+            conversations.push(ConversationId(
+                id.ok_or_else(|| damaged("a membership's key"))?,
+            ));
+        }
+        Ok(conversations)
+    }
+
+    /// A conversation's state, from its newest row.
+    pub fn state(&self, id: ConversationId) -> Result<Option<State>, StoreError> {
+        let Some((conversation, changed)) = self.conversation(id)? else {
+            return Ok(None);
+        };
+        let newest = self.entries.prefix(id.to_bytes()).next_back();
+        let newest = match newest {
+            Some(guard) => {
+                let (found, bytes) = guard.into_inner().map_err(unavailable)?;
+                let seq = seq_of(&found).ok_or_else(|| damaged("an entry's key"))?;
+                Some(EntryRow::decode(id, seq, &bytes)?)
+            }
+            None => None,
+        };
+        let header = newest
+            .as_ref()
+            .map_or_else(Header::default, |row| row.header);
+        let last_message = match header.last_message {
+            0 => None,
+            seq => self.entry(id, seq)?.map(|row| row.entry),
+        };
+        let mut members = Vec::new();
+        if conversation.kind != Kind::Group {
+            for user in &conversation.users {
+                members.push(self.member(id, *user)?.ok_or_else(|| damaged("a member"))?);
+            }
+        }
+        Ok(Some(State {
+            conversation: Arc::new(conversation),
+            changed,
+            head: newest.as_ref().map_or(0, |row| row.entry.seq),
+            head_id: newest.as_ref().map_or(0, |row| row.entry.id.0),
+            generation: newest.as_ref().map_or(0, |row| row.record.generation),
+            header,
+            last_message,
+            members,
+            in_flight: Arc::default(),
+        }))
+    }
+
+    pub fn held(&self, hold: HoldId) -> Result<Option<HeldMessage>, StoreError> {
+        let Some(bytes) = self.row(&key::held(hold))? else {
+            return Ok(None);
+        };
+        super::held::decode(hold, &bytes).map(Some)
+    }
+
+    /// Held messages after one, oldest first.
+    pub fn held_after(
+        &self,
+        after: Option<HoldId>,
+        wanted: impl Fn(&HeldMessage) -> bool,
+        limit: usize,
+    ) -> Result<Vec<Arc<HeldMessage>>, StoreError> {
+        let from = key::held(HoldId(after.map_or(0, |hold| hold.0.saturating_add(1))));
+        let mut found = Vec::new();
+        for guard in self.rows.range(from..=key::held(HoldId(u64::MAX))) {
+            let (key, bytes) = guard.into_inner().map_err(unavailable)?;
+            let id = Reader(key.get(1..).unwrap_or_default())
+                .u64()
+                .ok_or_else(|| damaged("a hold's key"))?;
+            let held = super::held::decode(HoldId(id), &bytes)?;
+            if wanted(&held) {
+                found.push(Arc::new(held));
+            }
+            if found.len() == limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Others' messages in `after+1..=head` that mention a user, or everyone.
+    pub fn mentions(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+        (after, head): (Seq, Seq),
+    ) -> Result<u64, StoreError> {
+        let mut seqs = std::collections::BTreeSet::new();
+        for whom in [user, key::ALL] {
+            let range = key::mention(conversation, whom, after + 1)
+                ..=key::mention(conversation, whom, head);
+            for guard in self.rows.range(range) {
+                let (found, author) = guard.into_inner().map_err(unavailable)?;
+                if Reader(&author).u64() != Some(user.0) {
+                    seqs.insert(found.get(25..33).map(<[u8]>::to_vec));
+                }
+            }
+        }
+        Ok(seqs.len() as u64)
+    }
+
+    /// Others' messages in `after+1..=head` that leave a user out.
+    pub fn left_out(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+        (after, head): (Seq, Seq),
+    ) -> Result<u64, StoreError> {
+        let mut count = 0;
+        let range = key::narrowed(conversation, after + 1)..=key::narrowed(conversation, head);
+        for guard in self.rows.range(range) {
+            let value = guard.value().map_err(unavailable)?;
+            let mut users = Reader(&value);
+            let author = users.u64();
+            let mut among = author == Some(user.0);
+            while let Some(other) = users.u64() {
+                among |= other == user.0;
+            }
+            count += u64::from(!among);
+        }
+        Ok(count)
+    }
+}

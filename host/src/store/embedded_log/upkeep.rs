@@ -1,0 +1,117 @@
+//! Looking after the embedded log while no server runs: explaining damage, taking a damaged log back into use,
+//! rewriting it so that erased content is gone from the disk.
+
+use std::path::{Path, PathBuf};
+
+use super::open_tables;
+use super::tables::unavailable;
+use crate::store::StoreError;
+
+/// Why a log could not be opened, and the command that mends it.
+pub fn explain(folder: &Path, error: &fjall::Error) -> StoreError {
+    match error {
+        fjall::Error::JournalRecovery(why) => StoreError::Damaged(format!(
+            "the journal of the message log in {} is damaged ({why:?}): stop the server and run `kith admin repair --data DIR`, \
+             which keeps everything before the damage",
+            folder.display()
+        )),
+        fjall::Error::Locked => StoreError::Unavailable(format!(
+            "another process uses the message log in {}",
+            folder.display()
+        )),
+        other => {
+            StoreError::Unavailable(format!("the message log in {}: {other}", folder.display()))
+        }
+    }
+}
+
+/// What a repair did.
+#[derive(Debug)]
+pub struct Repaired {
+    /// Journals that were cut, with the bytes kept and lost of each; empty when nothing was damaged.
+    pub cut: Vec<(PathBuf, u64, u64)>,
+    /// Where the journals are kept as they were found.
+    pub aside: Option<PathBuf>,
+}
+
+/// Cuts damaged journals before their damage, keeping them as they were beside the log.
+pub fn repair(folder: &Path) -> Result<Repaired, StoreError> {
+    match open_tables(folder) {
+        Ok(_) => {
+            return Ok(Repaired {
+                cut: Vec::new(),
+                aside: None,
+            });
+        }
+        Err(StoreError::Damaged(_)) => {}
+        Err(other) => return Err(other),
+    }
+    let journals = journals(folder)?;
+    let aside = folder.with_extension("damaged");
+    std::fs::create_dir_all(&aside).map_err(unavailable)?;
+    for journal in &journals {
+        if let Some(name) = journal.file_name() {
+            std::fs::copy(journal, aside.join(name)).map_err(unavailable)?;
+        }
+    }
+    let mut cut = Vec::new();
+    for journal in &journals {
+        let length = std::fs::metadata(journal).map_err(unavailable)?.len();
+        // The longest prefix that opens: whether one opens only ever falls with its length past the damage.
+        let (mut good, mut bad) = (0, length + 1);
+        let original = std::fs::read(journal).map_err(unavailable)?;
+        while bad - good > 1 {
+            let middle = good.midpoint(bad);
+            write_cut(journal, &original, middle)?;
+            match open_tables(folder) {
+                Ok(_) => good = middle,
+                Err(StoreError::Damaged(_)) => bad = middle,
+                Err(other) => return Err(other),
+            }
+            if good == length {
+                break;
+            }
+        }
+        write_cut(journal, &original, good)?;
+        if good < length {
+            cut.push((journal.clone(), good, length - good));
+        }
+        if open_tables(folder).is_ok() {
+            break;
+        }
+    }
+    open_tables(folder)?;
+    Ok(Repaired {
+        cut,
+        aside: Some(aside),
+    })
+}
+
+fn write_cut(journal: &Path, original: &[u8], length: u64) -> Result<(), StoreError> {
+    let end = usize::try_from(length)
+        .unwrap_or(usize::MAX)
+        .min(original.len());
+    std::fs::write(journal, &original[..end]).map_err(unavailable)
+}
+
+fn journals(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unavailable)? {
+        let path = entry.map_err(unavailable)?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Rewrites every table so that content erased by recalls is gone from the disk.
+pub fn compact(folder: &Path) -> Result<(), StoreError> {
+    let tables = open_tables(folder)?;
+    for keyspace in [&tables.entries, &tables.answers, &tables.rows] {
+        keyspace.rotate_memtable_and_wait().map_err(unavailable)?;
+        keyspace.major_compact().map_err(unavailable)?;
+    }
+    Ok(())
+}
