@@ -19,7 +19,7 @@ use crate::store::{
     Change, CommitError, Committed, HeldMessage, Hold, MessageLog, Origin, Outcome, Settlement,
 };
 
-pub use frames::{ack_json, error_json, first_answer_json, ok_json};
+pub use frames::{ack_json, error_json, first_answer_json, ok_json, refused};
 
 /// Turns settlements into answers and events.
 pub struct Delivery {

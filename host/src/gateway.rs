@@ -1,9 +1,11 @@
 //! The edge: WebSocket and REST. Decodes, calls the journey, answers. Knows no storage and no plugins.
 
 pub mod connection;
+pub mod conversations;
 pub mod frame;
 pub mod listen;
 pub mod ops;
+pub mod respond;
 pub mod websocket;
 
 use std::sync::Arc;

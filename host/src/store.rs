@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod embedded_log;
+pub mod sqlite_accounts;
 
 use std::sync::Arc;
 

@@ -1,0 +1,117 @@
+//! Accounts and administrators' tables in SQLite. Implements `Accounts`; knows no other adapter.
+//!
+//! One connection writes and reads, behind a lock and off the async threads; what the message path asks is answered
+//! from memory, exactly, because this process is the only writer.
+
+mod administration;
+mod people;
+mod schema;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+
+use super::StoreError;
+use super::accounts::{Device, Relation, User};
+use crate::ids::UserId;
+
+/// Entries a cache may have before it starts again.
+const CACHED_MOST: usize = 100_000;
+
+/// The open tables.
+pub struct SqliteAccounts {
+    connection: Arc<Mutex<Connection>>,
+    users: Cache<UserId, Arc<User>>,
+    devices: Cache<(UserId, String), Arc<Device>>,
+    relations: Cache<(UserId, UserId), Relation>,
+}
+
+/// What was asked for lately; forgotten whole when it grows too large.
+struct Cache<K, V>(Mutex<CacheState<K, V>>);
+
+struct CacheState<K, V> {
+    known: HashMap<K, V>,
+    /// Rises with every change: what was read before a change is not kept after it.
+    age: u64,
+}
+
+impl<K: std::hash::Hash + Eq, V: Clone> Cache<K, V> {
+    fn new() -> Self {
+        Self(Mutex::new(CacheState {
+            known: HashMap::new(),
+            age: 0,
+        }))
+    }
+
+    /// A known value, or the age to keep a read one under.
+    fn get(&self, key: &K) -> Result<V, u64> {
+        let state = self.0.lock();
+        state.known.get(key).cloned().ok_or(state.age)
+    }
+
+    fn keep(&self, age: u64, key: K, value: V) {
+        let mut state = self.0.lock();
+        if state.age == age {
+            if state.known.len() >= CACHED_MOST {
+                state.known.clear();
+            }
+            state.known.insert(key, value);
+        }
+    }
+
+    /// Forgets whatever a change may have touched.
+    fn forget(&self, touched: impl Fn(&K) -> bool) {
+        let mut state = self.0.lock();
+        state.age += 1;
+        state.known.retain(|key, _| !touched(key));
+    }
+}
+
+pub(super) fn unavailable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable(format!("accounts: {error}"))
+}
+
+impl SqliteAccounts {
+    /// Opens the tables in a file, made when it is not there, and brings them to this program's form.
+    pub fn open(file: &Path) -> Result<Arc<Self>, StoreError> {
+        let mut connection = Connection::open(file).map_err(unavailable)?;
+        connection
+            .pragma_update(None, "journal_mode", "WAL")
+            .map_err(unavailable)?;
+        connection
+            .pragma_update(None, "synchronous", "FULL")
+            .map_err(unavailable)?;
+        connection
+            .pragma_update(None, "foreign_keys", true)
+            .map_err(unavailable)?;
+        schema::migrate(&mut connection).map_err(unavailable)?;
+        Ok(Arc::new(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            users: Cache::new(),
+            devices: Cache::new(),
+            relations: Cache::new(),
+        }))
+    }
+
+    /// Works on the connection, off the async threads.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let connection = self.connection.clone();
+        let worked = tokio::task::spawn_blocking(move || work(&mut connection.lock())).await;
+        worked.map_err(unavailable)?.map_err(unavailable)
+    }
+}
+
+/// SQLite keeps signed 64-bit numbers; ids are stored with the same bits.
+fn signed(id: u64) -> i64 {
+    id.cast_signed()
+}
+
+fn unsigned(stored: i64) -> u64 {
+    stored.cast_unsigned()
+}

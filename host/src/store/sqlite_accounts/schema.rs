@@ -1,0 +1,76 @@
+//! The tables and how they came to be: numbered steps, each done once, in order.
+
+use rusqlite::Connection;
+
+const STEPS: &[&str] = &["
+    CREATE TABLE users (
+        id INTEGER PRIMARY KEY, username TEXT NOT NULL UNIQUE, display_name TEXT NOT NULL, folded_name TEXT NOT NULL,
+        avatar TEXT, kind TEXT NOT NULL, password TEXT, disabled INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE devices (
+        user INTEGER NOT NULL REFERENCES users(id), id TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+        family INTEGER NOT NULL, refresh BLOB NOT NULL UNIQUE, refresh_expires_at INTEGER NOT NULL,
+        created_at INTEGER NOT NULL, seen_at INTEGER NOT NULL, PRIMARY KEY (user, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE used_refresh (
+        refresh BLOB PRIMARY KEY, user INTEGER NOT NULL, device TEXT NOT NULL, family INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX used_refresh_expiry ON used_refresh (expires_at);
+    CREATE TABLE blocks (
+        user INTEGER NOT NULL, other INTEGER NOT NULL, PRIMARY KEY (user, other)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    CREATE TABLE plugins (
+        digest TEXT PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, size INTEGER NOT NULL,
+        pushed_at INTEGER NOT NULL, quarantined INTEGER NOT NULL, signed_by TEXT, component BLOB NOT NULL,
+        UNIQUE (name, version)
+    ) STRICT;
+    CREATE TABLE plugin_configs (
+        name TEXT NOT NULL, revision INTEGER NOT NULL, config TEXT NOT NULL, reverted INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (name, revision)
+    ) STRICT;
+    CREATE TABLE generations (
+        number INTEGER PRIMARY KEY, bindings TEXT NOT NULL, at INTEGER NOT NULL, cause TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE reserved (name TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT;
+    CREATE TABLE documents (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
+    CREATE TABLE admin_tokens (token BLOB PRIMARY KEY, name TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
+    CREATE TABLE audit (at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL) STRICT;
+"];
+
+/// Does the steps this file has not seen yet. A file of a newer program is refused.
+pub fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let done: usize = connection
+        .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?
+        .max(0) as usize;
+    if done > STEPS.len() {
+        return Err(rusqlite::Error::InvalidParameterName(format!(
+            "the tables are of a newer program (form {done}, this one knows {})",
+            STEPS.len()
+        )));
+    }
+    for (number, step) in STEPS.iter().enumerate().skip(done) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", number as i64 + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_again_changes_nothing_and_a_newer_file_is_refused() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        migrate(&mut connection).expect("migrates");
+        migrate(&mut connection).expect("migrates again");
+        connection
+            .pragma_update(None, "user_version", 999)
+            .expect("updates");
+        assert!(migrate(&mut connection).is_err());
+    }
+}
