@@ -24,12 +24,13 @@ pub fn run(release: bool) -> Result<()> {
     Ok(())
 }
 
-/// Builds the program.
+/// Builds the program. The kit for plugin authors is named too because it asks for more features of crates that the
+/// wasmtime macros use: with `--package kith` alone wasmtime is compiled a second time beside that of `cargo test`.
 pub fn host(layout: &Layout) -> Result<()> {
     let mut cargo = child::cargo();
     cargo
         .current_dir(&layout.root)
-        .args(["build", "--package", "kith"])
+        .args(["build", "--package", "kith", "--package", "kith-plugin"])
         .env("CARGO_TARGET_DIR", &layout.target);
     if layout.release {
         cargo.arg("--release");
