@@ -136,9 +136,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if !self.over {
-            self.kill();
-        }
+        // Only a failure on the way here leaves it running, and that is what will be reported.
+        let _ = self.stop();
     }
 }
 
@@ -153,7 +152,7 @@ fn ready(address: &str) -> bool {
         )?;
         let mut start = [0_u8; 12];
         stream.read_exact(&mut start)?;
-        Ok(&start == b"HTTP/1.1 200")
+        Ok(start.starts_with(b"HTTP/1.") && start.ends_with(b" 200"))
     };
     ask().unwrap_or(false)
 }
