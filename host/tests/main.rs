@@ -1,0 +1,4 @@
+//! The one integration test binary: every file of tests is a module of it, so that the host is linked once.
+//! It holds nothing but the list.
+
+mod tidy;

@@ -1,0 +1,143 @@
+//! `cargo verify`: all the set-up and every check, each stage with its minutes, one closing line with the totals.
+//! Goes on after a failed stage where the next does not depend on it; lets nothing be skipped. Counting test results is
+//! `verify/totals.rs`, checking the commands in our documents `verify/documents.rs`.
+
+mod documents;
+mod totals;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+
+use crate::build;
+use crate::child;
+use crate::layout::Layout;
+use crate::machine;
+use crate::progress::Steps;
+use totals::Totals;
+
+/// Stages that need the built program, in order.
+const ON_THE_BUILD: [&str; 3] = ["tests", "documentation tests", "documented commands"];
+
+/// Runs everything; `long` adds the tests that are too long for every change.
+pub fn run(long: bool) -> ExitCode {
+    let mut totals = Totals::default();
+    let mut steps = Steps::of(5 + ON_THE_BUILD.len());
+    let passed = match Layout::find(false) {
+        Ok(layout) => {
+            stages(&layout, long, &mut steps, &mut totals);
+            steps.all_passed()
+        }
+        Err(error) => {
+            eprintln!("failed: {error:#}");
+            false
+        }
+    };
+    if !passed {
+        totals.failed = totals.failed.max(1);
+    }
+    println!("\n{}", steps.table());
+    if passed {
+        println!("everything passed");
+    } else {
+        println!("NOT everything passed; the stages marked above say why");
+    }
+    println!("{totals}");
+    if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// What a stage returns is in the table already, so most results are only looked at for what depends on them.
+fn stages(layout: &Layout, long: bool, steps: &mut Steps, totals: &mut Totals) {
+    let set_up = steps.take("set-up", || {
+        machine::tool_chain()?;
+        machine::check_packages()
+    });
+    let _ = steps.take("formatting", || {
+        child::run(cargo(layout).args(["fmt", "--all", "--check"]))
+    });
+    let _ = steps.take("lints", || {
+        child::run(cargo(layout).args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    });
+    let built = steps.take("build", || {
+        // Together with the tests, so that shared dependencies get one set of features and are compiled once.
+        child::run(cargo(layout).args(["test", "--no-run"]).args(TESTS))?;
+        build::host(layout)
+    });
+    let plugins = match &built {
+        Ok(()) => steps.take("plugins", || build::plugins(layout)).is_ok(),
+        Err(_) => {
+            steps.pass_over("plugins", "the build failed");
+            false
+        }
+    };
+    if set_up.is_err() || !plugins {
+        for stage in ON_THE_BUILD {
+            steps.pass_over(stage, "it needs the set-up and the build");
+        }
+        return;
+    }
+    let [tests, documentation, commands] = ON_THE_BUILD;
+    let _ = steps.take(tests, || {
+        let mut test = cargo(layout);
+        test.args(["test", "--no-fail-fast"]).args(TESTS);
+        counted(with_artifacts(&mut test, layout, long), totals)
+    });
+    let _ = steps.take(documentation, || {
+        let mut test = cargo(layout);
+        test.args(["test", "--workspace", "--doc", "--no-fail-fast", "--locked"]);
+        counted(with_artifacts(&mut test, layout, long), totals)
+    });
+    let _ = steps.take(commands, || documents::check(layout));
+    if totals.passed == 0 {
+        println!("no test ran");
+        totals.failed += 1;
+    }
+}
+
+/// Which tests: all but those in documentation, which cargo cannot run in the same go.
+const TESTS: [&str; 5] = ["--workspace", "--lib", "--bins", "--tests", "--locked"];
+
+fn cargo(layout: &Layout) -> Command {
+    let mut cargo = child::cargo();
+    cargo
+        .current_dir(&layout.root)
+        .env("CARGO_TARGET_DIR", &layout.target);
+    cargo
+}
+
+/// Tells the tests where the built program and plugins are.
+fn with_artifacts<'a>(test: &'a mut Command, layout: &Layout, long: bool) -> &'a mut Command {
+    test.env("KITH_BIN", layout.kith())
+        .env("KITH_PLUGINS_DIR", layout.components());
+    if long {
+        test.env("KITH_LONG", "1");
+    }
+    test
+}
+
+fn counted(test: &mut Command, totals: &mut Totals) -> Result<()> {
+    let mut own = Totals::default();
+    let outcome = child::run_seeing(test, |line| own.see(line));
+    if outcome.is_err() && own.failed == 0 {
+        // A test program that crashes prints no result line.
+        own.failed = 1;
+    }
+    totals.add(&own);
+    outcome?;
+    if own.ignored > 0 {
+        bail!("{} tests were ignored; nothing may be skipped", own.ignored);
+    }
+    Ok(())
+}
