@@ -1,10 +1,13 @@
 //! The edge: WebSocket and REST. Decodes, calls the journey, answers. Knows no storage and no plugins.
 
 pub mod connection;
+pub mod admin;
 pub mod conversations;
 pub mod frame;
+pub mod http;
 pub mod listen;
 pub mod ops;
+pub mod rate;
 pub mod respond;
 pub mod websocket;
 

@@ -1,11 +1,14 @@
 //! Kith's host: connections, order and storage. Behaviour is in plugins; see `ARCHITECTURE.md`.
 
 pub mod clock;
+pub mod cli;
+pub mod config;
 pub mod content;
 pub mod conversation;
 pub mod delivery;
 pub mod entry;
 pub mod gateway;
+pub mod identity;
 pub mod ids;
 pub mod journey;
 pub mod plugins;

@@ -1,0 +1,175 @@
+//! Every setting: its type, its default, and the comment that the example file shows. Units stand in the names.
+
+use serde::{Deserialize, Serialize};
+
+/// What the example file is made of: sections, what they are about, their fields with their comments.
+pub type SectionDocs = (&'static str, &'static str, &'static [(&'static str, &'static [&'static str])]);
+
+macro_rules! sections {
+    ($( #[doc = $about:literal] $section:ident: $type:ident { $( $(#[doc = $doc:literal])+ $field:ident: $kind:ty = $default:expr, )+ } )+) => {
+        $(
+            #[doc = $about]
+            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields, default)]
+            pub struct $type { $( $(#[doc = $doc])+ pub $field: $kind, )+ }
+
+            impl Default for $type {
+                fn default() -> Self {
+                    Self { $( $field: $default.into(), )+ }
+                }
+            }
+        )+
+
+        /// The whole configuration.
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Config { $( #[doc = $about] pub $section: $type, )+ }
+
+        /// Every section and field, for the example file.
+        pub const SECTIONS: &[SectionDocs] = &[
+            $( (stringify!($section), $about, &[ $( (stringify!($field), &[$($doc),+]), )+ ]), )+
+        ];
+    };
+}
+
+macro_rules! engines {
+    ($( $(#[doc = $doc:literal])+ $name:ident { $($case:ident),+ } )+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+            #[serde(rename_all = "lowercase")]
+            pub enum $name { $($case),+ }
+        )+
+    };
+}
+
+engines! {
+    /// Where users and messages are kept.
+    StoreEngine { Embedded, Mongodb }
+    /// How nodes reach each other.
+    BusEngine { Local, Redis }
+    /// What searches.
+    SearchEngine { Embedded, Elasticsearch, None }
+    /// Where media are kept.
+    MediaEngine { Local, S3, None }
+    /// Whether plugins must be signed.
+    SignaturePolicy { Off, Warn, Require }
+}
+
+sections! {
+    /// Addresses and folders; the flags of `kith serve` are over these.
+    server: ServerConfig {
+        /// Where clients connect. Not reloadable.
+        listen: String = "127.0.0.1:7700",
+        /// Where administrators connect; keep it private. Not reloadable.
+        admin_listen: String = "127.0.0.1:7701",
+        /// The folder everything embedded is kept in. Not reloadable.
+        data: String = "data",
+        /// Components loaded and activated at first start; empty is the folder `plugins` beside the program.
+        plugins: String = "",
+    }
+    /// The store of users and messages.
+    store: StoreConfig {
+        /// "embedded" or "mongodb". Not reloadable.
+        engine: StoreEngine = StoreEngine::Embedded,
+        /// mongodb://host/database. Not reloadable.
+        url: String = "",
+    }
+    /// What connects nodes.
+    bus: BusConfig {
+        /// "local" or "redis". Not reloadable.
+        engine: BusEngine = BusEngine::Local,
+        /// redis://, redis+sentinel:// or redis+cluster://. Not reloadable.
+        url: String = "",
+    }
+    /// What searches messages.
+    search: SearchConfig {
+        /// "embedded", "elasticsearch" or "none". Not reloadable.
+        engine: SearchEngine = SearchEngine::None,
+        /// http://host:port. Not reloadable.
+        url: String = "",
+        /// What index names begin with. Not reloadable.
+        prefix: String = "kith",
+    }
+    /// Where media are kept.
+    media: MediaConfig {
+        /// "local", "s3" or "none" (uploads answer `unavailable`). Not reloadable.
+        engine: MediaEngine = MediaEngine::None,
+        /// s3://bucket. Not reloadable.
+        url: String = "",
+        /// Of an S3-compatible server. Not reloadable.
+        endpoint: String = "",
+        /// Not reloadable.
+        region: String = "",
+        /// Not reloadable.
+        access_key: String = "",
+        /// Not reloadable.
+        secret_key: String = "",
+    }
+    /// This node.
+    node: NodeConfig {
+        /// Unique in a cluster; empty is the host's name and the process's start. Not reloadable.
+        name: String = "",
+    }
+    /// Passwords and tokens.
+    auth: AuthConfig {
+        /// KiB of memory of one password hash, at least 8. For new hashes. Not reloadable.
+        argon2_memory_kib: u32 = 19_456_u32,
+        /// Passes over that memory, at least 1. Not reloadable.
+        argon2_passes: u32 = 2_u32,
+        /// Seconds an access token is good. Not reloadable.
+        access_ttl_s: u64 = 900_u64,
+        /// Seconds a refresh token is good after its last use. Not reloadable.
+        refresh_ttl_s: u64 = 5_184_000_u64,
+    }
+    /// Devices.
+    devices: DevicesConfig {
+        /// Devices of one kind of one user online at once; with more the one longest idle goes. Not reloadable.
+        per_kind: usize = 5_usize,
+    }
+    /// Sessions.
+    session: SessionConfig {
+        /// Milliseconds a connection may take to say hello. Not reloadable.
+        hello_ms: u64 = 10_000_u64,
+        /// A connection silent for two of these (milliseconds) is closed. Not reloadable.
+        heartbeat_ms: u64 = 30_000_u64,
+        /// Bytes that may wait for one session before pushes are left out. Not reloadable.
+        queue_bytes: usize = 262_144_usize,
+        /// Milliseconds a session's queue may stay full. Not reloadable.
+        slow_ms: u64 = 30_000_u64,
+        /// Bytes that may wait for all sessions together before each is cut to its share. Not reloadable.
+        total_queue_bytes: usize = 33_554_432_usize,
+    }
+    /// Limits.
+    limits: LimitsConfig {
+        /// false turns the rates per user and per address off, for load tests. Not reloadable.
+        rate: bool = true,
+        /// Messages a user may send a second, on average. Not reloadable.
+        sends_per_s: u32 = 20_u32,
+        /// Messages a user may send at once. Not reloadable.
+        sends_burst: u32 = 60_u32,
+        /// Users registered from one address in an hour. Not reloadable.
+        registers_per_hour_per_address: u32 = 30_u32,
+        /// WebSocket connections open from one address; 0 is no limit. Not reloadable.
+        connections_per_address: usize = 1000_usize,
+        /// Bytes of one frame, at least 1024. Not reloadable.
+        frame_bytes: usize = 65_536_usize,
+        /// Unicode scalar values of one text. Not reloadable.
+        text_chars: usize = 8000_usize,
+        /// Items of one page. Not reloadable.
+        batch: usize = 200_usize,
+        /// Groups with more members are sent no receipts. Not reloadable.
+        receipt_members: usize = 500_usize,
+    }
+    /// Plugins.
+    plugins: PluginsConfig {
+        /// "off", "warn" or "require". Not reloadable.
+        signatures: SignaturePolicy = SignaturePolicy::Warn,
+        /// Keys plugins may be signed with, "ed25519:BASE64" each. Not reloadable.
+        trusted_keys: Vec<String> = Vec::new(),
+        /// Milliseconds after which a call on the message path is stopped. Not reloadable.
+        hard_stop_ms: u64 = 100_u64,
+        /// MiB of memory of one instance. Not reloadable.
+        memory_mib: u64 = 64_u64,
+    }
+}
