@@ -1,1 +1,43 @@
+//! Kith's plugin runtime: everything between a component file and a ruling. It knows the contract in `wit/v1` and
+//! nothing else of instant messaging; it decides nothing and acts on nothing.
+//!
+//! A file is inspected, prepared under a configuration (configured, tested, baked, compiled, warmed) and bound in a
+//! generation; a pinned generation is asked about a command (`strategy`) and about texts (`filter`).
 
+mod abilities;
+mod bake;
+mod bindings;
+mod breaker;
+mod chain;
+mod code_cache;
+mod configuration;
+mod engine;
+mod error;
+mod generation;
+mod hook;
+mod inspect;
+mod instance;
+mod keeper;
+mod pool;
+mod ruling;
+mod runtime;
+mod settings;
+mod signature;
+mod version;
+
+pub use bindings::content_filter::Text;
+pub use bindings::message_strategy::{Command, Fact, RecentEntry};
+pub use breaker::{BreakerState, HealthChange, HealthEvent};
+pub use chain::strategy::{ReadContent, SeenContent, read_plain_content};
+pub use error::{Failure, LoadError};
+pub use generation::{Binding, Generation, GenerationCell};
+pub use hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
+pub use inspect::{BindingDefault, Inspection};
+pub use ruling::{
+    Effect, EffectKind, FilterRuling, FoundHit, HoldCause, HookRecord, Outcome, Reason,
+    StrategyRuling, Verdict,
+};
+pub use runtime::Runtime;
+pub use settings::Settings;
+pub use signature::{SignatureError, public_key, sign, verify_signature};
+pub use version::{Stats, Version};

@@ -1,0 +1,173 @@
+//! What a guest is given: `log`, `clock`, `config`; and what is kept beside each instance. Nothing here reads the host's
+//! own clock or anything outside the instance.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Engine, ResourceLimiter};
+
+use crate::bindings::{Everything, clock, config, log, types};
+
+/// Longest line of a guest's log, bytes; the rest is cut off.
+const LOG_LINE_BYTES: usize = 1024;
+/// Lines a plugin may write at once, and how many it gets back each second.
+const LOG_BURST: u32 = 100;
+const LOG_PER_SECOND: u32 = 20;
+
+/// A linker with everything tier T0 has.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
+    let mut linker = Linker::new(engine);
+    Everything::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut GuestState| state)?;
+    Ok(linker)
+}
+
+/// Interfaces of `kith:plugin` a component may import.
+pub(crate) const OFFERED: [&str; 4] = ["log", "clock", "config", "types"];
+
+/// What the host keeps beside one instance.
+pub(crate) struct GuestState {
+    pub limits: MemoryLimits,
+    /// The message's time, milliseconds since 1970 UTC; 0 outside a call on a message.
+    pub now_ms: u64,
+    config: Arc<str>,
+    log: Arc<GuestLog>,
+    /// What the guest last logged as an error: a panic's text comes this way.
+    pub last_error: Option<String>,
+}
+
+impl GuestState {
+    pub fn new(config: Arc<str>, log: Arc<GuestLog>, memory_cap: usize) -> Self {
+        let limits = MemoryLimits {
+            cap: memory_cap,
+            used: 0,
+            refused: false,
+        };
+        Self {
+            limits,
+            now_ms: 0,
+            config,
+            log,
+            last_error: None,
+        }
+    }
+}
+
+/// The memory cap of an instance: all its memories together.
+pub(crate) struct MemoryLimits {
+    pub cap: usize,
+    pub used: usize,
+    /// It asked for more than it may have.
+    pub refused: bool,
+}
+
+impl ResourceLimiter for MemoryLimits {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.cap {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= 20_000)
+    }
+}
+
+/// A plugin's log: its lines go to the host's own, bounded in length and rate.
+pub(crate) struct GuestLog {
+    plugin: String,
+    budget: Mutex<(u32, Instant)>,
+    written: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl GuestLog {
+    pub fn new(plugin: &str) -> Self {
+        Self {
+            plugin: plugin.to_owned(),
+            budget: Mutex::new((LOG_BURST, Instant::now())),
+            written: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// Lines written and lines lost to the limits.
+    pub fn counts(&self) -> (u64, u64) {
+        (
+            self.written.load(Ordering::Relaxed),
+            self.lost.load(Ordering::Relaxed),
+        )
+    }
+
+    fn write(&self, level: log::Level, line: &str) {
+        if !self.take() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.written.fetch_add(1, Ordering::Relaxed);
+        let plugin = self.plugin.as_str();
+        match level {
+            log::Level::Debug => tracing::debug!(target: "plugin", plugin, "{line}"),
+            log::Level::Info => tracing::info!(target: "plugin", plugin, "{line}"),
+            log::Level::Warn => tracing::warn!(target: "plugin", plugin, "{line}"),
+            log::Level::Error => tracing::error!(target: "plugin", plugin, "{line}"),
+        }
+    }
+
+    fn take(&self) -> bool {
+        let mut budget = self.budget.lock();
+        let whole = budget.1.elapsed().as_secs();
+        if whole > 0 {
+            let more = LOG_PER_SECOND.saturating_mul(u32::try_from(whole).unwrap_or(u32::MAX));
+            budget.0 = budget.0.saturating_add(more).min(LOG_BURST);
+            budget.1 += Duration::from_secs(whole);
+        }
+        let granted = budget.0 > 0;
+        budget.0 = budget.0.saturating_sub(1);
+        granted
+    }
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LOG_LINE_BYTES)]
+}
+
+impl log::Host for GuestState {
+    fn write(&mut self, level: log::Level, text: String) {
+        let line = shortened(&text);
+        if level == log::Level::Error {
+            self.last_error = Some(line.to_owned());
+        }
+        self.log.write(level, line);
+    }
+}
+
+impl types::Host for GuestState {}
+
+impl clock::Host for GuestState {
+    fn now_ms(&mut self) -> u64 {
+        self.now_ms
+    }
+}
+
+impl config::Host for GuestState {
+    fn json(&mut self) -> String {
+        self.config.as_ref().to_owned()
+    }
+}

@@ -1,0 +1,11 @@
+//! The contract's types and calls, generated from `wit/v1`. Nothing here is written by hand; what a guest is given is
+//! borrowed, what it answers is owned.
+
+wasmtime::component::bindgen!({
+    path: "../../wit/v1",
+    world: "everything",
+    ownership: Borrowing { duplicate_if_necessary: true },
+});
+
+pub use exports::kith::plugin::{content_filter, lifecycle, message_strategy, preparation};
+pub use kith::plugin::{clock, config, log, types};

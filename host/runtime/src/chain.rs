@@ -1,0 +1,138 @@
+//! The chain: asks the bindings of a pinned generation one after another and turns what they answer, or that they do
+//! not, into one ruling. First reject or drop stops; a hold stays, and the rest are still asked; a failure policy that
+//! makes a command unavailable stops as well. It acts on nothing.
+
+pub(crate) mod filter;
+pub(crate) mod mask;
+pub(crate) mod strategy;
+
+use std::time::Duration;
+
+use crate::generation::{Binding, Generation};
+use crate::hook::Policy;
+use crate::instance::{Exports, Instance};
+use crate::ruling::{HoldCause, HookRecord, Outcome, Reason, Verdict};
+use crate::version::{CallRules, Fault, Version};
+
+/// That a hook gave no answer, and what its binding says then.
+struct NoAnswer {
+    policy: Policy,
+    cause: HoldCause,
+    why: String,
+}
+
+impl Generation {
+    /// Asks a binding, its fallback where the policy says so. Failures are recorded here, answers by the caller.
+    fn consult<T>(
+        &self,
+        place: u16,
+        at_ms: u64,
+        records: &mut Vec<HookRecord>,
+        mut ask: impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
+    ) -> Result<(T, Duration), NoAnswer> {
+        let binding = &self.bindings()[usize::from(place)];
+        let no_answer = match &binding.loaded {
+            Ok(version) => match ask_version(version, binding, at_ms, &mut ask) {
+                Ok(answer) => return Ok(answer),
+                Err((why, took)) => {
+                    records.push(record(place, Outcome::Failed, took));
+                    NoAnswer {
+                        policy: binding.on_failed,
+                        cause: HoldCause::Failed,
+                        why,
+                    }
+                }
+            },
+            Err(why) => {
+                records.push(record(place, Outcome::Absent, Duration::ZERO));
+                NoAnswer {
+                    policy: binding.on_absent,
+                    cause: HoldCause::Absent,
+                    why: why.clone(),
+                }
+            }
+        };
+        if no_answer.policy != Policy::Fallback {
+            return Err(no_answer);
+        }
+        if let Some(fallback) = &binding.fallback {
+            match ask_version(fallback, binding, at_ms, &mut ask) {
+                Ok(answer) => return Ok(answer),
+                Err((_, took)) => records.push(record(place, Outcome::Failed, took)),
+            }
+        }
+        Err(NoAnswer {
+            policy: binding.hook.default_policy(),
+            ..no_answer
+        })
+    }
+}
+
+fn ask_version<T>(
+    version: &Version,
+    binding: &Binding,
+    at_ms: u64,
+    ask: &mut impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
+) -> Result<(T, Duration), (String, Duration)> {
+    let budget = match binding.budget_us {
+        0 => version.pool.factory.settings.soft_budget,
+        budget => Duration::from_micros(u64::from(budget)),
+    };
+    let rules = CallRules {
+        isolation: binding.isolation,
+        budget,
+        now_ms: at_ms,
+    };
+    let (answer, took) = version.call(binding.hook, rules, ask);
+    match answer {
+        Ok(answer) => Ok((answer, took)),
+        Err(failure) => {
+            tracing::debug!(plugin = binding.plugin, hook = binding.hook.as_str(), %failure, "a hook failed");
+            Err((failure.to_string(), took))
+        }
+    }
+}
+
+/// What a missing answer means for the chain: `None` goes on.
+fn verdict_without_answer(binding: &Binding, no_answer: NoAnswer) -> Option<Verdict> {
+    let by = binding.plugin.clone();
+    let code = if no_answer.cause == HoldCause::Absent {
+        "absent"
+    } else {
+        "failed"
+    };
+    let reason = Reason {
+        code: code.to_owned(),
+        text: no_answer.why,
+    };
+    match no_answer.policy {
+        Policy::Pass => None,
+        Policy::Reject => Some(Verdict::Reject { by, reason }),
+        Policy::Hold => Some(Verdict::Hold {
+            by,
+            reason,
+            cause: no_answer.cause,
+        }),
+        Policy::Unavailable | Policy::Fallback => Some(Verdict::Unavailable { by, reason }),
+    }
+}
+
+/// Puts a later verdict to an earlier one; true when the chain ends here.
+fn settle(verdict: &mut Verdict, next: Verdict) -> bool {
+    match (&verdict, &next) {
+        (_, Verdict::Pass) | (Verdict::Hold { .. }, Verdict::Hold { .. }) => false,
+        _ => {
+            let goes_on = matches!(next, Verdict::Hold { .. });
+            *verdict = next;
+            !goes_on
+        }
+    }
+}
+
+fn record(binding: u16, outcome: Outcome, took: Duration) -> HookRecord {
+    HookRecord {
+        binding,
+        outcome,
+        duration_us: u32::try_from(took.as_micros()).unwrap_or(u32::MAX),
+    }
+}

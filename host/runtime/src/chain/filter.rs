@@ -1,0 +1,164 @@
+//! The filters' part of the chain: texts to a ruling. A filter reports; masking, refusing and holding happen here, and
+//! the next filter sees what was masked.
+
+use super::{mask::mask, record, settle, verdict_without_answer};
+use crate::bindings::content_filter::{Hit, Text};
+use crate::generation::{Binding, Generation};
+use crate::hook::{Hook, Level, Scope};
+use crate::ruling::{FilterRuling, FoundHit, HoldCause, Outcome, Reason, Verdict};
+use crate::version::Fault;
+
+/// The code of a reason that is a filter's hit; the rule is in its text.
+const HIT_CODE: &str = "content";
+
+impl Generation {
+    /// Asks the filters about texts about to be stored. `at_ms` is the message's time, 0 where there is none. Blocks
+    /// while the guests compute, at most two hard stops for each.
+    pub fn filter(&self, scope: Scope, texts: &[Text<'_>], at_ms: u64) -> FilterRuling {
+        let chain = self.chain(Hook::ContentFilter, scope);
+        let mut ruling = FilterRuling {
+            verdict: Verdict::Pass,
+            masked: vec![None; texts.len()],
+            hits: Vec::new(),
+            records: Vec::with_capacity(chain.len()),
+        };
+        if texts.is_empty() {
+            return ruling;
+        }
+        for &place in chain {
+            let binding = &self.bindings()[usize::from(place)];
+            let found = {
+                let changed: Vec<Text<'_>>;
+                let shown = if ruling.masked.iter().all(Option::is_none) {
+                    texts
+                } else {
+                    changed = as_masked(texts, &ruling.masked);
+                    &changed
+                };
+                self.consult(place, at_ms, &mut ruling.records, |instance, exports| {
+                    let (store, guest) = instance.filter(exports)?;
+                    let hits = guest.call_scan(store, shown)?;
+                    check(binding, place, shown, hits).map_err(Fault::BadOutput)
+                })
+            };
+            let next = match found {
+                Ok((hits, took)) => {
+                    let (verdict, outcome) = take(&mut ruling, binding, texts, hits);
+                    ruling.records.push(record(place, outcome, took));
+                    verdict
+                }
+                Err(no_answer) => {
+                    verdict_without_answer(binding, no_answer).unwrap_or(Verdict::Pass)
+                }
+            };
+            if settle(&mut ruling.verdict, next) {
+                break;
+            }
+        }
+        ruling
+    }
+}
+
+fn as_masked<'a>(texts: &[Text<'a>], masked: &'a [Option<String>]) -> Vec<Text<'a>> {
+    let both = texts.iter().zip(masked);
+    both.map(|(text, masked)| Text {
+        place: text.place,
+        text: masked.as_deref().unwrap_or(text.text),
+    })
+    .collect()
+}
+
+/// One list of hits for each text, each in range and of a known level; or what is wrong.
+fn check(
+    binding: &Binding,
+    place: u16,
+    texts: &[Text<'_>],
+    answer: Vec<Vec<Hit>>,
+) -> Result<Vec<FoundHit>, String> {
+    if answer.len() != texts.len() {
+        return Err(format!(
+            "{} lists of hits for {} texts",
+            answer.len(),
+            texts.len()
+        ));
+    }
+    let mut found = Vec::new();
+    for (index, (text, hits)) in (0u32..).zip(texts.iter().zip(answer)) {
+        if hits.is_empty() {
+            continue;
+        }
+        let length = u32::try_from(text.text.chars().count()).unwrap_or(u32::MAX);
+        for Hit {
+            start,
+            end,
+            level,
+            rule,
+        } in hits
+        {
+            if start >= end || end > length {
+                return Err(format!(
+                    "a hit from {start} to {end} in a text of {length} characters"
+                ));
+            }
+            let known = binding
+                .levels
+                .get(&level)
+                .copied()
+                .or_else(|| Level::from_name(&level));
+            let level = known.ok_or_else(|| format!("a hit of the unknown level {level:.64?}"))?;
+            found.push(FoundHit {
+                binding: place,
+                text: index,
+                start,
+                end,
+                level,
+                rule,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Puts one filter's hits into the ruling.
+fn take(
+    ruling: &mut FilterRuling,
+    binding: &Binding,
+    texts: &[Text<'_>],
+    hits: Vec<FoundHit>,
+) -> (Verdict, Outcome) {
+    let Some(worst) = hits.iter().max_by_key(|hit| hit.level) else {
+        return (Verdict::Pass, Outcome::Passed);
+    };
+    let by = binding.plugin.clone();
+    let reason = Reason {
+        code: HIT_CODE.to_owned(),
+        text: worst.rule.clone(),
+    };
+    let (verdict, outcome) = match worst.level {
+        Level::Mask => (Verdict::Pass, Outcome::Replaced),
+        Level::Hold => (
+            Verdict::Hold {
+                by,
+                reason,
+                cause: HoldCause::Verdict,
+            },
+            Outcome::Held,
+        ),
+        Level::Reject => (Verdict::Reject { by, reason }, Outcome::Rejected),
+    };
+    let mut places = Vec::new();
+    for (index, text) in (0u32..).zip(texts) {
+        places.clear();
+        let masks = hits
+            .iter()
+            .filter(|hit| hit.text == index && hit.level == Level::Mask);
+        places.extend(masks.map(|hit| (hit.start, hit.end)));
+        if !places.is_empty() {
+            let before = &mut ruling.masked[index as usize];
+            let masked = mask(before.as_deref().unwrap_or(text.text), &mut places);
+            *before = Some(masked);
+        }
+    }
+    ruling.hits.extend(hits);
+    (verdict, outcome)
+}

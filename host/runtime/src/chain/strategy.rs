@@ -1,0 +1,238 @@
+//! The strategies' part of the chain: a command to a ruling. Every decision is checked before it counts.
+
+use serde_json::Value;
+
+use super::{record, settle, verdict_without_answer};
+use crate::bindings::message_strategy::{self as wit, Command};
+use crate::generation::Generation;
+use crate::hook::{Hook, Scope};
+use crate::ruling::{Effect, EffectKind, HoldCause, Outcome, Reason, StrategyRuling, Verdict};
+use crate::version::Fault;
+
+const CODE_CHARS_MAX: usize = 64;
+const EFFECTS_MAX: usize = 32;
+const KEY_BYTES_MAX: usize = 512;
+const VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// What the next hook is shown of a replaced content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SeenContent {
+    pub content_type: String,
+    pub text: String,
+}
+
+/// Checks a replaced content and says what the next hook sees of it; an error makes the answer a bad one.
+pub type ReadContent<'a> = dyn Fn(&str) -> Result<SeenContent, String> + 'a;
+
+impl Generation {
+    /// Asks the strategies about a command. Blocks while the guests compute, at most two hard stops for each.
+    pub fn strategy(
+        &self,
+        scope: Scope,
+        command: &Command<'_>,
+        read: &ReadContent<'_>,
+    ) -> StrategyRuling {
+        let chain = self.chain(Hook::MessageStrategy, scope);
+        let mut ruling = StrategyRuling {
+            verdict: Verdict::Pass,
+            content: None,
+            audience: None,
+            silent: false,
+            recall_window_ms: None,
+            effects: Vec::new(),
+            records: Vec::with_capacity(chain.len()),
+        };
+        let mut seen: Option<SeenContent> = None;
+        for &place in chain {
+            let shown = match &seen {
+                None => command.clone(),
+                Some(seen) => Command {
+                    content_type: &seen.content_type,
+                    text: &seen.text,
+                    ..command.clone()
+                },
+            };
+            let answer = self.consult(
+                place,
+                command.at_ms,
+                &mut ruling.records,
+                |instance, exports| {
+                    let (store, guest) = instance.strategy(exports)?;
+                    let decision = guest.call_decide(store, shown.clone())?;
+                    check(decision, read).map_err(Fault::BadOutput)
+                },
+            );
+            let binding = &self.bindings()[usize::from(place)];
+            let next = match answer {
+                Ok((decision, took)) => {
+                    let (verdict, outcome) =
+                        take(&mut ruling, &mut seen, &binding.plugin, decision);
+                    ruling.records.push(record(place, outcome, took));
+                    verdict
+                }
+                Err(no_answer) => {
+                    verdict_without_answer(binding, no_answer).unwrap_or(Verdict::Pass)
+                }
+            };
+            if settle(&mut ruling.verdict, next) {
+                break;
+            }
+        }
+        ruling
+    }
+}
+
+/// A decision that was checked.
+struct Checked {
+    decision: wit::Decision,
+    silent: bool,
+    kinds: Vec<EffectKind>,
+    replaced: Option<SeenContent>,
+}
+
+fn check(decision: wit::Decision, read: &ReadContent<'_>) -> Result<Checked, String> {
+    let silent = match decision.notify.as_str() {
+        "" | "push" => false,
+        "silent" => true,
+        other => return Err(format!("notify is {:?}", shortened(other))),
+    };
+    let replaced = match &decision.verdict {
+        wit::Verdict::Pass => None,
+        wit::Verdict::Replace(content) => Some(read(content)?),
+        wit::Verdict::Reject(reason) | wit::Verdict::Hold(reason) | wit::Verdict::Drop(reason) => {
+            check_code(&reason.code)?;
+            None
+        }
+    };
+    if decision.effects.len() > EFFECTS_MAX {
+        return Err(format!(
+            "{} effects; at most {EFFECTS_MAX} are taken",
+            decision.effects.len()
+        ));
+    }
+    let kinds = decision
+        .effects
+        .iter()
+        .map(check_effect)
+        .collect::<Result<_, _>>()?;
+    Ok(Checked {
+        decision,
+        silent,
+        kinds,
+        replaced,
+    })
+}
+
+fn check_code(code: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if code.is_empty() || code.len() > CODE_CHARS_MAX || !code.chars().all(plain) {
+        return Err(format!("{:?} is not a reason's code", shortened(code)));
+    }
+    Ok(())
+}
+
+fn check_effect(effect: &wit::Effect) -> Result<EffectKind, String> {
+    let kind = match effect.kind.as_str() {
+        "kv-put" => EffectKind::KvPut,
+        "kv-delete" => EffectKind::KvDelete,
+        other => return Err(format!("there is no effect {:?}", shortened(other))),
+    };
+    if effect.key.is_empty()
+        || effect.key.len() > KEY_BYTES_MAX
+        || effect.value.len() > VALUE_BYTES_MAX
+    {
+        return Err(format!(
+            "an effect's key has 1 to {KEY_BYTES_MAX} bytes, its value at most {VALUE_BYTES_MAX}"
+        ));
+    }
+    Ok(kind)
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(CODE_CHARS_MAX)]
+}
+
+/// Puts a decision into the ruling.
+fn take(
+    ruling: &mut StrategyRuling,
+    seen: &mut Option<SeenContent>,
+    plugin: &str,
+    checked: Checked,
+) -> (Verdict, Outcome) {
+    let Checked {
+        decision,
+        silent,
+        kinds,
+        replaced,
+    } = checked;
+    ruling.silent |= silent;
+    if decision.audience.is_some() {
+        ruling.audience = decision.audience;
+    }
+    if decision.recall_window_ms.is_some() {
+        ruling.recall_window_ms = decision.recall_window_ms;
+    }
+    let effects = decision.effects.into_iter().zip(kinds);
+    ruling.effects.extend(effects.map(|(effect, kind)| Effect {
+        plugin: plugin.to_owned(),
+        kind,
+        key: effect.key,
+        value: effect.value,
+    }));
+    let by = || plugin.to_owned();
+    let reason = |reason: wit::Reason| Reason {
+        code: reason.code,
+        text: reason.text,
+    };
+    match decision.verdict {
+        wit::Verdict::Pass => (Verdict::Pass, Outcome::Passed),
+        wit::Verdict::Replace(content) => {
+            ruling.content = Some(content);
+            *seen = replaced;
+            (Verdict::Pass, Outcome::Replaced)
+        }
+        wit::Verdict::Reject(why) => (
+            Verdict::Reject {
+                by: by(),
+                reason: reason(why),
+            },
+            Outcome::Rejected,
+        ),
+        wit::Verdict::Hold(why) => (
+            Verdict::Hold {
+                by: by(),
+                reason: reason(why),
+                cause: HoldCause::Verdict,
+            },
+            Outcome::Held,
+        ),
+        wit::Verdict::Drop(why) => (
+            Verdict::Drop {
+                by: by(),
+                reason: reason(why),
+            },
+            Outcome::Dropped,
+        ),
+    }
+}
+
+/// Reads a content that is a JSON object with `type` and, where it has one, `text`; for hosts without rules of
+/// their own.
+pub fn read_plain_content(content: &str) -> Result<SeenContent, String> {
+    let value: Value =
+        serde_json::from_str(content).map_err(|_| "the new content is not JSON".to_owned())?;
+    let Value::Object(fields) = value else {
+        return Err("the new content is not a JSON object".to_owned());
+    };
+    let field = |name: &str| {
+        fields
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    Ok(SeenContent {
+        content_type: field("type"),
+        text: field("text"),
+    })
+}

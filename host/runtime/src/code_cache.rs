@@ -1,0 +1,146 @@
+//! Compiled and baked components on disk, by name. A file is written aside, synced and renamed, mode 0600; a compiled
+//! file is loaded only when its bytes have the sha256 that stands beside it. A mapped file is never written again.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::error::LoadError;
+
+pub(crate) struct CodeCache {
+    folder: PathBuf,
+    /// Components compiled since the start: a test counts them.
+    compiled: AtomicU64,
+    written: AtomicU64,
+}
+
+impl CodeCache {
+    pub fn open(folder: &Path) -> Result<Self, LoadError> {
+        let what = || format!("the plugin cache {} cannot be made", folder.display());
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(LoadError::io(what()))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            compiled: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+        })
+    }
+
+    pub fn compiled(&self) -> u64 {
+        self.compiled.load(Ordering::Relaxed)
+    }
+
+    /// The compiled component of this name, compiled now when it is not there or not whole.
+    pub fn component(
+        &self,
+        engine: &Engine,
+        name: &str,
+        wasm: &[u8],
+    ) -> Result<Component, LoadError> {
+        if let Some(component) = self.load(engine, name) {
+            return Ok(component);
+        }
+        self.compiled.fetch_add(1, Ordering::Relaxed);
+        let code = engine
+            .precompile_component(wasm)
+            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        self.write(
+            &format!("{name}.cwasm.sha256"),
+            hex(&Sha256::digest(&code)).as_bytes(),
+        )?;
+        self.write(&format!("{name}.cwasm"), &code)?;
+        self.load(engine, name).ok_or_else(|| {
+            LoadError::Compile("the compiled file could not be read back".to_owned())
+        })
+    }
+
+    fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
+        let path = self.folder.join(format!("{name}.cwasm"));
+        let expected = fs::read_to_string(self.folder.join(format!("{name}.cwasm.sha256"))).ok()?;
+        let code = fs::read(&path).ok()?;
+        if hex(&Sha256::digest(&code)) != expected {
+            tracing::warn!(
+                name,
+                "a compiled plugin in the cache is damaged; it is compiled anew"
+            );
+            return None;
+        }
+        #[expect(
+            unsafe_code,
+            reason = "the file is this host's own: mode 0600, renamed into place, its hash just checked"
+        )]
+        let loaded = unsafe { Component::deserialize_file(engine, &path) };
+        // One of another machine or engine: compiled anew.
+        loaded
+            .inspect_err(
+                |error| tracing::info!(name, %error, "a compiled plugin does not fit this engine"),
+            )
+            .ok()
+    }
+
+    pub fn read(&self, file: &str) -> Option<Vec<u8>> {
+        fs::read(self.folder.join(file)).ok()
+    }
+
+    pub fn write(&self, file: &str, bytes: &[u8]) -> Result<(), LoadError> {
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let aside = self
+            .folder
+            .join(format!("{file}.{}-{number}.part", std::process::id()));
+        let path = self.folder.join(file);
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&aside)
+            .and_then(|mut part| {
+                part.write_all(bytes)?;
+                part.sync_data()?;
+                fs::rename(&aside, &path)
+            });
+        if written.is_err() {
+            // What was half written is of no use; that it cannot be removed changes nothing.
+            drop(fs::remove_file(&aside));
+        }
+        written.map_err(LoadError::io(format!(
+            "{} could not be written",
+            path.display()
+        )))
+    }
+
+    /// Removes what belongs to none of these names. Files in use stay mapped: unlinking is harmless.
+    pub fn sweep(&self, keep: &[&str]) -> Result<(), LoadError> {
+        let what = || format!("the plugin cache {} cannot be read", self.folder.display());
+        for file in fs::read_dir(&self.folder).map_err(LoadError::io(what()))? {
+            let file = file.map_err(LoadError::io(what()))?;
+            let name = file.file_name();
+            let kept = name
+                .to_str()
+                .is_some_and(|name| keep.iter().any(|keep| name.starts_with(keep)));
+            if !kept {
+                fs::remove_file(file.path())
+                    .map_err(LoadError::io(format!("{} stays", file.path().display())))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a String takes every write");
+            text
+        })
+}

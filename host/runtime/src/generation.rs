@@ -1,0 +1,188 @@
+//! Generations: one immutable set of all bindings, and the cell that holds the one in force. A number is never used
+//! twice and never falls; whoever pinned one keeps it whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
+use crate::version::Version;
+
+/// A plugin version attached to a hook.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    pub plugin: String,
+    pub version: String,
+    pub digest: String,
+    pub hook: Hook,
+    /// Lower runs earlier; equal ones run in the list's order.
+    pub order: i32,
+    pub scope: BindingScope,
+    pub on_failed: Policy,
+    pub on_absent: Policy,
+    /// Asked where a policy says `fallback`.
+    pub fallback: Option<Arc<Version>>,
+    pub isolation: Isolation,
+    /// Soft budget of a call, microseconds; 0 takes the runtime's.
+    pub budget_us: u32,
+    /// What the names of a filter's levels mean here, before `mask`, `reject` and `hold` mean themselves.
+    pub levels: BTreeMap<String, Level>,
+    /// What serves, or why it could not be loaded.
+    pub loaded: Result<Arc<Version>, String>,
+}
+
+impl Binding {
+    /// A version bound to one of its hooks as it wishes; `None` where it does not export the hook.
+    pub fn as_wished(version: &Arc<Version>, hook: Hook) -> Option<Self> {
+        let inspection = version.inspection();
+        let wish = inspection.defaults.iter().find(|wish| wish.hook == hook)?;
+        Some(Self {
+            plugin: inspection.name.clone(),
+            version: inspection.version.clone(),
+            digest: inspection.digest.clone(),
+            hook,
+            order: wish.order,
+            scope: wish.scope,
+            on_failed: wish.on_failed,
+            on_absent: wish.on_absent,
+            fallback: None,
+            isolation: Isolation::Reuse,
+            budget_us: wish.budget_us,
+            levels: BTreeMap::new(),
+            loaded: Ok(version.clone()),
+        })
+    }
+}
+
+/// One immutable set of bindings.
+#[derive(Debug, Default)]
+pub struct Generation {
+    pub number: u64,
+    bindings: Vec<Binding>,
+    /// By hook and scope: which bindings, in order.
+    chains: [[Vec<u16>; 4]; 2],
+}
+
+impl Generation {
+    /// Records name a binding by its place in this list.
+    ///
+    /// # Panics
+    /// With more than 65,535 bindings.
+    pub fn new(number: u64, bindings: Vec<Binding>) -> Self {
+        assert!(
+            u16::try_from(bindings.len()).is_ok(),
+            "a generation has at most 65,535 bindings"
+        );
+        let chains = Hook::ALL.map(|hook| Scope::ALL.map(|scope| chain(&bindings, hook, scope)));
+        Self {
+            number,
+            bindings,
+            chains,
+        }
+    }
+
+    pub fn bindings(&self) -> &[Binding] {
+        &self.bindings
+    }
+
+    /// The bindings of a hook that apply in a scope, in the order they are asked.
+    pub fn chain(&self, hook: Hook, scope: Scope) -> &[u16] {
+        &self.chains[hook as usize][scope as usize]
+    }
+}
+
+fn chain(bindings: &[Binding], hook: Hook, scope: Scope) -> Vec<u16> {
+    let applies = |binding: &Binding| binding.hook == hook && binding.scope.covers(scope);
+    let places = 0..u16::try_from(bindings.len()).unwrap_or(u16::MAX);
+    let mut chain: Vec<u16> = places
+        .filter(|place| applies(&bindings[usize::from(*place)]))
+        .collect();
+    chain.sort_by_key(|place| bindings[usize::from(*place)].order);
+    chain
+}
+
+/// The generation in force.
+#[derive(Default)]
+pub struct GenerationCell {
+    current: ArcSwap<Generation>,
+    /// One activation at a time, so that numbers are compared and stored as one step.
+    activating: Mutex<()>,
+}
+
+impl GenerationCell {
+    pub fn new(first: Generation) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(first),
+            activating: Mutex::new(()),
+        }
+    }
+
+    /// The generation in force, for everything about one message.
+    pub fn pin(&self) -> Arc<Generation> {
+        self.current.load_full()
+    }
+
+    /// Puts a generation in force: one pointer store. False, and nothing changes, when its number is not above the
+    /// present one's.
+    pub fn activate(&self, generation: Generation) -> bool {
+        let generation = Arc::new(generation);
+        let _one = self.activating.lock();
+        if generation.number <= self.current.load().number {
+            return false;
+        }
+        self.current.store(generation);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn absent(hook: Hook, order: i32, scope: BindingScope) -> Binding {
+        Binding {
+            plugin: "p".into(),
+            version: "1.0.0".into(),
+            digest: "sha256:0".into(),
+            hook,
+            order,
+            scope,
+            on_failed: Policy::Pass,
+            on_absent: Policy::Pass,
+            fallback: None,
+            isolation: Isolation::Reuse,
+            budget_us: 0,
+            levels: BTreeMap::new(),
+            loaded: Err("gone".into()),
+        }
+    }
+
+    #[test]
+    fn a_chain_is_by_order_and_scope() {
+        let filter = Hook::ContentFilter;
+        let generation = Generation::new(
+            1,
+            vec![
+                absent(filter, 5, BindingScope::All),
+                absent(filter, -1, BindingScope::Direct),
+                absent(Hook::MessageStrategy, 0, BindingScope::All),
+                absent(filter, 5, BindingScope::Group),
+            ],
+        );
+        assert_eq!(generation.chain(filter, Scope::Direct), [1, 0]);
+        assert_eq!(generation.chain(filter, Scope::Group), [0, 3]);
+        assert_eq!(generation.chain(filter, Scope::Outside), [0]);
+        assert_eq!(generation.chain(Hook::MessageStrategy, Scope::Own), [2]);
+    }
+
+    #[test]
+    fn numbers_only_rise() {
+        let cell = GenerationCell::default();
+        assert!(cell.activate(Generation::new(3, Vec::new())));
+        assert!(!cell.activate(Generation::new(3, Vec::new())));
+        assert!(!cell.activate(Generation::new(2, Vec::new())));
+        assert_eq!(cell.pin().number, 3);
+    }
+}

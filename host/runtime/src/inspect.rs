@@ -1,0 +1,242 @@
+//! What a component file is: checked from its bytes and its own exports and imports, never from a claim. `describe`
+//! runs in a throw-away instance under limits.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::abilities::OFFERED;
+use crate::bindings::lifecycle::{Description, HookDefault};
+use crate::code_cache::hex;
+use crate::error::LoadError;
+use crate::hook::{BindingScope, Hook, Policy};
+
+const PACKAGE: &str = "kith:plugin/";
+const MAJOR: u64 = 1;
+const NAME_CHARS_MAX: usize = 64;
+const MOST_RECENT: u32 = 20;
+
+/// What a component is and asks for.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    pub name: String,
+    /// Semantic version.
+    pub version: String,
+    /// One sentence.
+    pub summary: String,
+    /// `sha256:` and 64 hexadecimal digits, of the file.
+    pub digest: String,
+    /// The hooks the binary exports.
+    pub hooks: Vec<Hook>,
+    /// How it would like to be bound; one for each hook.
+    pub defaults: Vec<BindingDefault>,
+    /// The abilities it imports, such as `log`.
+    pub abilities: Vec<String>,
+    /// JSON Schema of the configuration.
+    pub config_schema: Value,
+    /// Bytes of the file.
+    pub size: u64,
+}
+
+/// How a plugin would like to be bound to a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindingDefault {
+    pub hook: Hook,
+    /// Lower runs earlier.
+    pub order: i32,
+    pub scope: BindingScope,
+    pub on_failed: Policy,
+    pub on_absent: Policy,
+    /// Soft budget of a call, microseconds; 0 takes the runtime's.
+    pub budget_us: u32,
+    /// How many of the newest entries the hook wants to see, at most 20.
+    pub recent: u32,
+}
+
+impl BindingDefault {
+    fn of(hook: Hook) -> Self {
+        let policy = hook.default_policy();
+        Self {
+            hook,
+            order: 100,
+            scope: BindingScope::All,
+            on_failed: policy,
+            on_absent: policy,
+            budget_us: 0,
+            recent: 0,
+        }
+    }
+}
+
+/// What the binary alone says.
+pub(crate) struct Shape {
+    pub hooks: Vec<Hook>,
+    pub abilities: Vec<String>,
+    /// It imports interfaces of WASI, which lead to nothing.
+    pub wasi: bool,
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+}
+
+/// Refuses what is not a component of bearable size, before anything is compiled.
+pub(crate) fn check_bytes(bytes: &[u8], limit: usize) -> Result<(), LoadError> {
+    if bytes.len() > limit {
+        return Err(LoadError::TooLarge {
+            size: bytes.len(),
+            limit,
+        });
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(LoadError::NotWasm);
+    }
+    if wasmparser::Parser::is_core_wasm(bytes) {
+        return Err(LoadError::CoreModule);
+    }
+    let features = wasmparser::WasmFeatures::default();
+    let valid = wasmparser::Validator::new_with_features(features).validate_all(bytes);
+    valid
+        .map(drop)
+        .map_err(|error| LoadError::Malformed(error.to_string()))
+}
+
+/// The hooks and imports of a component, or why it is none of this host's plugins.
+pub(crate) fn shape(engine: &Engine, component: &Component) -> Result<Shape, LoadError> {
+    let ty = component.component_type();
+    let mut abilities = Vec::new();
+    let mut wasi = false;
+    for (name, _) in ty.imports(engine) {
+        if name.starts_with("wasi:") {
+            wasi = true;
+            continue;
+        }
+        let interface = contract_interface(name)?.filter(|interface| OFFERED.contains(interface));
+        match interface {
+            Some("types") => {}
+            Some(ability) => abilities.push(ability.to_owned()),
+            None => return Err(LoadError::UnknownImport(name.to_owned())),
+        }
+    }
+    let mut hooks = Vec::new();
+    let mut has_lifecycle = false;
+    for (name, _) in ty.exports(engine) {
+        if let Some(interface) = contract_interface(name)? {
+            has_lifecycle |= interface == "lifecycle";
+            hooks.extend(Hook::from_name(interface));
+        }
+    }
+    if !has_lifecycle {
+        return Err(LoadError::NoLifecycle);
+    }
+    if hooks.is_empty() {
+        return Err(LoadError::NoHook);
+    }
+    hooks.sort_unstable();
+    Ok(Shape {
+        hooks,
+        abilities,
+        wasi,
+    })
+}
+
+/// The interface of the contract a name means; `None` for anything else. One of another contract is an error.
+fn contract_interface(name: &str) -> Result<Option<&str>, LoadError> {
+    let Some(rest) = name.strip_prefix(PACKAGE) else {
+        return Ok(None);
+    };
+    let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
+    let spoken = semver::Version::parse(version)
+        .is_ok_and(|version| version.major == MAJOR && version.minor == 0);
+    if !spoken {
+        return Err(LoadError::OtherContract {
+            name: interface.to_owned(),
+            found: version.to_owned(),
+        });
+    }
+    Ok(Some(interface))
+}
+
+/// Puts together what the binary and its description say.
+pub(crate) fn inspection(
+    bytes: &[u8],
+    shape: Shape,
+    said: Description,
+) -> Result<Inspection, LoadError> {
+    let bad = LoadError::BadDescription;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let name = said.name;
+    if name.is_empty()
+        || name.len() > NAME_CHARS_MAX
+        || !name.chars().all(plain)
+        || name.starts_with('-')
+    {
+        return Err(bad(format!(
+            "the name {name:?} is not lower case letters, digits and `-`, 1 to 64 of them"
+        )));
+    }
+    if semver::Version::parse(&said.version).is_err() {
+        return Err(bad(format!(
+            "the version {:?} is not a semantic version",
+            said.version
+        )));
+    }
+    let schema = if said.config_schema.is_empty() {
+        "{}"
+    } else {
+        &said.config_schema
+    };
+    let config_schema: Value = serde_json::from_str(schema)
+        .map_err(|error| bad(format!("the configuration's schema is not JSON: {error}")))?;
+    if !config_schema.is_object() {
+        return Err(bad(
+            "the configuration's schema is not a JSON object".to_owned()
+        ));
+    }
+    let wished = |hook: &Hook| match said.hooks.iter().find(|wish| wish.hook == hook.as_str()) {
+        Some(wish) => binding_default(*hook, wish),
+        None => Ok(BindingDefault::of(*hook)),
+    };
+    let defaults = shape.hooks.iter().map(wished).collect::<Result<_, _>>()?;
+    Ok(Inspection {
+        name,
+        version: said.version,
+        summary: said.summary,
+        digest: digest(bytes),
+        hooks: shape.hooks,
+        defaults,
+        abilities: shape.abilities,
+        config_schema,
+        size: bytes.len() as u64,
+    })
+}
+
+fn binding_default(hook: Hook, wish: &HookDefault) -> Result<BindingDefault, LoadError> {
+    let unknown =
+        |what: &str, name: &str| LoadError::BadDescription(format!("{name:?} is not a {what}"));
+    let policy = |name: &str| match name {
+        "" => Ok(hook.default_policy()),
+        "pass" => Ok(Policy::Pass),
+        "reject" => Ok(Policy::Reject),
+        "unavailable" => Ok(Policy::Unavailable),
+        "hold" => Ok(Policy::Hold),
+        other => Err(unknown("failure policy", other)),
+    };
+    let scope = match wish.scope.as_str() {
+        "" | "all" => BindingScope::All,
+        "direct" => BindingScope::Direct,
+        "group" => BindingScope::Group,
+        "self" => BindingScope::Own,
+        other => return Err(unknown("scope", other)),
+    };
+    Ok(BindingDefault {
+        hook,
+        order: wish.order,
+        scope,
+        on_failed: policy(&wish.on_failed)?,
+        on_absent: policy(&wish.on_absent)?,
+        budget_us: wish.budget_us,
+        recent: wish.recent.min(MOST_RECENT),
+    })
+}

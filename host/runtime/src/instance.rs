@@ -1,0 +1,228 @@
+//! One instance of a component with its store, and how to make it: from a baked image in microseconds, or configured
+//! anew. A store never meets another instance.
+
+use std::sync::Arc;
+
+use wasmtime::component::InstancePre;
+use wasmtime::{Engine, Store, Trap};
+
+use crate::abilities::{GuestLog, GuestState};
+use crate::bindings::{content_filter, lifecycle, message_strategy, preparation};
+use crate::error::Failure;
+use crate::pool::{Slot, Slots};
+use crate::settings::Settings;
+
+/// Which exports a component has, looked up once.
+#[derive(Clone)]
+pub(crate) struct Exports {
+    pub lifecycle: lifecycle::GuestIndices,
+    pub preparation: Option<preparation::GuestIndices>,
+    pub strategy: Option<message_strategy::GuestIndices>,
+    pub filter: Option<content_filter::GuestIndices>,
+}
+
+impl Exports {
+    /// Probed on the binary's own exports, not on a claim.
+    pub fn probe(pre: &InstancePre<GuestState>) -> wasmtime::Result<Self> {
+        Ok(Self {
+            lifecycle: lifecycle::GuestIndices::new(pre)?,
+            preparation: preparation::GuestIndices::new(pre).ok(),
+            strategy: message_strategy::GuestIndices::new(pre).ok(),
+            filter: content_filter::GuestIndices::new(pre).ok(),
+        })
+    }
+}
+
+/// Makes instances of one component under one configuration.
+pub(crate) struct Factory {
+    pub pre: InstancePre<GuestState>,
+    pub exports: Exports,
+    pub settings: Arc<Settings>,
+    pub slots: Arc<Slots>,
+    /// Makes room when the engine is full of other versions' idle instances.
+    pub make_room: Arc<dyn Fn() + Send + Sync>,
+    /// The configuration as a JSON object, for the ability `config`.
+    pub config: Arc<str>,
+    pub log: Arc<GuestLog>,
+    /// Has the keeper look now: for new configured instances, or at an open breaker.
+    pub wake_keeper: Arc<dyn Fn() + Send + Sync>,
+    /// What `configure` gets in each instance of a component that could not be baked.
+    pub configuration: Option<Arc<[u8]>>,
+}
+
+impl Factory {
+    pub fn is_baked(&self) -> bool {
+        self.configuration.is_none()
+    }
+
+    pub fn engine(&self) -> &Engine {
+        self.pre.engine()
+    }
+
+    /// An instance ready to serve.
+    pub fn make(&self) -> Result<Instance, Failure> {
+        let mut instance = self.make_bare(self.settings.memory_cap_bytes)?;
+        if let Some(configuration) = &self.configuration {
+            match instance.configure(&self.exports, configuration, &self.settings)? {
+                Ok(()) => {}
+                Err(text) => return Err(Failure::NoInstance(text)),
+            }
+            instance.store.data_mut().last_error = None;
+        }
+        Ok(instance)
+    }
+
+    /// An instance nothing was called in yet.
+    pub fn make_bare(&self, memory_cap: usize) -> Result<Instance, Failure> {
+        let slot = self.slots.take(&*self.make_room);
+        let state = GuestState::new(self.config.clone(), self.log.clone(), memory_cap);
+        let mut store = Store::new(self.engine(), state);
+        store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(self.settings.max_output_bytes);
+        // Start functions are guest code too.
+        store.set_epoch_deadline(self.settings.ticks(self.settings.preparation_stop));
+        let component = match self.pre.instantiate(&mut store) {
+            Ok(component) => component,
+            Err(error) => return Err(classify(&error, store.data_mut())),
+        };
+        let used = store.data().limits.used;
+        let high_water = used + (memory_cap.saturating_sub(used)) / 2;
+        Ok(Instance {
+            store,
+            component,
+            strategy: None,
+            filter: None,
+            high_water,
+            _slot: slot,
+        })
+    }
+}
+
+/// A live instance.
+pub(crate) struct Instance {
+    pub store: Store<GuestState>,
+    pub component: wasmtime::component::Instance,
+    strategy: Option<message_strategy::Guest>,
+    filter: Option<content_filter::Guest>,
+    high_water: usize,
+    // Last: the slot is free when the store is gone.
+    _slot: Slot,
+}
+
+impl Instance {
+    /// The strategy's functions, type-checked once an instance.
+    pub fn strategy(
+        &mut self,
+        exports: &Exports,
+    ) -> wasmtime::Result<(&mut Store<GuestState>, &message_strategy::Guest)> {
+        if self.strategy.is_none() {
+            let indices = exports
+                .strategy
+                .as_ref()
+                .ok_or_else(|| missing("message-strategy"))?;
+            self.strategy = Some(indices.load(&mut self.store, &self.component)?);
+        }
+        let guest = self
+            .strategy
+            .as_ref()
+            .ok_or_else(|| missing("message-strategy"))?;
+        Ok((&mut self.store, guest))
+    }
+
+    /// The filter's functions, type-checked once an instance.
+    pub fn filter(
+        &mut self,
+        exports: &Exports,
+    ) -> wasmtime::Result<(&mut Store<GuestState>, &content_filter::Guest)> {
+        if self.filter.is_none() {
+            let indices = exports
+                .filter
+                .as_ref()
+                .ok_or_else(|| missing("content-filter"))?;
+            self.filter = Some(indices.load(&mut self.store, &self.component)?);
+        }
+        let guest = self
+            .filter
+            .as_ref()
+            .ok_or_else(|| missing("content-filter"))?;
+        Ok((&mut self.store, guest))
+    }
+
+    /// Says who it is.
+    pub fn describe(
+        &mut self,
+        exports: &Exports,
+        settings: &Settings,
+    ) -> Result<lifecycle::Description, Failure> {
+        self.call(exports, settings, |store, guest| guest.call_describe(store))
+    }
+
+    /// Takes its configuration; `Err` inside is the guest's own refusal.
+    pub fn configure(
+        &mut self,
+        exports: &Exports,
+        config: &[u8],
+        settings: &Settings,
+    ) -> Result<Result<(), String>, Failure> {
+        self.call(exports, settings, |store, guest| {
+            guest.call_configure(store, config)
+        })
+    }
+
+    pub fn self_test(
+        &mut self,
+        exports: &Exports,
+        settings: &Settings,
+    ) -> Result<Result<(), String>, Failure> {
+        self.call(exports, settings, |store, guest| {
+            guest.call_self_test(store)
+        })
+    }
+
+    fn call<T>(
+        &mut self,
+        exports: &Exports,
+        settings: &Settings,
+        ask: impl FnOnce(&mut Store<GuestState>, &lifecycle::Guest) -> wasmtime::Result<T>,
+    ) -> Result<T, Failure> {
+        self.arm(settings.ticks(settings.preparation_stop), 0);
+        let guest = exports.lifecycle.load(&mut self.store, &self.component);
+        let answer = guest.and_then(|guest| ask(&mut self.store, &guest));
+        answer.map_err(|error| classify(&error, self.store.data_mut()))
+    }
+
+    /// Sets the limits of the call that follows.
+    pub fn arm(&mut self, ticks: u64, now_ms: u64) {
+        self.store.set_epoch_deadline(ticks);
+        self.store.data_mut().now_ms = now_ms;
+    }
+
+    /// It has grown so much that a new one is better.
+    pub fn has_swollen(&self) -> bool {
+        self.store.data().limits.used > self.high_water
+    }
+}
+
+fn missing(hook: &str) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("it does not export {hook}"))
+}
+
+/// What a failed call failed by.
+pub(crate) fn classify(error: &wasmtime::Error, state: &mut GuestState) -> Failure {
+    let said = state.last_error.take();
+    if state.limits.refused {
+        return Failure::Memory;
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return match trap {
+            Trap::Interrupt => Failure::Timeout,
+            trap => Failure::Trap(said.unwrap_or_else(|| trap.to_string())),
+        };
+    }
+    let text = format!("{error:#}");
+    // What a stubbed-out import of a language's toolchain says when it is called after all.
+    if text.contains("unknown import") {
+        return Failure::Trap(text);
+    }
+    Failure::BadOutput(text)
+}

@@ -1,0 +1,201 @@
+//! Instances of one version: made, lent, given back, retired. Lent last in, first out; never more than the bound, and
+//! a full pool means waiting, never an error.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::Failure;
+use crate::instance::{Factory, Instance};
+
+/// How often room is made anew while nothing was freed.
+const ROOM_LOOK: Duration = Duration::from_millis(1);
+
+/// How many instances may live in the whole engine: its own limit is an error, this one a wait.
+pub(crate) struct Slots {
+    free: Mutex<u32>,
+    freed: Condvar,
+}
+
+/// The right to one instance of the engine.
+pub(crate) struct Slot(Arc<Slots>);
+
+impl Slots {
+    pub fn new(count: u32) -> Arc<Self> {
+        Arc::new(Self {
+            free: Mutex::new(count),
+            freed: Condvar::new(),
+        })
+    }
+
+    pub fn try_take(self: &Arc<Self>) -> Option<Slot> {
+        let mut free = self.free.lock();
+        *free = free.checked_sub(1)?;
+        Some(Slot(self.clone()))
+    }
+
+    /// Waits for room; `make_room` lets idle instances of others go.
+    pub fn take(self: &Arc<Self>, make_room: &dyn Fn()) -> Slot {
+        loop {
+            if let Some(slot) = self.try_take() {
+                return slot;
+            }
+            make_room();
+            let mut free = self.free.lock();
+            if *free == 0 {
+                self.freed.wait_for(&mut free, ROOM_LOOK);
+            }
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        *self.0.free.lock() += 1;
+        self.0.freed.notify_one();
+    }
+}
+
+pub(crate) struct Pool {
+    pub factory: Factory,
+    limit: u32,
+    warm: u32,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Instance>,
+    /// Idle and lent and being made.
+    live: u32,
+    /// Fewest idle since the last sweep: those were not needed.
+    least_idle: usize,
+}
+
+impl Pool {
+    pub fn new(factory: Factory, limit: u32, warm: u32) -> Self {
+        Self {
+            factory,
+            limit: limit.max(1),
+            warm: warm.min(limit),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
+    /// An instance, the one used last where there is one.
+    pub fn take(&self) -> Result<Instance, Failure> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(instance) = state.idle.pop() {
+                state.least_idle = state.least_idle.min(state.idle.len());
+                return Ok(instance);
+            }
+            if state.live < self.limit {
+                state.live += 1;
+                drop(state);
+                return self.make();
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// An instance no message has been in. One that must be configured first is taken from the idle ones, which the
+    /// keeper makes: configuring takes too long on a message's path.
+    pub fn take_fresh(&self) -> Result<Instance, Failure> {
+        if !self.factory.is_baked() {
+            return self.take();
+        }
+        let mut state = self.state.lock();
+        while state.live >= self.limit {
+            if let Some(unused) = state.idle.pop() {
+                state.live -= 1;
+                drop(state);
+                drop(unused);
+                state = self.state.lock();
+            } else {
+                self.changed.wait(&mut state);
+            }
+        }
+        state.live += 1;
+        drop(state);
+        self.make()
+    }
+
+    fn make(&self) -> Result<Instance, Failure> {
+        let made = self.factory.make();
+        if made.is_err() {
+            self.state.lock().live -= 1;
+            self.changed.notify_one();
+        }
+        made
+    }
+
+    pub fn give_back(&self, instance: Instance) {
+        self.state.lock().idle.push(instance);
+        self.changed.notify_one();
+    }
+
+    /// Ends an instance that may not be used again.
+    pub fn retire(&self, instance: Instance) {
+        drop(instance);
+        self.state.lock().live -= 1;
+        self.changed.notify_one();
+    }
+
+    /// Makes instances until the warm ones are there.
+    pub fn fill(&self) -> Result<(), Failure> {
+        loop {
+            let mut state = self.state.lock();
+            if state.live >= self.warm {
+                return Ok(());
+            }
+            state.live += 1;
+            drop(state);
+            let instance = self.make()?;
+            self.give_back(instance);
+        }
+    }
+
+    /// Lets idle instances go that were not needed since the last sweep, all but the warm ones.
+    pub fn sweep(&self) {
+        let mut state = self.state.lock();
+        let spare = state
+            .least_idle
+            .min((state.live.saturating_sub(self.warm)) as usize);
+        state.least_idle = state.idle.len() - spare.min(state.idle.len());
+        self.let_go(state, spare);
+    }
+
+    /// Lets every idle instance go: others need the room.
+    pub fn empty(&self) {
+        let state = self.state.lock();
+        let all = state.idle.len();
+        self.let_go(state, all);
+    }
+
+    fn let_go(&self, mut state: parking_lot::MutexGuard<'_, State>, count: usize) {
+        let count = count.min(state.idle.len());
+        // The ones not used longest are at the front.
+        let gone: Vec<Instance> = state.idle.drain(..count).collect();
+        state.live -= u32::try_from(count).unwrap_or(u32::MAX);
+        drop(state);
+        drop(gone);
+        self.changed.notify_all();
+    }
+
+    /// Live and idle instances.
+    pub fn counts(&self) -> (u32, u32) {
+        let state = self.state.lock();
+        (
+            state.live,
+            u32::try_from(state.idle.len()).unwrap_or(u32::MAX),
+        )
+    }
+}
