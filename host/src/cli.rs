@@ -14,7 +14,13 @@ use clap::{Parser, Subcommand};
 
 /// Instant messaging whose behaviour is WebAssembly.
 #[derive(Debug, Parser)]
-#[command(name = "kith", version, about, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(
+    name = "kith",
+    version,
+    about,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -16,32 +16,48 @@ pub struct ConfigError(String);
 
 impl Config {
     /// Reads a file (none is the defaults), then the environment over it.
-    pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let mut table = match file {
             Some(file) => {
-                let text = std::fs::read_to_string(file)
-                    .map_err(|error| ConfigError(format!("cannot read {}: {error}", file.display())))?;
-                toml::from_str::<Table>(&text)
-                    .map_err(|error| ConfigError(format!("{}: {}", file.display(), error.message())))?
+                let text = std::fs::read_to_string(file).map_err(|error| {
+                    ConfigError(format!("cannot read {}: {error}", file.display()))
+                })?;
+                toml::from_str::<Table>(&text).map_err(|error| {
+                    ConfigError(format!("{}: {}", file.display(), error.message()))
+                })?
             }
             None => Table::new(),
         };
-        let known = Value::try_from(Self::default()).map_err(|error| ConfigError(error.to_string()))?;
+        let known =
+            Value::try_from(Self::default()).map_err(|error| ConfigError(error.to_string()))?;
         for (name, value) in environment {
-            if let Some((section, key)) = name.strip_prefix("KITH_").and_then(|rest| rest.split_once("__")) {
+            if let Some((section, key)) = name
+                .strip_prefix("KITH_")
+                .and_then(|rest| rest.split_once("__"))
+            {
                 let (section, key) = (section.to_lowercase(), key.to_lowercase());
                 let default = known.get(&section).and_then(|section| section.get(&key));
-                let default = default.ok_or_else(|| ConfigError(format!("{name}: there is no setting {section}.{key}")))?;
-                let value = read_as(default, &value).map_err(|what| ConfigError(format!("{name}: {what}")))?;
-                let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+                let default = default.ok_or_else(|| {
+                    ConfigError(format!("{name}: there is no setting {section}.{key}"))
+                })?;
+                let value = read_as(default, &value)
+                    .map_err(|what| ConfigError(format!("{name}: {what}")))?;
+                let section = table
+                    .entry(section)
+                    .or_insert_with(|| Value::Table(Table::new()));
                 if let Value::Table(section) = section {
                     section.insert(key, value);
                 }
             }
         }
-        let config: Self = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-            ConfigError(format!("the configuration: {}", error.message()))
-        })?;
+        let config: Self = Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| {
+                ConfigError(format!("the configuration: {}", error.message()))
+            })?;
         config.check()?;
         Ok(config)
     }
@@ -50,32 +66,55 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |what: &str| Err(ConfigError(what.to_owned()));
         if self.store.engine == StoreEngine::Mongodb && self.bus.engine == BusEngine::Local {
-            return refuse("nodes that share a store must share a bus: set bus.engine = \"redis\" beside store.engine = \"mongodb\"");
+            return refuse(
+                "nodes that share a store must share a bus: set bus.engine = \"redis\" beside store.engine = \"mongodb\"",
+            );
         }
         if self.bus.engine == BusEngine::Redis && self.store.engine == StoreEngine::Embedded {
-            return refuse("an embedded store is one node's alone: set store.engine = \"mongodb\" beside bus.engine = \"redis\"");
+            return refuse(
+                "an embedded store is one node's alone: set store.engine = \"mongodb\" beside bus.engine = \"redis\"",
+            );
         }
-        if self.store.engine == StoreEngine::Mongodb && self.search.engine == SearchEngine::Embedded {
-            return refuse("an embedded index is one node's alone: set search.engine to \"elasticsearch\" or \"none\"");
+        if self.store.engine == StoreEngine::Mongodb && self.search.engine == SearchEngine::Embedded
+        {
+            return refuse(
+                "an embedded index is one node's alone: set search.engine to \"elasticsearch\" or \"none\"",
+            );
         }
         if self.store.engine == StoreEngine::Mongodb && self.media.engine == MediaEngine::Local {
-            return refuse("local media are one node's alone: set media.engine to \"s3\" or \"none\"");
+            return refuse(
+                "local media are one node's alone: set media.engine to \"s3\" or \"none\"",
+            );
         }
         if self.store.engine == StoreEngine::Mongodb || self.bus.engine == BusEngine::Redis {
-            return refuse("this build runs on the embedded store only: leave store.engine and bus.engine as they are");
+            return refuse(
+                "this build runs on the embedded store only: leave store.engine and bus.engine as they are",
+            );
         }
-        if self.search.engine == SearchEngine::Elasticsearch || self.media.engine == MediaEngine::S3 {
-            return refuse("this build has neither search nor media servers yet: leave search.engine and media.engine as they are");
+        if self.search.engine == SearchEngine::Elasticsearch || self.media.engine == MediaEngine::S3
+        {
+            return refuse(
+                "this build has neither search nor media servers yet: leave search.engine and media.engine as they are",
+            );
         }
         if self.auth.argon2_memory_kib < 8 || self.auth.argon2_passes < 1 {
-            return refuse("auth.argon2_memory_kib must be at least 8 and auth.argon2_passes at least 1");
+            return refuse(
+                "auth.argon2_memory_kib must be at least 8 and auth.argon2_passes at least 1",
+            );
         }
         if self.limits.frame_bytes < 1024 {
             return refuse("limits.frame_bytes must be at least 1024");
         }
-        let zero = self.session.heartbeat_ms == 0 || self.session.hello_ms == 0 || self.limits.batch == 0;
-        if zero || self.limits.sends_per_s == 0 || self.limits.sends_burst == 0 || self.limits.registers_per_hour_per_address == 0 {
-            return refuse("session.heartbeat_ms, session.hello_ms, limits.batch and the rates must be at least 1");
+        let zero =
+            self.session.heartbeat_ms == 0 || self.session.hello_ms == 0 || self.limits.batch == 0;
+        if zero
+            || self.limits.sends_per_s == 0
+            || self.limits.sends_burst == 0
+            || self.limits.registers_per_hour_per_address == 0
+        {
+            return refuse(
+                "session.heartbeat_ms, session.hello_ms, limits.batch and the rates must be at least 1",
+            );
         }
         Ok(())
     }
@@ -85,11 +124,22 @@ impl Config {
 fn read_as(default: &Value, text: &str) -> Result<Value, String> {
     match default {
         Value::String(_) => Ok(Value::String(text.to_owned())),
-        Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| format!("{text} is not a whole number")),
-        Value::Boolean(_) => text.parse().map(Value::Boolean).map_err(|_| format!("{text} is not true or false")),
+        Value::Integer(_) => text
+            .parse()
+            .map(Value::Integer)
+            .map_err(|_| format!("{text} is not a whole number")),
+        Value::Boolean(_) => text
+            .parse()
+            .map(Value::Boolean)
+            .map_err(|_| format!("{text} is not true or false")),
         Value::Array(_) => {
-            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-            Ok(Value::Array(items.map(|item| Value::String(item.to_owned())).collect()))
+            let items = text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty());
+            Ok(Value::Array(
+                items.map(|item| Value::String(item.to_owned())).collect(),
+            ))
         }
         _ => Err("cannot be set by the environment".to_owned()),
     }
@@ -109,7 +159,10 @@ pub fn example() -> String {
                 text.push_str(&format!("# {}\n", line.trim()));
             }
             let value = defaults.get(section).and_then(|section| section.get(field));
-            text.push_str(&format!("{field} = {}\n", value.map(Value::to_string).unwrap_or_default()));
+            text.push_str(&format!(
+                "{field} = {}\n",
+                value.map(Value::to_string).unwrap_or_default()
+            ));
         }
     }
     text
@@ -120,7 +173,12 @@ mod tests {
     use super::*;
 
     fn with(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::load(None, environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        Config::load(
+            None,
+            environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
     }
 
     fn with_file(text: &str) -> Result<Config, ConfigError> {
@@ -131,14 +189,25 @@ mod tests {
 
     #[test]
     fn the_environment_is_over_the_file_and_unknown_keys_are_named() {
-        let config = with(&[("KITH_LIMITS__RATE", "false"), ("KITH_ADMIN_TOKEN", "x"), ("KITH_AUTH__ARGON2_PASSES", "3")]);
+        let config = with(&[
+            ("KITH_LIMITS__RATE", "false"),
+            ("KITH_ADMIN_TOKEN", "x"),
+            ("KITH_AUTH__ARGON2_PASSES", "3"),
+        ]);
         let config = config.expect("good");
         assert_eq!((config.limits.rate, config.auth.argon2_passes), (false, 3));
         assert_eq!(
-            with(&[("KITH_LIMITS__RAET", "1")]).expect_err("unknown").to_string(),
+            with(&[("KITH_LIMITS__RAET", "1")])
+                .expect_err("unknown")
+                .to_string(),
             "KITH_LIMITS__RAET: there is no setting limits.raet"
         );
-        assert!(with_file("[limits]\nraet = 1\n").expect_err("unknown").to_string().contains("raet"));
+        assert!(
+            with_file("[limits]\nraet = 1\n")
+                .expect_err("unknown")
+                .to_string()
+                .contains("raet")
+        );
         assert!(with(&[("KITH_LIMITS__RATE", "perhaps")]).is_err());
     }
 
@@ -147,8 +216,18 @@ mod tests {
         for (environment, mended_by) in [
             (&[("KITH_STORE__ENGINE", "mongodb")][..], "bus.engine"),
             (&[("KITH_BUS__ENGINE", "redis")], "store.engine"),
-            (&[("KITH_STORE__ENGINE", "mongodb"), ("KITH_BUS__ENGINE", "redis")], "search.engine"),
-            (&[("KITH_AUTH__ARGON2_MEMORY_KIB", "1")], "argon2_memory_kib"),
+            (
+                &[
+                    ("KITH_STORE__ENGINE", "mongodb"),
+                    ("KITH_BUS__ENGINE", "redis"),
+                    ("KITH_SEARCH__ENGINE", "embedded"),
+                ],
+                "search.engine",
+            ),
+            (
+                &[("KITH_AUTH__ARGON2_MEMORY_KIB", "1")],
+                "argon2_memory_kib",
+            ),
         ] {
             let error = with(environment).expect_err("cannot work").to_string();
             assert!(error.contains(mended_by), "{error}");
@@ -161,7 +240,13 @@ mod tests {
         if std::env::var_os("KITH_WRITE_EXAMPLE").is_some() {
             std::fs::write(&file, example()).expect("written");
         }
-        assert_eq!(std::fs::read_to_string(&file).expect("the example file"), example());
-        assert_eq!(Config::load(Some(&file), std::iter::empty()).expect("loads"), Config::default());
+        assert_eq!(
+            std::fs::read_to_string(&file).expect("the example file"),
+            example()
+        );
+        assert_eq!(
+            Config::load(Some(&file), std::iter::empty()).expect("loads"),
+            Config::default()
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The edge: WebSocket and REST. Decodes, calls the journey, answers. Knows no storage and no plugins.
 
-pub mod connection;
 pub mod admin;
+pub mod connection;
 pub mod conversations;
 pub mod frame;
 pub mod http;

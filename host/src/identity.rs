@@ -74,14 +74,25 @@ pub struct NewDevice {
 
 impl Identity {
     /// RFC 6749 password grant.
-    pub async fn sign_in(&self, username: &str, password: &str, device: NewDevice) -> Result<Issued, GrantError> {
+    pub async fn sign_in(
+        &self,
+        username: &str,
+        password: &str,
+        device: NewDevice,
+    ) -> Result<Issued, GrantError> {
         let wrong = GrantError::InvalidGrant("the user name or the password is wrong");
-        let user = self.accounts.user_named(username).await.map_err(|e| store_refusal(&e))?;
+        let user = self
+            .accounts
+            .user_named(username)
+            .await
+            .map_err(|e| store_refusal(&e))?;
         let stored = user.as_ref().and_then(|user| user.password.clone());
         if !self.passwords.verify(password.to_owned(), stored).await? {
             return Err(wrong);
         }
-        let Some(user) = user.filter(|user| user.kind == UserKind::Person) else { return Err(wrong) };
+        let Some(user) = user.filter(|user| user.kind == UserKind::Person) else {
+            return Err(wrong);
+        };
         if user.disabled {
             return Err(GrantError::InvalidGrant("the user is disabled"));
         }
@@ -98,9 +109,13 @@ impl Identity {
             created_at: now,
             seen_at: now,
         };
-        self.accounts.put_device(&device).await.map_err(|e| store_refusal(&e))?;
+        self.accounts
+            .put_device(&device)
+            .await
+            .map_err(|e| store_refusal(&e))?;
         // The same device's earlier sign-in is over, and so is whatever lives of it.
-        self.registry.end(device.user, Some(&device.id), None, Bye::Unauthenticated);
+        self.registry
+            .end(device.user, Some(&device.id), None, Bye::Unauthenticated);
         Ok(self.issue(&device, refresh_token, now)?)
     }
 
@@ -109,36 +124,65 @@ impl Identity {
         let now = self.clock.now_ms();
         let (refresh_token, refresh) = new_refresh();
         let expires_at = now + self.life.refresh_s * 1000;
-        let rotated = self.accounts.rotate_refresh(hash(token), refresh, expires_at, now).await;
+        let rotated = self
+            .accounts
+            .rotate_refresh(hash(token), refresh, expires_at, now)
+            .await;
         match rotated.map_err(|e| store_refusal(&e))? {
             Rotation::Rotated(device) => {
-                let user = self.accounts.user(device.user).await.map_err(|e| store_refusal(&e))?;
+                let user = self
+                    .accounts
+                    .user(device.user)
+                    .await
+                    .map_err(|e| store_refusal(&e))?;
                 if user.is_none_or(|user| user.disabled) {
                     return Err(GrantError::InvalidGrant("the user is disabled"));
                 }
                 Ok(self.issue(&device, refresh_token, now)?)
             }
             Rotation::Reused(device) => {
-                self.registry.end(device.user, Some(&device.id), None, Bye::Unauthenticated);
-                Err(GrantError::InvalidGrant("this refresh token was used before; the device is signed out"))
+                self.registry
+                    .end(device.user, Some(&device.id), None, Bye::Unauthenticated);
+                Err(GrantError::InvalidGrant(
+                    "this refresh token was used before; the device is signed out",
+                ))
             }
-            Rotation::Unknown => Err(GrantError::InvalidGrant("the refresh token is not good any more")),
+            Rotation::Unknown => Err(GrantError::InvalidGrant(
+                "the refresh token is not good any more",
+            )),
         }
     }
 
     fn issue(&self, device: &Device, refresh_token: String, now: u64) -> Result<Issued, Refusal> {
         let expires_at_s = now / 1000 + self.life.access_s;
-        let access_token = self.tokens.sign(device.user, &device.id, device.family, now / 1000, expires_at_s)?;
-        Ok(Issued { access_token, refresh_token, expires_in: self.life.access_s })
+        let access_token = self.tokens.sign(
+            device.user,
+            &device.id,
+            device.family,
+            now / 1000,
+            expires_at_s,
+        )?;
+        Ok(Issued {
+            access_token,
+            refresh_token,
+            expires_in: self.life.access_s,
+        })
     }
 
     /// RFC 7009: ends the device a token of either kind belongs to; unknown tokens are no error.
     pub async fn revoke(&self, token: &str) -> Result<(), Refusal> {
-        let by_refresh = self.accounts.device_of_refresh(hash(token)).await.map_err(|e| store_refusal(&e))?;
+        let by_refresh = self
+            .accounts
+            .device_of_refresh(hash(token))
+            .await
+            .map_err(|e| store_refusal(&e))?;
         let device = match by_refresh {
             Some(device) => Some((device.user, device.id)),
             None => match self.tokens.read(token, self.clock.now_ms() / 1000) {
-                Ok(claims) => self.in_force(&claims).await?.map(|device| (device.user, device.id.clone())),
+                Ok(claims) => self
+                    .in_force(&claims)
+                    .await?
+                    .map(|device| (device.user, device.id.clone())),
                 Err(_) => None,
             },
         };
@@ -150,32 +194,61 @@ impl Identity {
 
     /// Signs a device out and ends its session; whether there was one.
     pub async fn end_device(&self, user: UserId, device: &str) -> Result<bool, Refusal> {
-        let ended = self.accounts.end_device(user, device).await.map_err(|e| store_refusal(&e))?;
-        self.registry.end(user, Some(device), None, Bye::Unauthenticated);
+        let ended = self
+            .accounts
+            .end_device(user, device)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        self.registry
+            .end(user, Some(device), None, Bye::Unauthenticated);
         Ok(ended.is_some())
     }
 
     /// Sets a new password and ends every other device.
-    pub async fn change_password(&self, caller: &Caller, current: &str, new: &str) -> Result<(), Refusal> {
+    pub async fn change_password(
+        &self,
+        caller: &Caller,
+        current: &str,
+        new: &str,
+    ) -> Result<(), Refusal> {
         let user = self.known_user(caller.user).await?;
-        if !self.passwords.verify(current.to_owned(), user.password.clone()).await? {
-            return Err(Refusal::new(Code::Forbidden, "the current password is wrong"));
+        if !self
+            .passwords
+            .verify(current.to_owned(), user.password.clone())
+            .await?
+        {
+            return Err(Refusal::new(
+                Code::Forbidden,
+                "the current password is wrong",
+            ));
         }
         let hashed = self.passwords.hash(new.to_owned()).await?;
         let keep = Some(caller.device.as_str());
-        self.accounts.set_password(caller.user, &hashed, keep).await.map_err(|e| store_refusal(&e))?;
-        self.registry.end(caller.user, None, keep, Bye::Unauthenticated);
+        self.accounts
+            .set_password(caller.user, &hashed, keep)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        self.registry
+            .end(caller.user, None, keep, Bye::Unauthenticated);
         Ok(())
     }
 
     async fn known_user(&self, id: UserId) -> Result<Arc<User>, Refusal> {
-        let user = self.accounts.user(id).await.map_err(|e| store_refusal(&e))?;
+        let user = self
+            .accounts
+            .user(id)
+            .await
+            .map_err(|e| store_refusal(&e))?;
         user.ok_or_else(|| Refusal::new(Code::Unauthenticated, "the user does not exist any more"))
     }
 
     /// The device a token's family is in force on.
     async fn in_force(&self, claims: &tokens::Claims) -> Result<Option<Arc<Device>>, Refusal> {
-        let device = self.accounts.device(claims.user, &claims.device).await.map_err(|e| store_refusal(&e))?;
+        let device = self
+            .accounts
+            .device(claims.user, &claims.device)
+            .await
+            .map_err(|e| store_refusal(&e))?;
         Ok(device.filter(|device| device.family == claims.family))
     }
 }
@@ -188,8 +261,14 @@ impl Doorkeeper for Identity {
             return Err(Refusal::new(Code::Banned, "the user is disabled"));
         }
         match self.in_force(&claims).await? {
-            Some(_) => Ok(Caller { user: claims.user, device: claims.device }),
-            None => Err(Refusal::new(Code::Unauthenticated, "the device was signed out")),
+            Some(_) => Ok(Caller {
+                user: claims.user,
+                device: claims.device,
+            }),
+            None => Err(Refusal::new(
+                Code::Unauthenticated,
+                "the device was signed out",
+            )),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Kith's host: connections, order and storage. Behaviour is in plugins; see `ARCHITECTURE.md`.
 
-pub mod clock;
+pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod content;
 pub mod conversation;

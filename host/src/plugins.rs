@@ -2,6 +2,11 @@
 //!
 //! Plugins decide, the host acts: a judgement is data. This file knows no WASM; `plugins/wasm.rs` does.
 
+pub mod bindings;
+pub mod rollout;
+pub mod wasm;
+pub mod words;
+
 use std::sync::Arc;
 
 use crate::entry::{DecisionRecord, HookTrace};
@@ -112,7 +117,7 @@ pub trait Judge: Send + Sync {
     fn generation(&self) -> u64;
     /// Blocks for as long as the guests compute, at most their hard stops.
     fn strategy(&self, scope: Scope, command: &Command<'_>) -> StrategyRuling;
-    fn filter(&self, scope: Scope, texts: &[Text<'_>]) -> FilterRuling;
+    fn filter(&self, scope: Scope, texts: &[Text<'_>], at_ms: u64) -> FilterRuling;
 }
 
 /// Where generations come from.

@@ -125,7 +125,10 @@ pub fn run(command: Command) -> Result<()> {
         Command::Words { server, command } => block_on(words(server, command)),
         Command::Held { server, command } => block_on(held(server, command)),
         Command::Users { server, command } => block_on(users(server, command)),
-        Command::Token { server, command: Token::Create { name } } => block_on(create_token(server, name)),
+        Command::Token {
+            server,
+            command: Token::Create { name },
+        } => block_on(create_token(server, name)),
         Command::Repair { data } => super::serve::repair(&data),
         Command::Compact { data } => super::serve::compact(&data),
     }
@@ -134,9 +137,15 @@ pub fn run(command: Command) -> Result<()> {
 async fn words(server: Server, command: Words) -> Result<()> {
     let api = Api::new(&server)?;
     let answer = match command {
-        Words::Add { level, category, words } => {
-            let rows: Vec<Value> =
-                words.iter().map(|word| json!({"word": word, "level": level, "category": category})).collect();
+        Words::Add {
+            level,
+            category,
+            words,
+        } => {
+            let rows: Vec<Value> = words
+                .iter()
+                .map(|word| json!({"word": word, "level": level, "category": category}))
+                .collect();
             api.post("/words", json!({"words": rows})).await?
         }
         Words::Remove { words } => api.post("/words/remove", json!({"words": words})).await?,
@@ -149,14 +158,20 @@ async fn words(server: Server, command: Words) -> Result<()> {
             let rows = list["words"].as_array().cloned().unwrap_or_default();
             let rows: Vec<_> = rows
                 .iter()
-                .map(|row| ["word", "level", "category"].map(|field| print::text(row, field)).to_vec())
+                .map(|row| {
+                    ["word", "level", "category"]
+                        .map(|field| print::text(row, field))
+                        .to_vec()
+                })
                 .collect();
             print::table(&["WORD", "LEVEL", "CATEGORY"], &rows);
             return Ok(());
         }
         Words::Import { file } => {
-            let csv = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            api.call(Method::POST, "/words/import", Body::Csv(csv)).await?
+            let csv = std::fs::read_to_string(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            api.call(Method::POST, "/words/import", Body::Csv(csv))
+                .await?
         }
         Words::Test { text } => {
             let found = api.post("/words/test", json!({"text": text})).await?;
@@ -166,7 +181,10 @@ async fn words(server: Server, command: Words) -> Result<()> {
     if server.json {
         print::json(&answer);
     } else {
-        let (words, generation) = (print::text(&answer, "count"), print::text(&answer, "generation"));
+        let (words, generation) = (
+            print::text(&answer, "count"),
+            print::text(&answer, "generation"),
+        );
         println!("{words} words are in force, generation {generation}");
     }
     Ok(())
@@ -177,11 +195,19 @@ fn show_test(server: &Server, found: &Value) -> Result<()> {
         print::json(found);
         return Ok(());
     }
-    println!("{}: {}", print::text(found, "verdict"), print::text(found, "text"));
+    println!(
+        "{}: {}",
+        print::text(found, "verdict"),
+        print::text(found, "text")
+    );
     let hits = found["hits"].as_array().cloned().unwrap_or_default();
     let rows: Vec<_> = hits
         .iter()
-        .map(|hit| ["start", "end", "level", "rule"].map(|field| print::text(hit, field)).to_vec())
+        .map(|hit| {
+            ["start", "end", "level", "rule"]
+                .map(|field| print::text(hit, field))
+                .to_vec()
+        })
         .collect();
     if !rows.is_empty() {
         print::table(&["START", "END", "LEVEL", "RULE"], &rows);
@@ -202,7 +228,9 @@ async fn held(server: Server, command: Held) -> Result<()> {
             let rows: Vec<_> = rows
                 .iter()
                 .map(|row| {
-                    let mut cells = ["hold", "from", "by", "reason"].map(|field| print::text(row, field)).to_vec();
+                    let mut cells = ["hold", "from", "by", "reason"]
+                        .map(|field| print::text(row, field))
+                        .to_vec();
                     cells.push(print::text(&row["content"], "text"));
                     cells
                 })
@@ -210,8 +238,14 @@ async fn held(server: Server, command: Held) -> Result<()> {
             print::table(&["HOLD", "FROM", "BY", "REASON", "TEXT"], &rows);
         }
         Held::Release { id } => {
-            let done = api.post(&format!("/held/{}/release", segment(&id)), json!({})).await?;
-            report(&server, &done, &format!("{id} released as {}", print::text(&done, "seq")));
+            let done = api
+                .post(&format!("/held/{}/release", segment(&id)), json!({}))
+                .await?;
+            report(
+                &server,
+                &done,
+                &format!("{id} released as {}", print::text(&done, "seq")),
+            );
         }
         Held::Refuse { id, reason } => {
             let path = format!("/held/{}/refuse", segment(&id));
@@ -226,23 +260,35 @@ async fn users(server: Server, command: Users) -> Result<()> {
     let api = Api::new(&server)?;
     match command {
         Users::List { query } => {
-            let list = api.get(&format!("/users?query={}", segment(&query))).await?;
+            let list = api
+                .get(&format!("/users?query={}", segment(&query)))
+                .await?;
             if server.json {
                 print::json(&list);
                 return Ok(());
             }
             let rows = list["users"].as_array().cloned().unwrap_or_default();
             let fields = ["id", "username", "display_name", "kind", "disabled"];
-            let rows: Vec<_> =
-                rows.iter().map(|row| fields.map(|field| print::text(row, field)).to_vec()).collect();
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|row| fields.map(|field| print::text(row, field)).to_vec())
+                .collect();
             print::table(&["ID", "USERNAME", "NAME", "KIND", "DISABLED"], &rows);
         }
         Users::Disable { user } => {
-            let done = api.post(&format!("/users/{}/disable", segment(&user)), json!({})).await?;
-            report(&server, &done, &format!("{user} is disabled; its sessions have ended"));
+            let done = api
+                .post(&format!("/users/{}/disable", segment(&user)), json!({}))
+                .await?;
+            report(
+                &server,
+                &done,
+                &format!("{user} is disabled; its sessions have ended"),
+            );
         }
         Users::Enable { user } => {
-            let done = api.post(&format!("/users/{}/enable", segment(&user)), json!({})).await?;
+            let done = api
+                .post(&format!("/users/{}/enable", segment(&user)), json!({}))
+                .await?;
             report(&server, &done, &format!("{user} may sign in again"));
         }
     }
@@ -250,7 +296,9 @@ async fn users(server: Server, command: Users) -> Result<()> {
 }
 
 async fn create_token(server: Server, name: String) -> Result<()> {
-    let made = Api::new(&server)?.post("/tokens", json!({"name": name})).await?;
+    let made = Api::new(&server)?
+        .post("/tokens", json!({"name": name}))
+        .await?;
     report(&server, &made, &print::text(&made, "token"));
     Ok(())
 }

@@ -8,7 +8,12 @@ use serde_json::Value;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Server {
     /// The administration address.
-    #[arg(long, env = "KITH_ADMIN_URL", default_value = "http://127.0.0.1:7701", global = true)]
+    #[arg(
+        long,
+        env = "KITH_ADMIN_URL",
+        default_value = "http://127.0.0.1:7701",
+        global = true
+    )]
     pub admin_url: String,
     /// An administrator's token.
     #[arg(long, env = "KITH_ADMIN_TOKEN", hide_env_values = true, global = true)]
@@ -38,39 +43,59 @@ pub enum Body {
 
 impl Api {
     pub fn new(server: &Server) -> Result<Self> {
-        let token = server.admin_token.clone().filter(|token| !token.is_empty()).context(
-            "no administrator's token: set KITH_ADMIN_TOKEN (`cargo dev` prints the line; \
+        let token = server
+            .admin_token
+            .clone()
+            .filter(|token| !token.is_empty())
+            .context(
+                "no administrator's token: set KITH_ADMIN_TOKEN (`cargo dev` prints the line; \
              `kith admin token create` makes a lasting one)",
-        )?;
+            )?;
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = format!("{}/admin/v1", server.admin_url.trim_end_matches('/'));
-        Ok(Self { http: reqwest::Client::builder().build()?, base, token })
+        Ok(Self {
+            http: reqwest::Client::builder().build()?,
+            base,
+            token,
+        })
     }
 
     /// The answer's JSON; `null` for an empty one. A refusal is an error with the server's own words.
     pub async fn call(&self, method: Method, path: &str, body: Body) -> Result<Value> {
-        let request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(&self.token);
         let request = match body {
             Body::None => request,
             Body::Json(value) => request.json(&value),
             Body::Component(bytes, signature) => {
-                let request = request.header("content-type", "application/wasm").body(bytes);
+                let request = request
+                    .header("content-type", "application/wasm")
+                    .body(bytes);
                 match signature {
-                    Some(signature) => request.header("x-kith-signature", signature.trim().to_owned()),
+                    Some(signature) => {
+                        request.header("x-kith-signature", signature.trim().to_owned())
+                    }
                     None => request,
                 }
             }
             Body::Csv(text) => request.header("content-type", "text/csv").body(text),
         };
         let response = request.send().await.map_err(|error| {
-            anyhow!("no server answers at {}: {} (`kith serve` starts one)", self.base, root_cause(&error))
+            anyhow!(
+                "no server answers at {}: {} (`kith serve` starts one)",
+                self.base,
+                root_cause(&error)
+            )
         })?;
         let status = response.status();
         let bytes = response.bytes().await.context("the answer broke off")?;
         let value: Value = if bytes.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&bytes).context("the answer is not JSON: is this the administration address?")?
+            serde_json::from_slice(&bytes)
+                .context("the answer is not JSON: is this the administration address?")?
         };
         if status.is_success() {
             return Ok(value);
@@ -100,7 +125,9 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 
 /// Runs a command's asynchronous part to its end.
 pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(work)
 }
 

@@ -14,12 +14,6 @@ use super::print;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make the folder of a new plugin; it builds and its tests pass.
-    New(author::New),
-    /// Build a plugin's component; the last line printed is its path.
-    Build(author::Build),
-    /// Run a plugin's fixtures on the real component.
-    Test(author::Test),
     /// Sign a component: writes FILE.wasm.sig.
     Sign(author::Sign),
     /// Show what a component is and asks for: a file, or NAME@VERSION of the server.
@@ -115,22 +109,29 @@ pub struct Bind {
 /// Runs one plugin command.
 pub fn run(command: Command) -> Result<()> {
     match command {
-        Command::New(args) => author::new(args),
-        Command::Build(args) => author::build(args),
-        Command::Test(args) => author::test(args),
         Command::Sign(args) => author::sign(args),
-        Command::Inspect { server, what } if std::path::Path::new(&what).is_file() => author::inspect(&what, server.json),
+        Command::Inspect { server, what } if std::path::Path::new(&what).is_file() => {
+            author::inspect(&what, server.json)
+        }
         Command::Inspect { server, what } => block_on(inspect(server, what)),
         Command::Push { server, file } => block_on(push(server, file)),
         Command::List { server } => block_on(list(server)),
-        Command::Activate { server, version, force } => block_on(activate(server, version, force)),
+        Command::Activate {
+            server,
+            version,
+            force,
+        } => block_on(activate(server, version, force)),
         Command::Bind(bind) => block_on(bind_hook(*bind)),
         Command::Rollback { server, name } => block_on(simple(server, name, "rollback")),
         Command::Enable { server, name } => block_on(simple(server, name, "enable")),
         Command::Disable { server, name } => block_on(simple(server, name, "disable")),
-        Command::Config { server, name, set, file, rollback } => {
-            block_on(config(server, name, set, file, rollback))
-        }
+        Command::Config {
+            server,
+            name,
+            set,
+            file,
+            rollback,
+        } => block_on(config(server, name, set, file, rollback)),
     }
 }
 
@@ -143,7 +144,13 @@ fn split(version: &str) -> Result<(&str, &str)> {
 
 async fn inspect(server: Server, what: String) -> Result<()> {
     let (name, version) = split(&what).with_context(|| format!("there is no file {what}"))?;
-    let found = Api::new(&server)?.get(&format!("/plugins/{}/versions/{}", segment(name), segment(version))).await?;
+    let found = Api::new(&server)?
+        .get(&format!(
+            "/plugins/{}/versions/{}",
+            segment(name),
+            segment(version)
+        ))
+        .await?;
     print::json(&found);
     Ok(())
 }
@@ -153,7 +160,9 @@ async fn push(server: Server, file: PathBuf) -> Result<()> {
     let mut beside = file.clone().into_os_string();
     beside.push(".sig");
     let signature = std::fs::read_to_string(&beside).ok();
-    let pushed = Api::new(&server)?.call(Method::POST, "/plugins", Body::Component(bytes, signature)).await?;
+    let pushed = Api::new(&server)?
+        .call(Method::POST, "/plugins", Body::Component(bytes, signature))
+        .await?;
     if let Some(warning) = pushed["warning"].as_str() {
         eprintln!("kith: {warning}");
     }
@@ -172,22 +181,33 @@ async fn list(server: Server) -> Result<()> {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|row| ["name", "version", "state", "hooks", "note", "digest"].map(|field| print::text(row, field)).to_vec())
+        .map(|row| {
+            ["name", "version", "state", "hooks", "note", "digest"]
+                .map(|field| print::text(row, field))
+                .to_vec()
+        })
         .collect();
-    print::table(&["NAME", "VERSION", "STATE", "HOOKS", "NOTE", "DIGEST"], &rows);
+    print::table(
+        &["NAME", "VERSION", "STATE", "HOOKS", "NOTE", "DIGEST"],
+        &rows,
+    );
     Ok(())
 }
 
 async fn activate(server: Server, version: String, force: bool) -> Result<()> {
     let (name, version) = split(&version)?;
     let body = json!({"version": version, "force": force});
-    let done = Api::new(&server)?.post(&format!("/plugins/{}/activate", segment(name)), body).await?;
+    let done = Api::new(&server)?
+        .post(&format!("/plugins/{}/activate", segment(name)), body)
+        .await?;
     show_switched(&server, &done);
     Ok(())
 }
 
 async fn simple(server: Server, name: String, verb: &str) -> Result<()> {
-    let done = Api::new(&server)?.post(&format!("/plugins/{}/{verb}", segment(&name)), json!({})).await?;
+    let done = Api::new(&server)?
+        .post(&format!("/plugins/{}/{verb}", segment(&name)), json!({}))
+        .await?;
     show_switched(&server, &done);
     Ok(())
 }
@@ -202,12 +222,23 @@ async fn bind_hook(bind: Bind) -> Result<()> {
         "isolation": bind.isolation,
         "budget_us": bind.budget_us,
     });
-    let path = format!("/plugins/{}/bindings/{}", segment(&bind.name), segment(&bind.hook));
-    let done = Api::new(&bind.server)?.call(Method::PATCH, &path, Body::Json(change)).await?;
+    let path = format!(
+        "/plugins/{}/bindings/{}",
+        segment(&bind.name),
+        segment(&bind.hook)
+    );
+    let done = Api::new(&bind.server)?
+        .call(Method::PATCH, &path, Body::Json(change))
+        .await?;
     if bind.server.json {
         print::json(&done);
     } else {
-        println!("{} is bound to {}, generation {}", bind.name, bind.hook, print::text(&done, "generation"));
+        println!(
+            "{} is bound to {}, generation {}",
+            bind.name,
+            bind.hook,
+            print::text(&done, "generation")
+        );
     }
     Ok(())
 }
@@ -224,10 +255,12 @@ async fn config(
     let answer = if rollback {
         api.post(&format!("{path}/rollback"), json!({})).await?
     } else if let Some(file) = file {
-        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let values: Map<String, Value> =
-            serde_json::from_str(&text).with_context(|| format!("{} is not a JSON object", file.display()))?;
-        api.call(Method::PUT, &path, Body::Json(json!({"values": values}))).await?
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let values: Map<String, Value> = serde_json::from_str(&text)
+            .with_context(|| format!("{} is not a JSON object", file.display()))?;
+        api.call(Method::PUT, &path, Body::Json(json!({"values": values})))
+            .await?
     } else if set.is_empty() {
         api.get(&path).await?
     } else {
@@ -238,7 +271,8 @@ async fn config(
             };
             texts.insert(key.to_owned(), Value::String(value.to_owned()));
         }
-        api.call(Method::PATCH, &path, Body::Json(json!({"texts": texts}))).await?
+        api.call(Method::PATCH, &path, Body::Json(json!({"texts": texts})))
+            .await?
     };
     if server.json {
         print::json(&answer);
@@ -255,7 +289,14 @@ fn show(server: &Server, value: &Value, fields: &[&str]) {
     if server.json {
         print::json(value);
     } else {
-        println!("{}", fields.iter().map(|field| print::text(value, field)).collect::<Vec<_>>().join(" "));
+        println!(
+            "{}",
+            fields
+                .iter()
+                .map(|field| print::text(value, field))
+                .collect::<Vec<_>>()
+                .join(" ")
+        );
     }
 }
 
@@ -265,5 +306,9 @@ fn show_switched(server: &Server, done: &Value) {
         return;
     }
     let (name, version) = (print::text(done, "name"), print::text(done, "version"));
-    println!("{name} {version} is {}, generation {}", print::text(done, "state"), print::text(done, "generation"));
+    println!(
+        "{name} {version} is {}, generation {}",
+        print::text(done, "state"),
+        print::text(done, "generation")
+    );
 }

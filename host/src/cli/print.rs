@@ -10,7 +10,13 @@ pub fn table(heads: &[&str], rows: &[Vec<String>]) {
             widths[column] = widths[column].max(width(cell));
         }
     }
-    line(&heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>(), &widths);
+    line(
+        &heads
+            .iter()
+            .map(|head| (*head).to_owned())
+            .collect::<Vec<_>>(),
+        &widths,
+    );
     rows.iter().for_each(|row| line(row, &widths));
 }
 
@@ -24,7 +30,15 @@ fn line(cells: &[String], widths: &[usize]) {
 }
 
 fn width(text: &str) -> usize {
-    text.chars().map(|c| if matches!(c, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{ffdc}') { 2 } else { 1 }).sum()
+    text.chars()
+        .map(|c| {
+            if matches!(c, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{ffdc}') {
+                2
+            } else {
+                1
+            }
+        })
+        .sum()
 }
 
 /// A field as text; empty when it is not there.
@@ -32,14 +46,22 @@ pub fn text(value: &Value, field: &str) -> String {
     match &value[field] {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect::<Vec<_>>().join(",")
-        }
+        Value::Array(items) => items
+            .iter()
+            .map(|item| {
+                item.as_str()
+                    .map_or_else(|| item.to_string(), str::to_owned)
+            })
+            .collect::<Vec<_>>()
+            .join(","),
         other => other.to_string(),
     }
 }
 
 /// Indented JSON on stdout.
 pub fn json(value: &Value) {
-    println!("{}", serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()));
+    println!(
+        "{}",
+        serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
+    );
 }

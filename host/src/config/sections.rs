@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// What the example file is made of: sections, what they are about, their fields with their comments.
-pub type SectionDocs = (&'static str, &'static str, &'static [(&'static str, &'static [&'static str])]);
+pub type SectionDocs = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static [&'static str])],
+);
 
 macro_rules! sections {
     ($( #[doc = $about:literal] $section:ident: $type:ident { $( $(#[doc = $doc:literal])+ $field:ident: $kind:ty = $default:expr, )+ } )+) => {

@@ -47,6 +47,7 @@ pub struct Admin {
     pub ender: Arc<dyn Ender>,
     /// Accepted until the first administrator's token exists.
     pub bootstrap: Option<Arc<str>>,
+    pub health: Arc<super::http::health::Health>,
     pub node: Arc<str>,
 }
 
@@ -58,9 +59,17 @@ impl FromRequestParts<Admin> for Administrator {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Response> {
-        let token = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        admin.administrator(token).await.map_err(|refusal| Answer(refusal).into_response())
+        let token = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let token = token
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default();
+        admin
+            .administrator(token)
+            .await
+            .map_err(|refusal| Answer(refusal).into_response())
     }
 }
 
@@ -71,26 +80,47 @@ impl Admin {
             return Err(refused());
         }
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let known = self.accounts.admin_token(hash).await.map_err(|e| store_refusal(&e))?;
+        let known = self
+            .accounts
+            .admin_token(hash)
+            .await
+            .map_err(|e| store_refusal(&e))?;
         if let Some(name) = known {
             return Ok(Administrator(name));
         }
-        let bootstrap = self.bootstrap.as_deref().map(|bootstrap| <[u8; 32]>::from(Sha256::digest(bootstrap.as_bytes())));
-        if bootstrap != Some(hash) || self.accounts.any_admin_token().await.map_err(|e| store_refusal(&e))? {
+        let bootstrap = self
+            .bootstrap
+            .as_deref()
+            .map(|bootstrap| <[u8; 32]>::from(Sha256::digest(bootstrap.as_bytes())));
+        if bootstrap != Some(hash)
+            || self
+                .accounts
+                .any_admin_token()
+                .await
+                .map_err(|e| store_refusal(&e))?
+        {
             return Err(refused());
         }
         Ok(Administrator("bootstrap".to_owned()))
     }
 
     /// One line in the audit log.
-    pub async fn audit(&self, who: &Administrator, action: &str, subject: &str) -> Result<(), Refusal> {
+    pub async fn audit(
+        &self,
+        who: &Administrator,
+        action: &str,
+        subject: &str,
+    ) -> Result<(), Refusal> {
         let line = AuditLine {
             at: self.clock.now_ms(),
             actor: who.0.clone(),
             action: action.to_owned(),
             subject: subject.to_owned(),
         };
-        self.accounts.audit(&line).await.map_err(|e| store_refusal(&e))
+        self.accounts
+            .audit(&line)
+            .await
+            .map_err(|e| store_refusal(&e))
     }
 }
 
@@ -103,19 +133,35 @@ pub fn router(admin: Admin) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
         .nest(
             "/admin/v1",
-            plugins::routes().merge(words::routes()).merge(held::routes()).merge(people::routes()).merge(own_routes()),
+            plugins::routes()
+                .merge(words::routes())
+                .merge(held::routes())
+                .merge(people::routes())
+                .merge(own_routes()),
         )
         .split_for_parts();
     let document = Arc::new(document);
     router
-        .route("/admin/v1/openapi.json", axum::routing::get(async move || Json((*document).clone())))
+        .route("/healthz", axum::routing::get(super::http::health::healthz))
+        .route("/readyz", axum::routing::get(readyz))
+        .route(
+            "/admin/v1/openapi.json",
+            axum::routing::get(async move || Json((*document).clone())),
+        )
         .fallback(async || Answer(Refusal::not_found("there is no such path")))
         .method_not_allowed_fallback(super::respond::method_not_allowed)
         .with_state(admin)
 }
 
+async fn readyz(State(admin): State<Admin>) -> Response {
+    let (status, body) = admin.health.report();
+    (status, Json(body)).into_response()
+}
+
 fn own_routes() -> OpenApiRouter<Admin> {
-    OpenApiRouter::new().routes(routes!(entry)).routes(routes!(nodes))
+    OpenApiRouter::new()
+        .routes(routes!(entry))
+        .routes(routes!(nodes))
 }
 
 /// An entry with the decision that let it in.
@@ -127,12 +173,23 @@ async fn entry(
     Path((conversation, seq)): Path<(String, u64)>,
 ) -> Result<Json<Value>, Answer> {
     let conversation = super::frame::conversation_id(&conversation)?;
-    let found = admin.journey.log.entry(conversation, seq).await.map_err(|e| store_refusal(&e))?;
+    let found = admin
+        .journey
+        .log
+        .entry(conversation, seq)
+        .await
+        .map_err(|e| store_refusal(&e))?;
     let (entry, record) = found.ok_or_else(|| Refusal::not_found("there is no such entry"))?;
-    let mut hooks = admin.rollout.explain(record.generation, &record.hooks).await?;
+    let mut hooks = admin
+        .rollout
+        .explain(record.generation, &record.hooks)
+        .await?;
     let mut earlier = Vec::new();
     for judgement in &record.earlier {
-        let hooks = admin.rollout.explain(judgement.generation, &judgement.hooks).await?;
+        let hooks = admin
+            .rollout
+            .explain(judgement.generation, &judgement.hooks)
+            .await?;
         earlier.push(json!({"generation": judgement.generation, "hooks": hooks}));
     }
     let decision = if earlier.is_empty() {
@@ -140,18 +197,27 @@ async fn entry(
     } else {
         json!({"generation": record.generation, "hooks": hooks.take(), "earlier": earlier})
     };
-    Ok(Json(json!({"entry": entry.view(Viewer::Author), "decision": decision})))
+    Ok(Json(
+        json!({"entry": entry.view(Viewer::Author), "decision": decision}),
+    ))
 }
 
 /// The nodes and the generation each serves.
 #[utoipa::path(get, path = "/nodes", responses((status = 200, description = "a list of `name`, `generation`, `state`")))]
 async fn nodes(State(admin): State<Admin>, _: Administrator) -> Json<Value> {
-    Json(json!([{"name": &*admin.node, "generation": admin.rollout.generation(), "state": "ready"}]))
+    Json(
+        json!([{"name": &*admin.node, "generation": admin.rollout.generation(), "state": "ready"}]),
+    )
 }
 
 /// A user as administrators see it.
 pub fn user_json(user: &User) -> Value {
-    let Profile { id, username, display_name, .. } = &user.profile;
+    let Profile {
+        id,
+        username,
+        display_name,
+        ..
+    } = &user.profile;
     json!({
         "id": id,
         "username": username,

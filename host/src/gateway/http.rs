@@ -56,7 +56,10 @@ impl FromRequestParts<HttpState> for Caller {
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Response> {
         let authenticated = match bearer(parts) {
             Some(token) => state.identity.authenticate(token).await,
-            None => Err(Refusal::new(Code::Unauthenticated, "a bearer token is needed")),
+            None => Err(Refusal::new(
+                Code::Unauthenticated,
+                "a bearer token is needed",
+            )),
         };
         authenticated.map_err(|refusal| Answer(refusal).into_response())
     }
@@ -70,7 +73,11 @@ pub fn bearer(parts: &Parts) -> Option<&str> {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(title = "Kith", version = "1", description = "REST of Kith, protocol version 1"))]
+#[openapi(info(
+    title = "Kith",
+    version = "1",
+    description = "REST of Kith, protocol version 1"
+))]
 struct Document;
 
 /// Most bytes of a request's body.
@@ -84,13 +91,20 @@ pub fn router(state: HttpState, conversations: Conversations) -> Router {
         .merge(me::routes())
         .merge(health::routes())
         .with_state(state);
-    let (router, mut document) =
-        accounts.merge(conversations::routes().with_state(conversations)).split_for_parts();
+    let (router, mut document) = accounts
+        .merge(conversations::routes().with_state(conversations))
+        .split_for_parts();
     let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-    document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    document
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("bearer", scheme);
     let document = Arc::new(document);
     router
-        .route("/v1/openapi.json", axum::routing::get(async move || Json((*document).clone())))
+        .route(
+            "/v1/openapi.json",
+            axum::routing::get(async move || Json((*document).clone())),
+        )
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::map_response(documented))

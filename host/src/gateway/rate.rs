@@ -19,7 +19,11 @@ struct Keyed<K: std::hash::Hash + Eq + Clone> {
 
 impl<K: std::hash::Hash + Eq + Clone> Keyed<K> {
     fn new(quota: Quota, message: &'static str) -> Self {
-        Self { limiter: RateLimiter::keyed(quota), clock: DefaultClock::default(), message }
+        Self {
+            limiter: RateLimiter::keyed(quota),
+            clock: DefaultClock::default(),
+            message,
+        }
     }
 
     fn admit(&self, key: &K) -> Result<(), Refusal> {
@@ -40,7 +44,10 @@ pub struct UserRate(Keyed<UserId>);
 impl UserRate {
     /// `per_s` sends a second on average, `burst` at once.
     pub fn new(per_s: NonZeroU32, burst: NonZeroU32) -> Self {
-        Self(Keyed::new(Quota::per_second(per_s).allow_burst(burst), "too many messages at once"))
+        Self(Keyed::new(
+            Quota::per_second(per_s).allow_burst(burst),
+            "too many messages at once",
+        ))
     }
 
     pub fn admit(&self, user: UserId) -> Result<(), Refusal> {
@@ -81,7 +88,10 @@ impl StrangerRates {
                 Quota::per_second(one).allow_burst(by_address),
                 "too many sign-ins from this address",
             ),
-            attempts_by_name: Keyed::new(slow.allow_burst(by_name), "too many sign-ins as this user"),
+            attempts_by_name: Keyed::new(
+                slow.allow_burst(by_name),
+                "too many sign-ins as this user",
+            ),
         }
     }
 
@@ -116,7 +126,11 @@ mod tests {
         }
         let refusal = rate.admit(UserId(1)).expect_err("the fourth at once");
         assert_eq!(refusal.code, Code::RateLimited);
-        assert!(refusal.retry_after_ms.is_some_and(|wait| (1..=1000).contains(&wait)));
+        assert!(
+            refusal
+                .retry_after_ms
+                .is_some_and(|wait| (1..=1000).contains(&wait))
+        );
         assert_eq!(rate.admit(UserId(2)), Ok(()));
     }
 }

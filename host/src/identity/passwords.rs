@@ -34,9 +34,13 @@ pub struct Passwords {
 impl Passwords {
     /// Fails when the cost is outside what argon2 takes.
     pub fn new(cost: PasswordCost) -> Result<Self, String> {
-        let params = Params::new(cost.memory_kib, cost.passes, 1, None).map_err(|error| error.to_string())?;
+        let params = Params::new(cost.memory_kib, cost.passes, 1, None)
+            .map_err(|error| error.to_string())?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let nobody = argon2.hash_password(&rand::random::<[u8; 32]>()).map_err(|error| error.to_string())?.to_string();
+        let nobody = argon2
+            .hash_password(&rand::random::<[u8; 32]>())
+            .map_err(|error| error.to_string())?
+            .to_string();
         Ok(Self {
             argon2,
             nobody,
@@ -48,8 +52,14 @@ impl Passwords {
     /// The PHC string to keep.
     pub async fn hash(&self, password: String) -> Result<String, Refusal> {
         let argon2 = self.argon2.clone();
-        let hashed = self.in_turn(move || argon2.hash_password(password.as_bytes()).map(|hash| hash.to_string()));
-        hashed.await?.map_err(|_| Refusal::new(Code::Internal, "the password could not be hashed"))
+        let hashed = self.in_turn(move || {
+            argon2
+                .hash_password(password.as_bytes())
+                .map(|hash| hash.to_string())
+        });
+        hashed
+            .await?
+            .map_err(|_| Refusal::new(Code::Internal, "the password could not be hashed"))
     }
 
     /// Whether the password is the one that was hashed; always false without a hash.
@@ -64,7 +74,10 @@ impl Passwords {
         Ok(verified.await?.is_some() && known)
     }
 
-    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
         let busy = || Refusal::unavailable("too many sign-ins at once");
         let _waiting = self.waiting.try_acquire().map_err(|_| busy())?;
         let _turn = self.turns.acquire().await.map_err(|_| busy())?;
@@ -78,12 +91,36 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_right_password_verifies_and_nobody_has_none() {
-        let passwords = Passwords::new(PasswordCost { memory_kib: 8, passes: 1 }).expect("a cost argon2 takes");
-        let hashed = passwords.hash("correct horse".into()).await.expect("hashes");
+        let passwords = Passwords::new(PasswordCost {
+            memory_kib: 8,
+            passes: 1,
+        })
+        .expect("a cost argon2 takes");
+        let hashed = passwords
+            .hash("correct horse".into())
+            .await
+            .expect("hashes");
         assert!(hashed.starts_with("$argon2id$"));
-        assert_eq!(passwords.verify("correct horse".into(), Some(hashed.clone())).await, Ok(true));
-        assert_eq!(passwords.verify("wrong".into(), Some(hashed)).await, Ok(false));
-        assert_eq!(passwords.verify("correct horse".into(), None).await, Ok(false));
-        assert!(Passwords::new(PasswordCost { memory_kib: 1, passes: 1 }).is_err());
+        assert_eq!(
+            passwords
+                .verify("correct horse".into(), Some(hashed.clone()))
+                .await,
+            Ok(true)
+        );
+        assert_eq!(
+            passwords.verify("wrong".into(), Some(hashed)).await,
+            Ok(false)
+        );
+        assert_eq!(
+            passwords.verify("correct horse".into(), None).await,
+            Ok(false)
+        );
+        assert!(
+            Passwords::new(PasswordCost {
+                memory_kib: 1,
+                passes: 1
+            })
+            .is_err()
+        );
     }
 }

@@ -49,7 +49,10 @@ impl Tokens {
     /// With the deployment's key, made the first time.
     pub async fn load(accounts: &dyn Accounts) -> Result<Self, Refusal> {
         let fresh: [u8; 32] = rand::random();
-        let kept = accounts.put_secret(SECRET, &fresh).await.map_err(|error| store_refusal(&error))?;
+        let kept = accounts
+            .put_secret(SECRET, &fresh)
+            .await
+            .map_err(|error| store_refusal(&error))?;
         let damaged = || Refusal::new(Code::Internal, "the stored signing key could not be read");
         let seed: [u8; 32] = kept.try_into().map_err(|_| damaged())?;
         let signing = SigningKey::from_bytes(&seed);
@@ -65,8 +68,18 @@ impl Tokens {
     }
 
     /// A token of a device's sign-in; times in seconds since 1970 UTC.
-    pub fn sign(&self, user: UserId, device: &str, family: u64, now_s: u64, expires_s: u64) -> Result<String, Refusal> {
-        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+    pub fn sign(
+        &self,
+        user: UserId,
+        device: &str,
+        family: u64,
+        now_s: u64,
+        expires_s: u64,
+    ) -> Result<String, Refusal> {
+        let header = Header {
+            kid: Some(self.kid.clone()),
+            ..Header::new(Algorithm::EdDSA)
+        };
         let claims = Wire {
             iss: ISSUER.to_owned(),
             sub: user,
@@ -86,12 +99,23 @@ impl Tokens {
         validation.set_issuer(&[ISSUER]);
         // Expiry is looked at below, by this process's own clock.
         validation.validate_exp = false;
-        let read = jsonwebtoken::decode::<Wire>(token, &self.decoding, &validation).map_err(|_| bad())?;
-        let Wire { sub, device, sid, exp, .. } = read.claims;
+        let read =
+            jsonwebtoken::decode::<Wire>(token, &self.decoding, &validation).map_err(|_| bad())?;
+        let Wire {
+            sub,
+            device,
+            sid,
+            exp,
+            ..
+        } = read.claims;
         if exp <= now_s {
             return Err(Refusal::new(Code::Expired, "the token has expired"));
         }
-        Ok(Claims { user: sub, device, family: sid.parse().map_err(|_| bad())? })
+        Ok(Claims {
+            user: sub,
+            device,
+            family: sid.parse().map_err(|_| bad())?,
+        })
     }
 
     /// The public keys, as RFC 7517 and RFC 8037 have them.

@@ -109,7 +109,7 @@ pub fn judge(
         .iter()
         .map(|&(place, text)| Text { place, text })
         .collect();
-    let filtered = judge.filter(scope, &asked);
+    let filtered = judge.filter(scope, &asked, question.at_ms);
     let record = plugins::record(judge.generation(), ruling.hooks, &filtered.hooks);
     let masked = filtered.masked.iter().any(Option::is_some);
     match filtered.verdict {

@@ -124,7 +124,9 @@ pub fn named<T: for<'de> Deserialize<'de>>(what: &str, name: &str) -> Result<T, 
 impl Plan {
     /// The bindings that serve: those of plugins that are not disabled.
     pub fn serving(&self) -> impl Iterator<Item = &BindingPlan> {
-        self.bindings.iter().filter(|binding| !self.is_disabled(&binding.plugin))
+        self.bindings
+            .iter()
+            .filter(|binding| !self.is_disabled(&binding.plugin))
     }
 
     pub fn is_disabled(&self, plugin: &str) -> bool {
@@ -134,7 +136,8 @@ impl Plan {
     /// Puts every binding of a plugin on a version, adding and taking away hooks as the version exports them.
     pub fn place(&mut self, name: &str, version: &VersionRef, defaults: Vec<BindingPlan>) {
         let kept: Vec<BindingPlan> = std::mem::take(&mut self.bindings);
-        let (own, others): (Vec<_>, Vec<_>) = kept.into_iter().partition(|binding| binding.plugin == name);
+        let (own, others): (Vec<_>, Vec<_>) =
+            kept.into_iter().partition(|binding| binding.plugin == name);
         self.bindings = others;
         for default in defaults {
             let known = own.iter().find(|binding| binding.hook == default.hook);
@@ -143,7 +146,8 @@ impl Plan {
             binding.digest.clone_from(&version.digest);
             self.bindings.push(binding);
         }
-        self.bindings.sort_by(|a, b| (&a.hook, a.order, &a.plugin).cmp(&(&b.hook, b.order, &b.plugin)));
+        self.bindings
+            .sort_by(|a, b| (&a.hook, a.order, &a.plugin).cmp(&(&b.hook, b.order, &b.plugin)));
     }
 }
 
@@ -170,23 +174,53 @@ mod tests {
     #[test]
     fn a_new_version_keeps_what_an_administrator_set() {
         let mut plan = Plan::default();
-        let first = VersionRef { version: "1.0.0".into(), digest: "sha256:1".into() };
-        plan.place("words", &first, vec![binding("words", "content-filter", 100)]);
+        let first = VersionRef {
+            version: "1.0.0".into(),
+            digest: "sha256:1".into(),
+        };
+        plan.place(
+            "words",
+            &first,
+            vec![binding("words", "content-filter", 100)],
+        );
         plan.bindings[0].on_failed = FailurePolicy::Reject;
-        let second = VersionRef { version: "2.0.0".into(), digest: "sha256:2".into() };
-        let defaults = vec![binding("words", "content-filter", 5), binding("words", "message-strategy", 7)];
+        let second = VersionRef {
+            version: "2.0.0".into(),
+            digest: "sha256:2".into(),
+        };
+        let defaults = vec![
+            binding("words", "content-filter", 5),
+            binding("words", "message-strategy", 7),
+        ];
         plan.place("words", &second, defaults);
-        let found: Vec<_> = plan.bindings.iter().map(|b| (b.hook.as_str(), b.order, b.on_failed)).collect();
+        let found: Vec<_> = plan
+            .bindings
+            .iter()
+            .map(|b| (b.hook.as_str(), b.order, b.on_failed))
+            .collect();
         assert_eq!(
             found,
-            [("content-filter", 100, FailurePolicy::Reject), ("message-strategy", 7, FailurePolicy::Unavailable)]
+            [
+                ("content-filter", 100, FailurePolicy::Reject),
+                ("message-strategy", 7, FailurePolicy::Unavailable)
+            ]
         );
-        assert!(plan.bindings.iter().all(|binding| binding.digest == "sha256:2"));
+        assert!(
+            plan.bindings
+                .iter()
+                .all(|binding| binding.digest == "sha256:2")
+        );
     }
 
     #[test]
     fn an_unknown_policy_is_named() {
-        assert_eq!(named::<FailurePolicy>("policy", "shrug"), Err("shrug is not a policy".to_owned()));
-        assert_eq!(named::<FailurePolicy>("policy", "hold"), Ok(FailurePolicy::Hold));
+        assert_eq!(
+            named::<FailurePolicy>("policy", "shrug"),
+            Err("shrug is not a policy".to_owned())
+        );
+        assert_eq!(
+            named::<FailurePolicy>("policy", "hold"),
+            Ok(FailurePolicy::Hold)
+        );
     }
 }

@@ -50,6 +50,7 @@ pub struct Rollout {
     pub(super) accounts: Arc<dyn Accounts>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: RolloutRules,
+    pub(super) limits: crate::content::ContentLimits,
     pub(super) cell: Arc<GenerationCell>,
     pub(super) state: Mutex<State>,
     /// Told whenever a generation took over: what was held for a failure is judged again.
@@ -92,10 +93,25 @@ impl Rollout {
 
     /// The generation in force, to judge by.
     pub fn judge(&self) -> Arc<dyn Judge> {
-        Arc::new(Pinned(self.cell.pin()))
+        Arc::new(Pinned {
+            generation: self.cell.pin(),
+            limits: self.limits,
+        })
     }
 
-    /// Resolves when a generation has taken over since the last call.
+    /// Every hit of the serving filters in a text, for an administrator's trial.
+    pub fn hits(&self, text: &str) -> Vec<Value> {
+        let generation = self.cell.pin();
+        let asked = [kith_runtime::Text {
+            place: "message",
+            text,
+        }];
+        let ruling = generation.filter(kith_runtime::Scope::Outside, &asked, 0);
+        let row = |hit: &kith_runtime::FoundHit| json!({"start": hit.start, "end": hit.end, "level": hit.level, "rule": hit.rule});
+        ruling.hits.iter().map(row).collect()
+    }
+
+    /// Resolves when a generation has taken over, or a hook is well again, since the last call.
     pub async fn switched(&self) {
         self.switched.notified().await;
     }
@@ -105,8 +121,13 @@ impl Rollout {
         if hooks.is_empty() {
             return Ok(json!([]));
         }
-        let stored = self.accounts.generation(generation).await.map_err(|e| store_refusal(&e))?;
-        let stored = stored.ok_or_else(|| Refusal::new(Code::Internal, "a generation is not known any more"))?;
+        let stored = self
+            .accounts
+            .generation(generation)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        let stored = stored
+            .ok_or_else(|| Refusal::new(Code::Internal, "a generation is not known any more"))?;
         let plan: Plan = serde_json::from_str(&stored.bindings)
             .map_err(|_| Refusal::new(Code::Internal, "a stored generation could not be read"))?;
         let serving: Vec<_> = plan.serving().collect();

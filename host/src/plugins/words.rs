@@ -48,7 +48,11 @@ pub struct Words {
 
 impl Words {
     pub fn new(accounts: Arc<dyn Accounts>, rollout: Arc<Rollout>) -> Self {
-        Self { accounts, rollout, changing: Mutex::new(()) }
+        Self {
+            accounts,
+            rollout,
+            changing: Mutex::new(()),
+        }
     }
 
     /// Every word, with how many there are and the generation in force.
@@ -60,11 +64,17 @@ impl Words {
     /// Adds words; a known word gets the new level and category.
     pub async fn add(&self, words: Vec<Word>) -> Result<Value, Refusal> {
         for (row, word) in words.iter().enumerate() {
-            check(word).map_err(|what| Refusal::bad_request(format!("word {}: {what}", row + 1)))?;
+            check(word)
+                .map_err(|what| Refusal::bad_request(format!("word {}: {what}", row + 1)))?;
         }
         let _changing = self.changing.lock().await;
         let mut list = self.load().await?;
-        for Word { word, level, category } in words {
+        for Word {
+            word,
+            level,
+            category,
+        } in words
+        {
             list.insert(word, (level, category));
         }
         self.put(list).await
@@ -90,7 +100,14 @@ impl Words {
     /// What the serving filters make of a text.
     pub async fn test(&self, text: &str) -> Result<Value, Refusal> {
         let judge = self.rollout.judge();
-        let ruling = judge.filter(Scope::Outside, &[Text { place: "message", text }]);
+        let ruling = judge.filter(
+            Scope::Outside,
+            &[Text {
+                place: "message",
+                text,
+            }],
+            0,
+        );
         let verdict = match &ruling.verdict {
             Verdict::Pass if ruling.masked.iter().any(Option::is_some) => "mask",
             Verdict::Pass => "pass",
@@ -99,17 +116,35 @@ impl Words {
             Verdict::Drop { .. } => "drop",
             Verdict::Unavailable { .. } => "unavailable",
         };
-        let becomes = ruling.masked.into_iter().next().flatten().unwrap_or_else(|| text.to_owned());
-        let hits = self.rollout.hits(text).await?;
+        let becomes = ruling
+            .masked
+            .into_iter()
+            .next()
+            .flatten()
+            .unwrap_or_else(|| text.to_owned());
+        let hits = self.rollout.hits(text);
         Ok(json!({"verdict": verdict, "text": becomes, "hits": hits}))
     }
 
     async fn load(&self) -> Result<List, Refusal> {
-        let stored = self.accounts.document(DOCUMENT).await.map_err(|e| store_refusal(&e))?;
-        let Some(stored) = stored else { return Ok(List::new()) };
-        let rows: Vec<Word> = serde_json::from_str(&stored)
-            .map_err(|_| Refusal::new(crate::refusal::Code::Internal, "the stored words could not be read"))?;
-        Ok(rows.into_iter().map(|row| (row.word, (row.level, row.category))).collect())
+        let stored = self
+            .accounts
+            .document(DOCUMENT)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        let Some(stored) = stored else {
+            return Ok(List::new());
+        };
+        let rows: Vec<Word> = serde_json::from_str(&stored).map_err(|_| {
+            Refusal::new(
+                crate::refusal::Code::Internal,
+                "the stored words could not be read",
+            )
+        })?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.word, (row.level, row.category)))
+            .collect())
     }
 
     /// The filter takes the list first: one it refuses is not kept.
@@ -119,10 +154,16 @@ impl Words {
         }
         let rows = to_rows(&list);
         let mut change = Map::new();
-        change.insert(KEY.to_owned(), serde_json::to_value(&rows).expect("words encode"));
+        change.insert(
+            KEY.to_owned(),
+            serde_json::to_value(&rows).expect("words encode"),
+        );
         let applied = self.rollout.merge_config(FILTER, change).await?;
         let text = serde_json::to_string(&rows).expect("words encode");
-        self.accounts.put_document(DOCUMENT, &text).await.map_err(|e| store_refusal(&e))?;
+        self.accounts
+            .put_document(DOCUMENT, &text)
+            .await
+            .map_err(|e| store_refusal(&e))?;
         Ok(json!({"count": rows.len(), "generation": applied["generation"]}))
     }
 }
@@ -144,17 +185,26 @@ fn check(word: &Word) -> Result<(), String> {
         return Err(format!("longer than {WORD_CHARS_MAX} characters"));
     }
     if !["mask", "reject", "hold"].contains(&word.level.as_str()) {
-        return Err(format!("{} is not a level: mask, reject or hold", word.level));
+        return Err(format!(
+            "{} is not a level: mask, reject or hold",
+            word.level
+        ));
     }
     Ok(())
 }
 
 fn parse_csv(text: &str) -> Result<Vec<Word>, Refusal> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
-    let heads = reader.headers().map_err(|error| Refusal::bad_request(format!("not CSV: {error}")))?;
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .from_reader(text.as_bytes());
+    let heads = reader
+        .headers()
+        .map_err(|error| Refusal::bad_request(format!("not CSV: {error}")))?;
     if heads.iter().collect::<Vec<_>>() != ["word", "level", "category"] {
-        return Err(Refusal::bad_request("the first line must be word,level,category"));
+        return Err(Refusal::bad_request(
+            "the first line must be word,level,category",
+        ));
     }
     let mut words = Vec::new();
     for (row, record) in reader.records().enumerate() {
@@ -163,8 +213,15 @@ fn parse_csv(text: &str) -> Result<Vec<Word>, Refusal> {
         if !(2..=3).contains(&record.len()) {
             return Err(bad("must have word, level and category"));
         }
-        let category = record.get(2).filter(|category| !category.is_empty()).map(str::to_owned);
-        let word = Word { word: record[0].to_owned(), level: record[1].to_owned(), category };
+        let category = record
+            .get(2)
+            .filter(|category| !category.is_empty())
+            .map(str::to_owned);
+        let word = Word {
+            word: record[0].to_owned(),
+            level: record[1].to_owned(),
+            category,
+        };
         check(&word).map_err(|what| bad(&what))?;
         words.push(word);
     }
@@ -177,11 +234,20 @@ mod tests {
 
     #[test]
     fn one_bad_row_imports_nothing_and_is_named() {
-        let refusal = parse_csv("word,level,category\nfoo,mask,\n\"b,\"\"ar\",shout,x\n").expect_err("a bad level");
-        assert!(refusal.message.starts_with("row 3: shout"), "{}", refusal.message);
+        let refusal = parse_csv("word,level,category\nfoo,mask,\n\"b,\"\"ar\",shout,x\n")
+            .expect_err("a bad level");
+        assert!(
+            refusal.message.starts_with("row 3: shout"),
+            "{}",
+            refusal.message
+        );
         assert!(parse_csv("word,level\nfoo,mask\n").is_err());
-        let words = parse_csv("\u{feff}word,level,category\r\n\"b,\"\"ar\",mask,x\r\nfoo,hold\r\n").expect("good");
+        let words = parse_csv("\u{feff}word,level,category\r\n\"b,\"\"ar\",mask,x\r\nfoo,hold\r\n")
+            .expect("good");
         assert_eq!(words[0].word, "b,\"ar");
-        assert_eq!((words[1].level.as_str(), words[1].category.as_deref()), ("hold", None));
+        assert_eq!(
+            (words[1].level.as_str(), words[1].category.as_deref()),
+            ("hold", None)
+        );
     }
 }

@@ -17,7 +17,10 @@ use crate::store::{HeldMessage, Outcome};
 
 /// Every route of held messages.
 pub fn routes() -> OpenApiRouter<Admin> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(release)).routes(routes!(refuse))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(release))
+        .routes(routes!(refuse))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -37,13 +40,26 @@ async fn list(
 ) -> Result<Json<Value>, Answer> {
     let limit = window.limit.unwrap_or(50).clamp(1, 200);
     let after = match window.cursor {
-        Some(cursor) => Some(cursor.parse().map_err(|_| Refusal::bad_request("not a cursor of this list"))?),
+        Some(cursor) => Some(
+            cursor
+                .parse()
+                .map_err(|_| Refusal::bad_request("not a cursor of this list"))?,
+        ),
         None => None,
     };
-    let page = admin.journey.log.held_page(None, after, limit).await.map_err(|e| store_refusal(&e))?;
+    let page = admin
+        .journey
+        .log
+        .held_page(None, after, limit)
+        .await
+        .map_err(|e| store_refusal(&e))?;
     let full = page.len() == limit;
     let cursor = page.last().filter(|_| full).map(|last| last.id.to_string());
-    let held: Vec<_> = page.iter().filter(|held| held.refused.is_none()).map(|held| held_json(held)).collect();
+    let held: Vec<_> = page
+        .iter()
+        .filter(|held| held.refused.is_none())
+        .map(|held| held_json(held))
+        .collect();
     let mut answer = json!({"held": held});
     if let Some(cursor) = cursor {
         answer["cursor"] = cursor.into();
@@ -71,7 +87,8 @@ fn held_json(held: &HeldMessage) -> Value {
 }
 
 fn hold_id(text: &str) -> Result<HoldId, Refusal> {
-    text.parse().map_err(|_| Refusal::not_found("no such held message"))
+    text.parse()
+        .map_err(|_| Refusal::not_found("no such held message"))
 }
 
 /// Lets a message through as it stands.
@@ -87,7 +104,9 @@ async fn release(
         return Err(Refusal::not_found("no such held message").into());
     };
     let entry = &committed.entry;
-    Ok(Json(json!({"hold": hold, "conversation": entry.conversation, "seq": entry.seq, "id": entry.id})))
+    Ok(Json(
+        json!({"hold": hold, "conversation": entry.conversation, "seq": entry.seq, "id": entry.id}),
+    ))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -104,11 +123,15 @@ async fn refuse(
     Path(hold): Path<String>,
     Json(Refuse { reason }): Json<Refuse>,
 ) -> Result<Json<Value>, Answer> {
-    let well_formed = reason.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    let well_formed = reason
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     if reason.is_empty() || reason.len() > 64 || !well_formed {
         return Err(Refusal::bad_request("reason must be a code: letters, digits, - and _").into());
     }
     admin.journey.refuse(hold_id(&hold)?, &reason).await?;
     admin.audit(&who, "held.refuse", &hold).await?;
-    Ok(Json(json!({"hold": hold, "state": "refused", "reason": reason})))
+    Ok(Json(
+        json!({"hold": hold, "state": "refused", "reason": reason}),
+    ))
 }

@@ -47,9 +47,15 @@ async fn users(
     Query(window): Query<Window>,
 ) -> Result<Json<Value>, Answer> {
     let limit = window.limit.unwrap_or(50).clamp(1, 200);
-    let found = admin.accounts.find_users(&window.query, window.cursor.as_deref(), limit).await;
+    let found = admin
+        .accounts
+        .find_users(&window.query, window.cursor.as_deref(), limit)
+        .await;
     let found = found.map_err(|e| store_refusal(&e))?;
-    let cursor = found.last().filter(|_| found.len() == limit).map(|last| last.profile.username.clone());
+    let cursor = found
+        .last()
+        .filter(|_| found.len() == limit)
+        .map(|last| last.profile.username.clone());
     let mut answer = json!({"users": found.iter().map(|user| user_json(user)).collect::<Vec<_>>()});
     if let Some(cursor) = cursor {
         answer["cursor"] = cursor.into();
@@ -61,11 +67,19 @@ impl Admin {
     /// A user by id or by name.
     async fn user(&self, name_or_id: &str) -> Result<Arc<User>, Refusal> {
         if let Ok(id) = name_or_id.parse::<UserId>()
-            && let Some(user) = self.accounts.user(id).await.map_err(|e| store_refusal(&e))?
+            && let Some(user) = self
+                .accounts
+                .user(id)
+                .await
+                .map_err(|e| store_refusal(&e))?
         {
             return Ok(user);
         }
-        let named = self.accounts.user_named(name_or_id).await.map_err(|e| store_refusal(&e))?;
+        let named = self
+            .accounts
+            .user_named(name_or_id)
+            .await
+            .map_err(|e| store_refusal(&e))?;
         named.ok_or_else(|| Refusal::not_found("no such user"))
     }
 }
@@ -79,10 +93,16 @@ async fn disable(
 ) -> Result<Json<Value>, Answer> {
     let user = admin.user(&user).await?;
     let id = user.profile.id;
-    admin.accounts.set_disabled(id, true).await.map_err(|e| store_refusal(&e))?;
+    admin
+        .accounts
+        .set_disabled(id, true)
+        .await
+        .map_err(|e| store_refusal(&e))?;
     admin.ender.end_user(id);
     admin.audit(&who, "user.disable", &id.to_string()).await?;
-    Ok(Json(json!({"id": id, "username": user.profile.username, "disabled": true})))
+    Ok(Json(
+        json!({"id": id, "username": user.profile.username, "disabled": true}),
+    ))
 }
 
 /// Lets a user in again; they sign in anew.
@@ -94,9 +114,15 @@ async fn enable(
 ) -> Result<Json<Value>, Answer> {
     let user = admin.user(&user).await?;
     let id = user.profile.id;
-    admin.accounts.set_disabled(id, false).await.map_err(|e| store_refusal(&e))?;
+    admin
+        .accounts
+        .set_disabled(id, false)
+        .await
+        .map_err(|e| store_refusal(&e))?;
     admin.audit(&who, "user.enable", &id.to_string()).await?;
-    Ok(Json(json!({"id": id, "username": user.profile.username, "disabled": false})))
+    Ok(Json(
+        json!({"id": id, "username": user.profile.username, "disabled": false}),
+    ))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -117,10 +143,17 @@ async fn create_token(
         return Err(Refusal::bad_request("name must have 1 to 64 characters").into());
     }
     let secret: [u8; 32] = rand::random();
-    let token = format!("kith_admin_{}", base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(secret));
+    let token = format!(
+        "kith_admin_{}",
+        base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(secret)
+    );
     let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
     let now = admin.clock.now_ms();
-    admin.accounts.put_admin_token(hash, &name, now).await.map_err(|e| store_refusal(&e))?;
+    admin
+        .accounts
+        .put_admin_token(hash, &name, now)
+        .await
+        .map_err(|e| store_refusal(&e))?;
     admin.audit(&who, "token.create", &name).await?;
     Ok(made(json!({"name": name, "token": token})))
 }

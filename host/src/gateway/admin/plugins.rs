@@ -36,7 +36,9 @@ const COMPONENT_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// Every version the registry has, with its state.
 #[utoipa::path(get, path = "/plugins", responses((status = 200, description = "`plugins`")))]
 async fn list(State(admin): State<Admin>, _: Administrator) -> Result<Json<Value>, Answer> {
-    Ok(Json(serde_json::json!({"plugins": admin.rollout.list().await?})))
+    Ok(Json(
+        serde_json::json!({"plugins": admin.rollout.list().await?}),
+    ))
 }
 
 /// Keeps a component as a version that can be activated.
@@ -49,9 +51,15 @@ async fn push(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Answer> {
-    let signature = headers.get("x-kith-signature").and_then(|value| value.to_str().ok());
+    let signature = headers
+        .get("x-kith-signature")
+        .and_then(|value| value.to_str().ok());
     let pushed = admin.rollout.push(body.to_vec(), signature).await?;
-    let subject = format!("{}@{}", pushed["name"].as_str().unwrap_or(""), pushed["digest"].as_str().unwrap_or(""));
+    let subject = format!(
+        "{}@{}",
+        pushed["name"].as_str().unwrap_or(""),
+        pushed["digest"].as_str().unwrap_or("")
+    );
     admin.audit(&who, "plugin.push", &subject).await?;
     Ok(made(pushed))
 }
@@ -84,8 +92,17 @@ async fn activate(
     Path(name): Path<String>,
     Json(wanted): Json<Activate>,
 ) -> Result<Json<Value>, Answer> {
-    let done = admin.rollout.activate(&name, &wanted.version, wanted.force).await?;
-    admin.audit(&who, "plugin.activate", &format!("{name}@{}", wanted.version)).await?;
+    let done = admin
+        .rollout
+        .activate(&name, &wanted.version, wanted.force)
+        .await?;
+    admin
+        .audit(
+            &who,
+            "plugin.activate",
+            &format!("{name}@{}", wanted.version),
+        )
+        .await?;
     Ok(Json(done))
 }
 
@@ -135,7 +152,9 @@ async fn bind(
     Json(change): Json<BindingChange>,
 ) -> Result<Json<Value>, Answer> {
     let done = admin.rollout.bind(&name, &hook, change).await?;
-    admin.audit(&who, "plugin.bind", &format!("{name} {hook}")).await?;
+    admin
+        .audit(&who, "plugin.bind", &format!("{name} {hook}"))
+        .await?;
     Ok(Json(done))
 }
 

@@ -45,7 +45,9 @@ async fn add(
 ) -> Result<Json<Value>, Answer> {
     let count = words.len();
     let done = admin.words.add(words).await?;
-    admin.audit(&who, "words.add", &format!("{count} words")).await?;
+    admin
+        .audit(&who, "words.add", &format!("{count} words"))
+        .await?;
     Ok(Json(done))
 }
 
@@ -62,14 +64,20 @@ async fn remove(
     Json(Removed { words }): Json<Removed>,
 ) -> Result<Json<Value>, Answer> {
     let done = admin.words.remove(&words).await?;
-    admin.audit(&who, "words.remove", &format!("{} words", words.len())).await?;
+    admin
+        .audit(&who, "words.remove", &format!("{} words", words.len()))
+        .await?;
     Ok(Json(done))
 }
 
 /// Adds the words of a CSV file; one bad row imports nothing and is named.
 #[utoipa::path(post, path = "/words/import", request_body(content = String, content_type = "text/csv"),
     responses((status = 200), (status = 400)))]
-async fn import(State(admin): State<Admin>, who: Administrator, csv: String) -> Result<Json<Value>, Answer> {
+async fn import(
+    State(admin): State<Admin>,
+    who: Administrator,
+    csv: String,
+) -> Result<Json<Value>, Answer> {
     let done = admin.words.import(&csv).await?;
     admin.audit(&who, "words.import", "csv").await?;
     Ok(Json(done))

@@ -28,7 +28,11 @@ pub struct Health {
 
 impl Health {
     pub fn new(log: Arc<dyn MessageLog>, accounts: Arc<dyn Accounts>) -> Self {
-        Self { phase: AtomicU8::new(STARTING), log, accounts }
+        Self {
+            phase: AtomicU8::new(STARTING),
+            log,
+            accounts,
+        }
     }
 
     /// The store is open and the generation warm.
@@ -44,8 +48,14 @@ impl Health {
     pub fn report(&self) -> (StatusCode, Value) {
         let store = self.log.health().and_then(|()| self.accounts.health());
         match (self.phase.load(Ordering::Acquire), store) {
-            (STARTING, _) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "starting"})),
-            (DRAINING, _) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "draining"})),
+            (STARTING, _) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                json!({"status": "starting"}),
+            ),
+            (DRAINING, _) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                json!({"status": "draining"}),
+            ),
             (_, Ok(())) => {
                 let parts = json!({"store": "ok", "bus": "ok", "search": "ok"});
                 (StatusCode::OK, json!({"status": "ready", "parts": parts}))
@@ -60,7 +70,9 @@ impl Health {
 }
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz))
+    OpenApiRouter::new()
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
 }
 
 /// The process lives.

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::users::{check_password, checked_name};
 use super::HttpState;
+use super::users::{check_password, checked_name};
 use crate::conversation::Profile;
 use crate::gateway::Caller;
 use crate::gateway::respond::{Answer, Body};
@@ -28,8 +28,13 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 /// The caller's profile.
 #[utoipa::path(get, path = "/v1/me", security(("bearer" = [])), responses((status = 200), (status = 401)))]
 async fn me(State(state): State<HttpState>, caller: Caller) -> Result<Json<Profile>, Answer> {
-    let user = state.accounts.user(caller.user).await.map_err(|e| store_refusal(&e))?;
-    let user = user.ok_or_else(|| Refusal::new(Code::Unauthenticated, "the user does not exist any more"))?;
+    let user = state
+        .accounts
+        .user(caller.user)
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    let user = user
+        .ok_or_else(|| Refusal::new(Code::Unauthenticated, "the user does not exist any more"))?;
     Ok(Json(user.profile.clone()))
 }
 
@@ -64,9 +69,13 @@ async fn change_me(
         return Err(Refusal::not_found("no such media").into());
     }
     let avatar = change.avatar.as_ref().map(Option::as_deref);
-    let changed = state.accounts.set_profile(caller.user, display_name.as_deref(), avatar).await;
+    let changed = state
+        .accounts
+        .set_profile(caller.user, display_name.as_deref(), avatar)
+        .await;
     let user = changed.map_err(|e| store_refusal(&e))?;
-    let user = user.ok_or_else(|| Refusal::new(Code::Unauthenticated, "the user does not exist any more"))?;
+    let user = user
+        .ok_or_else(|| Refusal::new(Code::Unauthenticated, "the user does not exist any more"))?;
     Ok(Json(user.profile.clone()))
 }
 
@@ -87,7 +96,10 @@ async fn change_password(
     Body(change): Body<PasswordChange>,
 ) -> Result<StatusCode, Answer> {
     check_password(&change.new)?;
-    state.identity.change_password(&caller, &change.current, &change.new).await?;
+    state
+        .identity
+        .change_password(&caller, &change.current, &change.new)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -95,11 +107,17 @@ async fn change_password(
 #[utoipa::path(get, path = "/v1/me/devices", security(("bearer" = [])),
     responses((status = 200, description = "`devices`: `id`, `kind`, `name`, `created_at`, `seen_at`, `online`, `current`"), (status = 401)))]
 async fn devices(State(state): State<HttpState>, caller: Caller) -> Result<Json<Value>, Answer> {
-    let devices = state.accounts.devices(caller.user).await.map_err(|e| store_refusal(&e))?;
-    let online: Vec<String> = state
-        .identity
-        .registry
-        .with(caller.user, |sessions| sessions.iter().map(|session| session.device.clone()).collect());
+    let devices = state
+        .accounts
+        .devices(caller.user)
+        .await
+        .map_err(|e| store_refusal(&e))?;
+    let online: Vec<String> = state.identity.registry.with(caller.user, |sessions| {
+        sessions
+            .iter()
+            .map(|session| session.device.clone())
+            .collect()
+    });
     let rows: Vec<_> = devices
         .iter()
         .map(|device| {

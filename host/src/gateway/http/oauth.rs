@@ -17,7 +17,10 @@ use crate::gateway::respond::Answer;
 use crate::identity::{GrantError, Issued, NewDevice};
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
-    OpenApiRouter::new().routes(routes!(token)).routes(routes!(revoke)).routes(routes!(jwks))
+    OpenApiRouter::new()
+        .routes(routes!(token))
+        .routes(routes!(revoke))
+        .routes(routes!(jwks))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -52,7 +55,12 @@ async fn token(
             Some(token) => state.identity.refresh(&token).await,
             None => return oauth_error("invalid_request", "refresh_token is missing"),
         },
-        Some(_) => return oauth_error("unsupported_grant_type", "password and refresh_token are known"),
+        Some(_) => {
+            return oauth_error(
+                "unsupported_grant_type",
+                "password and refresh_token are known",
+            );
+        }
         None => return oauth_error("invalid_request", "grant_type is missing"),
     };
     match granted {
@@ -63,8 +71,7 @@ async fn token(
     }
 }
 
-const MISSING: &str =
-    "username, password, device_id (1 to 128 characters) and device_kind (web, ios, android, desktop, bot) are needed";
+const MISSING: &str = "username, password, device_id (1 to 128 characters) and device_kind (web, ios, android, desktop, bot) are needed";
 
 async fn password_grant(
     state: &HttpState,
@@ -72,8 +79,12 @@ async fn password_grant(
     grant: Grant,
 ) -> Result<Issued, GrantError> {
     let missing = || GrantError::InvalidGrant(MISSING);
-    let (Some(username), Some(password)) = (grant.username, grant.password) else { return Err(missing()) };
-    let (Some(id), Some(kind)) = (grant.device_id, grant.device_kind) else { return Err(missing()) };
+    let (Some(username), Some(password)) = (grant.username, grant.password) else {
+        return Err(missing());
+    };
+    let (Some(id), Some(kind)) = (grant.device_id, grant.device_kind) else {
+        return Err(missing());
+    };
     let known_kind = ["web", "ios", "android", "desktop", "bot"].contains(&kind.as_str());
     if !known_kind || !(1..=128).contains(&id.chars().count()) {
         return Err(missing());
@@ -81,7 +92,10 @@ async fn password_grant(
     if let (Some(rates), Some(Extension(Peer(address)))) = (&state.strangers, peer) {
         rates.admit_attempt(address.ip(), &username)?;
     }
-    state.identity.sign_in(&username, &password, NewDevice { id, kind }).await
+    state
+        .identity
+        .sign_in(&username, &password, NewDevice { id, kind })
+        .await
 }
 
 fn tokens(issued: &Issued) -> Response {
@@ -92,12 +106,18 @@ fn tokens(issued: &Issued) -> Response {
         "token_type": "Bearer",
     });
     let mut response = Json(body).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 fn oauth_error(error: &str, description: &str) -> Response {
-    (StatusCode::BAD_REQUEST, Json(json!({"error": error, "error_description": description}))).into_response()
+    (
+        StatusCode::BAD_REQUEST,
+        Json(json!({"error": error, "error_description": description})),
+    )
+        .into_response()
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -110,7 +130,10 @@ struct Revoked {
 #[utoipa::path(post, path = "/v1/oauth/revoke",
     request_body(content = Revoked, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200), (status = 400)))]
-async fn revoke(State(state): State<HttpState>, form: Result<Form<Revoked>, FormRejection>) -> Response {
+async fn revoke(
+    State(state): State<HttpState>,
+    form: Result<Form<Revoked>, FormRejection>,
+) -> Response {
     let Ok(Form(Revoked { token: Some(token) })) = form else {
         return oauth_error("invalid_request", "token is missing");
     };

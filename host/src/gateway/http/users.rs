@@ -64,11 +64,25 @@ async fn register(
     state.names.check("username", &new.username).await?;
     let password = state.identity.passwords.hash(new.password).await?;
     let now = state.clock.now_ms();
-    let profile =
-        Profile { id: UserId(state.ids.next(now)), username: new.username, display_name, avatar: None };
-    let user =
-        User { profile, kind: UserKind::Person, password: Some(password), disabled: false, created_at: now };
-    if !state.accounts.create_user(&user).await.map_err(|e| store_refusal(&e))? {
+    let profile = Profile {
+        id: UserId(state.ids.next(now)),
+        username: new.username,
+        display_name,
+        avatar: None,
+    };
+    let user = User {
+        profile,
+        kind: UserKind::Person,
+        password: Some(password),
+        disabled: false,
+        created_at: now,
+    };
+    if !state
+        .accounts
+        .create_user(&user)
+        .await
+        .map_err(|e| store_refusal(&e))?
+    {
         return Err(Refusal::new(Code::Conflict, "the user name is taken").into());
     }
     Ok((StatusCode::CREATED, Json(user.profile)).into_response())
@@ -79,14 +93,18 @@ pub(super) fn check_password(password: &str) -> Result<(), Refusal> {
     if (8..=1024).contains(&password.chars().count()) {
         return Ok(());
     }
-    Err(Refusal::bad_request("a password must have 8 to 1024 characters"))
+    Err(Refusal::bad_request(
+        "a password must have 8 to 1024 characters",
+    ))
 }
 
 /// A display name that may be shown: of a sane length, without control characters, past the filters.
 pub(super) async fn checked_name(state: &HttpState, name: &str) -> Result<String, Refusal> {
     let shown = name.trim();
     if !(1..=64).contains(&shown.chars().count()) || shown.chars().any(char::is_control) {
-        return Err(Refusal::bad_request("display_name must have 1 to 64 characters, none of them control characters"));
+        return Err(Refusal::bad_request(
+            "display_name must have 1 to 64 characters, none of them control characters",
+        ));
     }
     state.names.check("display-name", shown).await
 }
@@ -114,7 +132,10 @@ async fn search(
         return Err(Refusal::bad_request("query is missing").into());
     }
     let limit = state.pages.cut(search.limit)?;
-    let found = state.accounts.find_users(query.trim(), search.cursor.as_deref(), limit + 1).await;
+    let found = state
+        .accounts
+        .find_users(query.trim(), search.cursor.as_deref(), limit + 1)
+        .await;
     let mut found = found.map_err(|e| store_refusal(&e))?;
     let more = found.len() > limit;
     found.truncate(limit);
@@ -135,7 +156,11 @@ async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Answer> {
     let user = found(&state, &id).await?;
-    let relation = state.accounts.relation(caller.user, user.profile.id).await.map_err(|e| store_refusal(&e))?;
+    let relation = state
+        .accounts
+        .relation(caller.user, user.profile.id)
+        .await
+        .map_err(|e| store_refusal(&e))?;
     let mut body = serde_json::to_value(&user.profile).expect("a profile encodes");
     body["relation"] = json!({
         "self": caller.user == user.profile.id,
@@ -146,7 +171,11 @@ async fn show(
 }
 
 async fn found(state: &HttpState, id: &str) -> Result<std::sync::Arc<User>, Refusal> {
-    let user = state.accounts.user(user_id(id)?).await.map_err(|e| store_refusal(&e))?;
+    let user = state
+        .accounts
+        .user(user_id(id)?)
+        .await
+        .map_err(|e| store_refusal(&e))?;
     user.ok_or_else(|| Refusal::not_found("no such user"))
 }
 
@@ -168,16 +197,28 @@ async fn blocks(
 ) -> Result<Json<Value>, Answer> {
     let limit = state.pages.cut(window.limit)?;
     let after = match window.cursor {
-        Some(cursor) => Some(cursor.parse().map_err(|_| Refusal::bad_request("not a cursor of this list"))?),
+        Some(cursor) => Some(
+            cursor
+                .parse()
+                .map_err(|_| Refusal::bad_request("not a cursor of this list"))?,
+        ),
         None => None,
     };
-    let mut ids =
-        state.accounts.blocks(caller.user, after, limit + 1).await.map_err(|e| store_refusal(&e))?;
+    let mut ids = state
+        .accounts
+        .blocks(caller.user, after, limit + 1)
+        .await
+        .map_err(|e| store_refusal(&e))?;
     let more = ids.len() > limit;
     ids.truncate(limit);
     let mut profiles = Vec::with_capacity(ids.len());
     for id in &ids {
-        if let Some(user) = state.accounts.user(*id).await.map_err(|e| store_refusal(&e))? {
+        if let Some(user) = state
+            .accounts
+            .user(*id)
+            .await
+            .map_err(|e| store_refusal(&e))?
+        {
             profiles.push(user.profile.clone());
         }
     }
@@ -200,7 +241,11 @@ async fn block(
     if other == caller.user {
         return Err(Refusal::bad_request("one cannot block oneself").into());
     }
-    state.accounts.set_block(caller.user, other, true).await.map_err(|e| store_refusal(&e))?;
+    state
+        .accounts
+        .set_block(caller.user, other, true)
+        .await
+        .map_err(|e| store_refusal(&e))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -213,6 +258,10 @@ async fn unblock(
     Path(user): Path<String>,
 ) -> Result<StatusCode, Answer> {
     let other = found(&state, &user).await?.profile.id;
-    state.accounts.set_block(caller.user, other, false).await.map_err(|e| store_refusal(&e))?;
+    state
+        .accounts
+        .set_block(caller.user, other, false)
+        .await
+        .map_err(|e| store_refusal(&e))?;
     Ok(StatusCode::NO_CONTENT)
 }

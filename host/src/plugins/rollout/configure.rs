@@ -16,7 +16,11 @@ impl Rollout {
     }
 
     /// Replaces the whole configuration.
-    pub async fn replace_config(&self, name: &str, values: Map<String, Value>) -> Result<Value, Refusal> {
+    pub async fn replace_config(
+        &self,
+        name: &str,
+        values: Map<String, Value>,
+    ) -> Result<Value, Refusal> {
         let mut values = values;
         if name == words::FILTER {
             // Written anew as `config` shows it, the list must not vanish.
@@ -32,21 +36,31 @@ impl Rollout {
     }
 
     /// Sets keys given as text: read as JSON where the schema's type is not text.
-    pub async fn set_config(&self, name: &str, texts: Map<String, Value>) -> Result<Value, Refusal> {
+    pub async fn set_config(
+        &self,
+        name: &str,
+        texts: Map<String, Value>,
+    ) -> Result<Value, Refusal> {
         if name == words::FILTER && texts.contains_key(words::KEY) {
             return Err(words_only());
         }
         let schema = self.schema(name).await?;
         let mut change = Map::new();
         for (key, text) in texts {
-            let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+            let text = text
+                .as_str()
+                .map_or_else(|| text.to_string(), str::to_owned);
             change.insert(key.clone(), typed(&schema, &key, &text)?);
         }
         self.merge_config(name, change).await
     }
 
     /// Puts keys into the configuration as they are.
-    pub async fn merge_config(&self, name: &str, change: Map<String, Value>) -> Result<Value, Refusal> {
+    pub async fn merge_config(
+        &self,
+        name: &str,
+        change: Map<String, Value>,
+    ) -> Result<Value, Refusal> {
         let (_, mut values) = self.stored_config(name).await?;
         values.extend(change);
         self.apply(name, values).await
@@ -56,19 +70,36 @@ impl Rollout {
     pub async fn rollback_config(&self, name: &str) -> Result<Value, Refusal> {
         let mut state = self.state.lock().await;
         self.known(&state, name)?;
-        let reverted = self.accounts.revert_plugin_config(name).await.map_err(|e| store_refusal(&e))?;
+        let reverted = self
+            .accounts
+            .revert_plugin_config(name)
+            .await
+            .map_err(|e| store_refusal(&e))?;
         if reverted.is_none() {
-            return Err(Refusal::new(Code::Conflict, format!("{name} has no configuration to go back to")));
+            return Err(Refusal::new(
+                Code::Conflict,
+                format!("{name} has no configuration to go back to"),
+            ));
         }
         self.reconfigured(&mut state, name).await
     }
 
     /// The revision and the values in force, without defaults; empty before the first.
-    pub(super) async fn stored_config(&self, name: &str) -> Result<(u64, Map<String, Value>), Refusal> {
-        let stored = self.accounts.plugin_config(name).await.map_err(|e| store_refusal(&e))?;
-        let Some((revision, text)) = stored else { return Ok((0, Map::new())) };
-        let values = serde_json::from_str(&text)
-            .map_err(|_| Refusal::new(Code::Internal, "a stored configuration could not be read"))?;
+    pub(super) async fn stored_config(
+        &self,
+        name: &str,
+    ) -> Result<(u64, Map<String, Value>), Refusal> {
+        let stored = self
+            .accounts
+            .plugin_config(name)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        let Some((revision, text)) = stored else {
+            return Ok((0, Map::new()));
+        };
+        let values = serde_json::from_str(&text).map_err(|_| {
+            Refusal::new(Code::Internal, "a stored configuration could not be read")
+        })?;
         Ok((revision, values))
     }
 
@@ -80,28 +111,43 @@ impl Rollout {
         let text = serde_json::to_string(&values).expect("a map of JSON values always encodes");
         let next = revision + 1;
         self.prepare(&mut state, &version, (next, &values)).await?;
-        let given = self.accounts.put_plugin_config(name, &text).await.map_err(|e| store_refusal(&e))?;
+        let given = self
+            .accounts
+            .put_plugin_config(name, &text)
+            .await
+            .map_err(|e| store_refusal(&e))?;
         if given != next {
-            state.prepared.retain(|key, _| !(key.digest == version.digest && key.config == next));
+            state
+                .prepared
+                .retain(|key, _| !(key.digest == version.digest && key.config == next));
         }
         self.reconfigured(&mut state, name).await
     }
 
     async fn reconfigured(&self, state: &mut State, name: &str) -> Result<Value, Refusal> {
         let plan = state.plan.clone();
-        self.take_over(state, plan, &format!("config {name}")).await?;
+        self.take_over(state, plan, &format!("config {name}"))
+            .await?;
         let (_, values) = self.stored_config(name).await?;
         self.config_json(state, name, &values).await
     }
 
-    async fn config_json(&self, state: &State, name: &str, values: &Map<String, Value>) -> Result<Value, Refusal> {
+    async fn config_json(
+        &self,
+        state: &State,
+        name: &str,
+        values: &Map<String, Value>,
+    ) -> Result<Value, Refusal> {
         let mut shown = match self.known(state, name) {
             Ok(_) => defaults(&self.schema(name).await?),
             Err(refusal) => return Err(refusal),
         };
         shown.extend(values.clone());
         if name == words::FILTER {
-            let count = shown.get(words::KEY).and_then(Value::as_array).map_or(0, Vec::len);
+            let count = shown
+                .get(words::KEY)
+                .and_then(Value::as_array)
+                .map_or(0, Vec::len);
             shown.remove(words::KEY);
             shown.insert("word_count".to_owned(), count.into());
         }
@@ -109,16 +155,24 @@ impl Rollout {
     }
 
     async fn schema(&self, name: &str) -> Result<Value, Refusal> {
-        let known = self.accounts.plugins().await.map_err(|e| store_refusal(&e))?;
+        let known = self
+            .accounts
+            .plugins()
+            .await
+            .map_err(|e| store_refusal(&e))?;
         let newest = known.iter().rev().find(|version| version.name == name);
-        let newest = newest.ok_or_else(|| Refusal::not_found(format!("there is no plugin {name}")))?;
+        let newest =
+            newest.ok_or_else(|| Refusal::not_found(format!("there is no plugin {name}")))?;
         let inspected = self.inspect(name, &newest.digest).await?;
         Ok(inspected["config_schema"].clone())
     }
 }
 
 fn words_only() -> Refusal {
-    Refusal::new(Code::Conflict, "the filter's words change through `kith admin words` alone")
+    Refusal::new(
+        Code::Conflict,
+        "the filter's words change through `kith admin words` alone",
+    )
 }
 
 /// A text as the type its key has in the schema.
@@ -130,13 +184,15 @@ fn typed(schema: &Value, key: &str, text: &str) -> Result<Value, Refusal> {
     if property["type"] == "string" {
         return Ok(Value::String(text.to_owned()));
     }
-    serde_json::from_str(text).map_err(|_| Refusal::bad_request(format!("{key}: {text} is not JSON")))
+    serde_json::from_str(text)
+        .map_err(|_| Refusal::bad_request(format!("{key}: {text} is not JSON")))
 }
 
 /// The defaults a schema gives.
 fn defaults(schema: &Value) -> Map<String, Value> {
     let properties = schema["properties"].as_object().into_iter().flatten();
-    let given = properties.filter_map(|(key, property)| Some((key.clone(), property.get("default")?.clone())));
+    let given = properties
+        .filter_map(|(key, property)| Some((key.clone(), property.get("default")?.clone())));
     given.collect()
 }
 

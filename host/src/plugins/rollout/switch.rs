@@ -16,21 +16,36 @@ impl Rollout {
     pub async fn activate(&self, name: &str, version: &str, force: bool) -> Result<Value, Refusal> {
         let found = self.find(name, version).await?;
         if found.quarantined && !force {
-            let message = format!("{name} {} is quarantined; activate it with --force", found.version);
+            let message = format!(
+                "{name} {} is quarantined; activate it with --force",
+                found.version
+            );
             return Err(Refusal::new(Code::Conflict, message));
         }
         let mut state = self.state.lock().await;
-        let target = VersionRef { version: found.version.clone(), digest: found.digest.clone() };
+        let target = VersionRef {
+            version: found.version.clone(),
+            digest: found.digest.clone(),
+        };
         let config = self.stored_config(name).await?;
-        let prepared = self.prepare(&mut state, &target, (config.0, &config.1)).await?;
+        let prepared = self
+            .prepare(&mut state, &target, (config.0, &config.1))
+            .await?;
         let mut plan = state.plan.clone();
         let before = plan.plugins.get(name).map(|plan| VersionRef {
             version: plan.version.clone(),
             digest: plan.digest.clone(),
         });
         let previous = before.filter(|before| *before != target);
-        let kept = plan.plugins.get(name).and_then(|plan| plan.previous.clone());
-        plan.place(name, &target, super::build::default_bindings(&prepared, &target));
+        let kept = plan
+            .plugins
+            .get(name)
+            .and_then(|plan| plan.previous.clone());
+        plan.place(
+            name,
+            &target,
+            super::build::default_bindings(&prepared, &target),
+        );
         plan.plugins.insert(
             name.to_owned(),
             PluginPlan {
@@ -41,9 +56,17 @@ impl Rollout {
             },
         );
         if found.quarantined {
-            self.accounts.set_quarantined(&found.digest, false).await.map_err(|e| store_refusal(&e))?;
+            self.accounts
+                .set_quarantined(&found.digest, false)
+                .await
+                .map_err(|e| store_refusal(&e))?;
         }
-        self.take_over(&mut state, plan, &format!("activate {name}@{}", target.version)).await?;
+        self.take_over(
+            &mut state,
+            plan,
+            &format!("activate {name}@{}", target.version),
+        )
+        .await?;
         state.fresh = previous.map(|_| Fresh {
             plugin: name.to_owned(),
             digest: target.digest.clone(),
@@ -59,43 +82,71 @@ impl Rollout {
         Ok(self.switched_json(&state, name))
     }
 
-    pub(super) async fn roll_back(&self, state: &mut State, name: &str, cause: &str) -> Result<(), Refusal> {
+    pub(super) async fn roll_back(
+        &self,
+        state: &mut State,
+        name: &str,
+        cause: &str,
+    ) -> Result<(), Refusal> {
         self.known(state, name)?;
         let mut plan = state.plan.clone();
         let own = plan.plugins.get_mut(name).ok_or_else(|| unknown(name))?;
         let Some(target) = own.previous.take() else {
-            return Err(Refusal::new(Code::Conflict, format!("{name} has no version to go back to")));
+            return Err(Refusal::new(
+                Code::Conflict,
+                format!("{name} has no version to go back to"),
+            ));
         };
-        own.previous = Some(VersionRef { version: own.version.clone(), digest: own.digest.clone() });
+        own.previous = Some(VersionRef {
+            version: own.version.clone(),
+            digest: own.digest.clone(),
+        });
         own.version.clone_from(&target.version);
         own.digest.clone_from(&target.digest);
         let config = self.stored_config(name).await?;
         let prepared = self.prepare(state, &target, (config.0, &config.1)).await?;
-        plan.place(name, &target, super::build::default_bindings(&prepared, &target));
+        plan.place(
+            name,
+            &target,
+            super::build::default_bindings(&prepared, &target),
+        );
         state.fresh = None;
         let number = self.number(state).await?;
         let generation = self.build(state, &plan, number).await?;
         self.cell.activate(generation);
         self.switched.notify_one();
-        self.keep(state, plan, number, &format!("{cause} {name}")).await
+        self.keep(state, plan, number, &format!("{cause} {name}"))
+            .await
     }
 
     /// Unbinds a plugin, or binds it again.
     pub async fn set_disabled(&self, name: &str, disabled: bool) -> Result<Value, Refusal> {
         let mut state = self.state.lock().await;
         let mut plan = state.plan.clone();
-        plan.plugins.get_mut(name).ok_or_else(|| unknown(name))?.disabled = disabled;
+        plan.plugins
+            .get_mut(name)
+            .ok_or_else(|| unknown(name))?
+            .disabled = disabled;
         let verb = if disabled { "disable" } else { "enable" };
-        self.take_over(&mut state, plan, &format!("{verb} {name}")).await?;
+        self.take_over(&mut state, plan, &format!("{verb} {name}"))
+            .await?;
         Ok(self.switched_json(&state, name))
     }
 
     /// Changes how a plugin is bound to a hook.
-    pub async fn bind(&self, name: &str, hook: &str, change: BindingChange) -> Result<Value, Refusal> {
+    pub async fn bind(
+        &self,
+        name: &str,
+        hook: &str,
+        change: BindingChange,
+    ) -> Result<Value, Refusal> {
         let fallback = match &change.fallback {
             Some(version) => {
                 let found = self.find(name, version).await?;
-                Some(VersionRef { version: found.version, digest: found.digest })
+                Some(VersionRef {
+                    version: found.version,
+                    digest: found.digest,
+                })
             }
             None => None,
         };
@@ -103,15 +154,25 @@ impl Rollout {
         self.known(&state, name)?;
         let mut plan = state.plan.clone();
         change_binding(&mut plan, name, hook, &change, fallback)?;
-        self.take_over(&mut state, plan, &format!("bind {name} {hook}")).await?;
+        self.take_over(&mut state, plan, &format!("bind {name} {hook}"))
+            .await?;
         let mut done = self.switched_json(&state, name);
-        let binding = state.plan.bindings.iter().find(|b| b.plugin == name && b.hook == hook);
+        let binding = state
+            .plan
+            .bindings
+            .iter()
+            .find(|b| b.plugin == name && b.hook == hook);
         done["binding"] = serde_json::to_value(binding).expect("a binding encodes");
         Ok(done)
     }
 
     /// Builds a plan's generation, records it, and lets it take over.
-    pub(super) async fn take_over(&self, state: &mut State, plan: Plan, cause: &str) -> Result<(), Refusal> {
+    pub(super) async fn take_over(
+        &self,
+        state: &mut State,
+        plan: Plan,
+        cause: &str,
+    ) -> Result<(), Refusal> {
         let number = self.number(state).await?;
         let generation = self.build(state, &plan, number).await?;
         self.keep(state, plan, number, cause).await?;
@@ -120,7 +181,13 @@ impl Rollout {
         self.forget_unused(state).await
     }
 
-    async fn keep(&self, state: &mut State, plan: Plan, number: u64, cause: &str) -> Result<(), Refusal> {
+    async fn keep(
+        &self,
+        state: &mut State,
+        plan: Plan,
+        number: u64,
+        cause: &str,
+    ) -> Result<(), Refusal> {
         let stored = StoredGeneration {
             number,
             bindings: serde_json::to_string(&plan).expect("a plan encodes"),
@@ -128,7 +195,10 @@ impl Rollout {
             cause: cause.to_owned(),
         };
         state.plan = plan;
-        self.accounts.put_generation(&stored).await.map_err(|e| store_refusal(&e))?;
+        self.accounts
+            .put_generation(&stored)
+            .await
+            .map_err(|e| store_refusal(&e))?;
         tracing::info!(generation = number, cause, "a generation took over");
         Ok(())
     }
@@ -136,7 +206,11 @@ impl Rollout {
     /// The next generation's number, out of a block that is already reserved durably.
     async fn number(&self, state: &mut State) -> Result<u64, Refusal> {
         if state.numbers.0 == state.numbers.1 {
-            let first = self.accounts.reserve_generations(super::NUMBERS).await.map_err(|e| store_refusal(&e))?;
+            let first = self
+                .accounts
+                .reserve_generations(super::NUMBERS)
+                .await
+                .map_err(|e| store_refusal(&e))?;
             state.numbers = (first, first + super::NUMBERS);
         }
         state.numbers.0 += 1;
@@ -146,7 +220,10 @@ impl Rollout {
     /// The version a plugin is on, if it was ever activated.
     pub(super) fn known(&self, state: &State, name: &str) -> Result<VersionRef, Refusal> {
         let plan = state.plan.plugins.get(name).ok_or_else(|| unknown(name))?;
-        Ok(VersionRef { version: plan.version.clone(), digest: plan.digest.clone() })
+        Ok(VersionRef {
+            version: plan.version.clone(),
+            digest: plan.digest.clone(),
+        })
     }
 
     fn switched_json(&self, state: &State, name: &str) -> Value {
@@ -172,9 +249,13 @@ fn change_binding(
     change: &BindingChange,
     fallback: Option<VersionRef>,
 ) -> Result<(), Refusal> {
-    let bound = plan.bindings.iter_mut().find(|binding| binding.plugin == name && binding.hook == hook);
-    let binding = bound.ok_or_else(|| Refusal::not_found(format!("{name} does not export {hook}")))?;
-    let bad = Refusal::bad_request::<String>;
+    let bound = plan
+        .bindings
+        .iter_mut()
+        .find(|binding| binding.plugin == name && binding.hook == hook);
+    let binding =
+        bound.ok_or_else(|| Refusal::not_found(format!("{name} does not export {hook}")))?;
+    let bad = |what: String| Refusal::bad_request(what);
     if let Some(order) = change.order {
         binding.order = order;
     }
@@ -196,11 +277,14 @@ fn change_binding(
     if fallback.is_some() {
         binding.fallback = fallback;
     }
-    let wants_fallback =
-        [binding.on_failed, binding.on_absent].contains(&crate::plugins::bindings::FailurePolicy::Fallback);
+    let wants_fallback = [binding.on_failed, binding.on_absent]
+        .contains(&crate::plugins::bindings::FailurePolicy::Fallback);
     if wants_fallback && binding.fallback.is_none() {
-        return Err(Refusal::bad_request("the policy fallback needs --fallback VERSION"));
+        return Err(Refusal::bad_request(
+            "the policy fallback needs --fallback VERSION",
+        ));
     }
-    plan.bindings.sort_by(|a, b| (&a.hook, a.order, &a.plugin).cmp(&(&b.hook, b.order, &b.plugin)));
+    plan.bindings
+        .sort_by(|a, b| (&a.hook, a.order, &a.plugin).cmp(&(&b.hook, b.order, &b.plugin)));
     Ok(())
 }

@@ -13,11 +13,21 @@ use crate::store::accounts::PluginVersion;
 
 impl Rollout {
     /// Keeps a component as a version; nothing serves because of it.
-    pub async fn push(&self, component: Vec<u8>, signature: Option<&str>) -> Result<Value, Refusal> {
+    pub async fn push(
+        &self,
+        component: Vec<u8>,
+        signature: Option<&str>,
+    ) -> Result<Value, Refusal> {
         let (signed_by, warning) = self.check_signature(&component, signature)?;
         let (component, inspection) = self.inspect_component(component).await?;
-        let known = self.accounts.plugins().await.map_err(|e| store_refusal(&e))?;
-        let same = known.iter().find(|v| v.name == inspection.name && v.version == inspection.version);
+        let known = self
+            .accounts
+            .plugins()
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        let same = known
+            .iter()
+            .find(|v| v.name == inspection.name && v.version == inspection.version);
         if let Some(same) = same
             && same.digest != inspection.digest
         {
@@ -37,10 +47,12 @@ impl Rollout {
                 quarantined: false,
                 signed_by,
             };
-            self.accounts.put_plugin(&version, &component).await.map_err(|e| store_refusal(&e))?;
+            self.accounts
+                .put_plugin(&version, &component)
+                .await
+                .map_err(|e| store_refusal(&e))?;
         }
-        let mut pushed =
-            json!({"name": inspection.name, "version": inspection.version, "digest": inspection.digest});
+        let mut pushed = json!({"name": inspection.name, "version": inspection.version, "digest": inspection.digest});
         if let Some(warning) = warning {
             pushed["warning"] = warning.into();
         }
@@ -55,20 +67,26 @@ impl Rollout {
         if self.rules.signatures == Signatures::Off {
             return Ok((None, None));
         }
-        let verified = signature
-            .map(|signature| kith_runtime::verify_signature(component, signature, &self.rules.trusted_keys));
+        let verified = signature.map(|signature| {
+            kith_runtime::verify_signature(component, signature, &self.rules.trusted_keys)
+        });
         match (verified, self.rules.signatures) {
             (Some(Ok(key)), _) => Ok((Some(key), None)),
-            (Some(Err(error)), Signatures::Require) => Err(Refusal::bad_request(format!("signature: {error}"))),
-            (None, Signatures::Require) => {
-                Err(Refusal::bad_request("this deployment takes signed plugins only, and this one has no signature"))
+            (Some(Err(error)), Signatures::Require) => {
+                Err(Refusal::bad_request(format!("signature: {error}")))
             }
+            (None, Signatures::Require) => Err(Refusal::bad_request(
+                "this deployment takes signed plugins only, and this one has no signature",
+            )),
             (Some(Err(_)), _) => Ok((None, Some("the signature is not by a trusted key"))),
             (None, _) => Ok((None, Some("this plugin is not signed"))),
         }
     }
 
-    async fn inspect_component(&self, component: Vec<u8>) -> Result<(Vec<u8>, Inspection), Refusal> {
+    async fn inspect_component(
+        &self,
+        component: Vec<u8>,
+    ) -> Result<(Vec<u8>, Inspection), Refusal> {
         let runtime = self.runtime.clone();
         let inspected = tokio::task::spawn_blocking(move || {
             let inspection = runtime.inspect(&component);
@@ -81,20 +99,35 @@ impl Rollout {
     /// What a version is and asks for.
     pub async fn inspect(&self, name: &str, version: &str) -> Result<Value, Refusal> {
         let found = self.find(name, version).await?;
-        let (_, inspection) = self.inspect_component(self.component(&found.digest).await?).await?;
+        let (_, inspection) = self
+            .inspect_component(self.component(&found.digest).await?)
+            .await?;
         Ok(inspection_json(&inspection))
     }
 
     /// A pushed version by its number or digest.
     pub(super) async fn find(&self, name: &str, version: &str) -> Result<PluginVersion, Refusal> {
-        let known = self.accounts.plugins().await.map_err(|e| store_refusal(&e))?;
-        let found = known.into_iter().find(|v| v.name == name && (v.version == version || v.digest == version));
-        found.ok_or_else(|| Refusal::not_found(format!("there is no {name}@{version}; push it first")))
+        let known = self
+            .accounts
+            .plugins()
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        let found = known
+            .into_iter()
+            .find(|v| v.name == name && (v.version == version || v.digest == version));
+        found.ok_or_else(|| {
+            Refusal::not_found(format!("there is no {name}@{version}; push it first"))
+        })
     }
 
     pub(super) async fn component(&self, digest: &str) -> Result<Vec<u8>, Refusal> {
-        let component = self.accounts.component(digest).await.map_err(|e| store_refusal(&e))?;
-        component.ok_or_else(|| Refusal::new(Code::Internal, "a known version without its component"))
+        let component = self
+            .accounts
+            .component(digest)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        component
+            .ok_or_else(|| Refusal::new(Code::Internal, "a known version without its component"))
     }
 
     /// Loads a version under its plugin's configuration, or takes it as it is already loaded.
@@ -104,21 +137,31 @@ impl Rollout {
         version: &VersionRef,
         config: (u64, &Map<String, Value>),
     ) -> Result<Arc<Version>, Refusal> {
-        let key = PreparedKey { digest: version.digest.clone(), config: config.0 };
+        let key = PreparedKey {
+            digest: version.digest.clone(),
+            config: config.0,
+        };
         if let Some(prepared) = state.prepared.get(&key) {
             return Ok(prepared.clone());
         }
         let component = self.component(&version.digest).await?;
         let (runtime, values) = (self.runtime.clone(), Value::Object(config.1.clone()));
         let prepared = tokio::task::spawn_blocking(move || runtime.prepare(&component, &values));
-        let prepared = prepared.await.map_err(|_| inspection_died())?.map_err(|error| load_refusal(&error))?;
+        let prepared = prepared
+            .await
+            .map_err(|_| inspection_died())?
+            .map_err(|error| load_refusal(&error))?;
         state.prepared.insert(key, prepared.clone());
         Ok(prepared)
     }
 
     /// Every version with its state.
     pub async fn list(&self) -> Result<Vec<Value>, Refusal> {
-        let known = self.accounts.plugins().await.map_err(|e| store_refusal(&e))?;
+        let known = self
+            .accounts
+            .plugins()
+            .await
+            .map_err(|e| store_refusal(&e))?;
         let state = self.state.lock().await;
         let generation = self.generation();
         let listed = known.iter().map(|version| {
@@ -130,7 +173,11 @@ impl Rollout {
                 None if version.quarantined => "quarantined",
                 None => "available",
             };
-            let bindings = state.plan.bindings.iter().filter(|b| bound.is_some() && b.plugin == version.name);
+            let bindings = state
+                .plan
+                .bindings
+                .iter()
+                .filter(|b| bound.is_some() && b.plugin == version.name);
             let mut row = json!({
                 "name": version.name,
                 "version": version.version,
@@ -153,7 +200,11 @@ fn note(state: &State, version: &PluginVersion, bound: bool) -> Option<String> {
     if let Some(why) = state.absent.get(&version.digest).filter(|_| bound) {
         return Some(format!("not loadable: {why}"));
     }
-    let prepared = state.prepared.iter().find(|(key, _)| key.digest == version.digest).map(|(_, v)| v);
+    let prepared = state
+        .prepared
+        .iter()
+        .find(|(key, _)| key.digest == version.digest)
+        .map(|(_, v)| v);
     let why = prepared.filter(|_| bound)?.not_baked()?;
     Some(format!("not baked: {why}"))
 }

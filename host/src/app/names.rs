@@ -1,0 +1,44 @@
+//! Names past the filters: masked or rejected, never held. A user name with any hit is rejected.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::clock::Clock;
+use crate::gateway::http::NameCheck;
+use crate::plugins::rollout::Rollout;
+use crate::plugins::{Scope, Text, Verdict};
+use crate::refusal::Refusal;
+
+/// Asks the generation in force about names.
+pub struct FilteredNames {
+    pub rollout: Arc<Rollout>,
+    pub clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl NameCheck for FilteredNames {
+    async fn check(&self, place: &'static str, name: &str) -> Result<String, Refusal> {
+        let judge = self.rollout.judge();
+        let texts = [Text { place, text: name }];
+        let ruling = judge.filter(Scope::Outside, &texts, self.clock.now_ms());
+        let masked = ruling.masked.into_iter().next().flatten();
+        match ruling.verdict {
+            Verdict::Pass if masked.is_some() && place == "username" => {
+                Err(Refusal::by_plugin("content-filter", "content"))
+            }
+            Verdict::Pass => Ok(masked.unwrap_or_else(|| name.to_owned())),
+            Verdict::Reject { by, reason } | Verdict::Drop { by, reason } => {
+                Err(Refusal::by_plugin(&by, &reason))
+            }
+            Verdict::Hold {
+                by,
+                reason,
+                cause: crate::store::HoldCause::Verdict,
+            } => Err(Refusal::by_plugin(&by, &reason)),
+            Verdict::Hold { by, .. } | Verdict::Unavailable { by } => Err(Refusal::unavailable(
+                format!("the plugin {by} could not judge the name"),
+            )),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What authors do on their own machine: inspect a file, sign one.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::cli::print;
+
+#[derive(Debug, clap::Args)]
+pub struct Sign {
+    file: PathBuf,
+    /// A file with the secret key: `ed25519:` and base64 of 32 bytes. Made when it is not there.
+    #[arg(long)]
+    key: PathBuf,
+}
+
+/// Writes FILE.wasm.sig.
+pub fn sign(args: Sign) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use base64::Engine;
+    let component = std::fs::read(&args.file)
+        .with_context(|| format!("cannot read {}", args.file.display()))?;
+    if !args.key.exists() {
+        let secret: [u8; 32] = rand::random();
+        let text = format!(
+            "ed25519:{}\n",
+            base64::prelude::BASE64_STANDARD.encode(secret)
+        );
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&args.key)?;
+        file.write_all(text.as_bytes())?;
+        eprintln!("kith: made the secret key {}; keep it", args.key.display());
+    }
+    let secret = std::fs::read_to_string(&args.key)
+        .with_context(|| format!("cannot read {}", args.key.display()))?;
+    let signature = kith_runtime::sign(&component, secret.trim())?;
+    let mut beside = args.file.clone().into_os_string();
+    beside.push(".sig");
+    std::fs::write(&beside, format!("{signature}\n"))?;
+    println!(
+        "{} is signed by {}",
+        args.file.display(),
+        kith_runtime::public_key(secret.trim())?
+    );
+    Ok(())
+}
+
+/// Shows what a component file is.
+pub fn inspect(file: &str, _json: bool) -> Result<()> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
+    let cache = tempfile::tempdir()?;
+    let runtime = kith_runtime::Runtime::new(kith_runtime::Settings::new(cache.path()))?;
+    let inspection = runtime.inspect(&bytes).with_context(|| file.to_owned())?;
+    print::json(&json!({
+        "name": inspection.name,
+        "version": inspection.version,
+        "summary": inspection.summary,
+        "digest": inspection.digest,
+        "hooks": inspection.hooks.iter().map(|hook| hook.as_str()).collect::<Vec<_>>(),
+        "abilities": inspection.abilities,
+        "config_schema": inspection.config_schema,
+        "size": inspection.size,
+    }));
+    Ok(())
+}

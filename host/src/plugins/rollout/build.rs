@@ -1,0 +1,310 @@
+//! Building: from a plan to a generation of loaded versions, at start and at every change. A version that cannot be
+//! loaded is absent from the generation, with the reason; it stops nothing.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use kith_runtime as runtime;
+use kith_runtime::{Generation, GenerationCell, HealthChange, Runtime, Version};
+use tokio::sync::Mutex;
+
+use super::{PreparedKey, Rollout, RolloutRules, State};
+use crate::clock::Clock;
+use crate::content::ContentLimits;
+use crate::journey::store_refusal;
+use crate::plugins::bindings::{
+    BindingPlan, BindingScope, FailurePolicy, Isolation, Plan, VersionRef,
+};
+use crate::refusal::{Code, Refusal};
+use crate::store::accounts::Accounts;
+
+impl Rollout {
+    /// Builds the generation that was in force, or with `first` (a folder of components) the very first one.
+    pub async fn start(
+        runtime: Runtime,
+        accounts: Arc<dyn Accounts>,
+        clock: Arc<dyn Clock>,
+        rules: RolloutRules,
+        limits: ContentLimits,
+        first: Option<&Path>,
+    ) -> Result<Arc<Self>, Refusal> {
+        let stored = accounts
+            .newest_generation()
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        let is_first = stored.is_none();
+        let plan: Plan = match &stored {
+            Some(stored) => serde_json::from_str(&stored.bindings).map_err(|_| {
+                Refusal::new(Code::Internal, "the stored generation could not be read")
+            })?,
+            None => Plan::default(),
+        };
+        let state = State {
+            plan: plan.clone(),
+            prepared: HashMap::new(),
+            numbers: (0, 0),
+            absent: HashMap::new(),
+            fresh: None,
+        };
+        let rollout = Arc::new(Self {
+            runtime,
+            accounts,
+            clock,
+            rules,
+            limits,
+            cell: Arc::new(GenerationCell::default()),
+            state: Mutex::new(state),
+            switched: tokio::sync::Notify::new(),
+        });
+        if is_first {
+            if let Some(folder) = first {
+                rollout.first_plugins(folder).await?;
+            }
+            return Ok(rollout);
+        }
+        let mut state = rollout.state.lock().await;
+        // A number of its own: what was in memory only when the last process ended is not taken up again.
+        rollout.take_over(&mut state, plan, "start").await?;
+        drop(state);
+        Ok(rollout)
+    }
+
+    /// Pushes and activates what lies in a folder; one that cannot be is told and left out.
+    async fn first_plugins(&self, folder: &Path) -> Result<(), Refusal> {
+        let Ok(listed) = std::fs::read_dir(folder) else {
+            return Ok(());
+        };
+        let mut files: Vec<_> = listed
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .collect();
+        files.retain(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == "wasm")
+        });
+        files.sort();
+        for file in files {
+            let component = std::fs::read(&file)
+                .map_err(|error| Refusal::unavailable(format!("{}: {error}", file.display())))?;
+            let signature = std::fs::read_to_string(file.with_extension("wasm.sig")).ok();
+            let activated = match self.push(component, signature.as_deref()).await {
+                Ok(pushed) => {
+                    let name = pushed["name"].as_str().unwrap_or_default().to_owned();
+                    let version = pushed["version"].as_str().unwrap_or_default().to_owned();
+                    self.activate(&name, &version, false).await
+                }
+                Err(refusal) => Err(refusal),
+            };
+            if let Err(refusal) = activated {
+                tracing::error!(file = %file.display(), message = %refusal.message, "a first plugin was left out");
+            }
+        }
+        Ok(())
+    }
+
+    /// A generation of everything a plan has serving; what cannot be loaded is absent.
+    pub(super) async fn build(
+        &self,
+        state: &mut State,
+        plan: &Plan,
+        number: u64,
+    ) -> Result<Generation, Refusal> {
+        let mut bindings = Vec::new();
+        for binding in plan.serving() {
+            let Some(hook) = runtime::Hook::from_name(&binding.hook) else {
+                continue;
+            };
+            let version = VersionRef {
+                version: binding.version.clone(),
+                digest: binding.digest.clone(),
+            };
+            let loaded = self.load(state, &binding.plugin, &version).await;
+            let fallback = match &binding.fallback {
+                Some(version) => self.load(state, &binding.plugin, version).await.ok(),
+                None => None,
+            };
+            bindings.push(runtime::Binding {
+                plugin: binding.plugin.clone(),
+                version: binding.version.clone(),
+                digest: binding.digest.clone(),
+                hook,
+                order: binding.order,
+                scope: to_scope(binding.scope),
+                on_failed: to_policy(binding.on_failed),
+                on_absent: to_policy(binding.on_absent),
+                fallback,
+                isolation: match binding.isolation {
+                    Isolation::Reuse => runtime::Isolation::Reuse,
+                    Isolation::Message => runtime::Isolation::Message,
+                },
+                budget_us: binding.budget_us,
+                levels: BTreeMap::new(),
+                loaded,
+            });
+        }
+        // What a rollback would go to stays loaded under today's configuration.
+        for (name, plugin) in &plan.plugins {
+            if let Some(previous) = &plugin.previous {
+                let _ = self.load(state, name, previous).await;
+            }
+        }
+        Ok(Generation::new(number, bindings))
+    }
+
+    async fn load(
+        &self,
+        state: &mut State,
+        name: &str,
+        version: &VersionRef,
+    ) -> Result<Arc<Version>, String> {
+        let config = self
+            .stored_config(name)
+            .await
+            .map_err(|refusal| refusal.message.into_owned())?;
+        match self.prepare(state, version, (config.0, &config.1)).await {
+            Ok(prepared) => {
+                state.absent.remove(&version.digest);
+                Ok(prepared)
+            }
+            Err(refusal) => {
+                let why = refusal.message.into_owned();
+                tracing::error!(
+                    plugin = name,
+                    version = version.version,
+                    why,
+                    "a bound version is absent"
+                );
+                state.absent.insert(version.digest.clone(), why.clone());
+                Err(why)
+            }
+        }
+    }
+
+    /// Lets go of what neither serves nor could be rolled back to.
+    pub(super) async fn forget_unused(&self, state: &mut State) -> Result<(), Refusal> {
+        let mut wanted = HashSet::new();
+        for (name, plugin) in &state.plan.plugins {
+            let (config, _) = self.stored_config(name).await?;
+            let fallbacks = state.plan.bindings.iter().filter(|b| b.plugin == *name);
+            let digests = [
+                Some(&plugin.digest),
+                plugin.previous.as_ref().map(|version| &version.digest),
+            ];
+            let digests = digests.into_iter().flatten().chain(
+                fallbacks
+                    .filter_map(|binding| binding.fallback.as_ref())
+                    .map(|version| &version.digest),
+            );
+            wanted.extend(digests.map(|digest| PreparedKey {
+                digest: digest.clone(),
+                config,
+            }));
+        }
+        state.prepared.retain(|key, _| wanted.contains(key));
+        let kept: Vec<_> = state.prepared.values().cloned().collect();
+        let runtime = self.runtime.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = runtime.sweep_cache(&kept) {
+                tracing::warn!(%error, "the code cache could not be swept");
+            }
+        });
+        Ok(())
+    }
+
+    /// Rolls a fresh activation back when its breaker opens, and tells when a hook is well again. Runs for ever.
+    pub async fn watch(self: Arc<Self>) {
+        let mut health = self.runtime.health();
+        loop {
+            match health.recv().await {
+                Ok(event) => match event.change {
+                    HealthChange::Opened(why) => {
+                        self.roll_back_fresh(&event.plugin, &event.digest, &why)
+                            .await
+                    }
+                    HealthChange::ProbeDue | HealthChange::Closed => self.switched.notify_one(),
+                },
+                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    async fn roll_back_fresh(&self, plugin: &str, digest: &str, why: &str) {
+        let mut state = self.state.lock().await;
+        let now = self.clock.now_ms();
+        let is_fresh = state.fresh.as_ref().is_some_and(|fresh| {
+            fresh.plugin == plugin && fresh.digest == digest && now < fresh.until_ms
+        });
+        if !is_fresh {
+            return;
+        }
+        tracing::error!(
+            plugin,
+            digest,
+            why,
+            "a fresh activation is rolled back and quarantined"
+        );
+        let rolled_back = self.roll_back(&mut state, plugin, "breaker rollback").await;
+        let quarantined = self.accounts.set_quarantined(digest, true).await;
+        if rolled_back.is_err() || quarantined.is_err() {
+            tracing::error!(plugin, "the rollback is not complete");
+        }
+    }
+}
+
+/// How a version would like to be bound.
+pub(super) fn default_bindings(version: &Arc<Version>, reference: &VersionRef) -> Vec<BindingPlan> {
+    let inspection = version.inspection();
+    let wish = |wish: &runtime::BindingDefault| BindingPlan {
+        plugin: inspection.name.clone(),
+        version: reference.version.clone(),
+        digest: reference.digest.clone(),
+        hook: wish.hook.as_str().to_owned(),
+        order: wish.order,
+        scope: from_scope(wish.scope),
+        on_failed: from_policy(wish.on_failed),
+        on_absent: from_policy(wish.on_absent),
+        fallback: None,
+        isolation: Isolation::Reuse,
+        budget_us: wish.budget_us,
+    };
+    inspection.defaults.iter().map(wish).collect()
+}
+
+fn to_scope(scope: BindingScope) -> runtime::BindingScope {
+    match scope {
+        BindingScope::All => runtime::BindingScope::All,
+        BindingScope::Direct => runtime::BindingScope::Direct,
+        BindingScope::Group => runtime::BindingScope::Group,
+        BindingScope::Own => runtime::BindingScope::Own,
+    }
+}
+
+fn from_scope(scope: runtime::BindingScope) -> BindingScope {
+    match scope {
+        runtime::BindingScope::All => BindingScope::All,
+        runtime::BindingScope::Direct => BindingScope::Direct,
+        runtime::BindingScope::Group => BindingScope::Group,
+        runtime::BindingScope::Own => BindingScope::Own,
+    }
+}
+
+fn to_policy(policy: FailurePolicy) -> runtime::Policy {
+    match policy {
+        FailurePolicy::Pass => runtime::Policy::Pass,
+        FailurePolicy::Reject => runtime::Policy::Reject,
+        FailurePolicy::Unavailable => runtime::Policy::Unavailable,
+        FailurePolicy::Hold => runtime::Policy::Hold,
+        FailurePolicy::Fallback => runtime::Policy::Fallback,
+    }
+}
+
+fn from_policy(policy: runtime::Policy) -> FailurePolicy {
+    match policy {
+        runtime::Policy::Pass => FailurePolicy::Pass,
+        runtime::Policy::Reject => FailurePolicy::Reject,
+        runtime::Policy::Unavailable => FailurePolicy::Unavailable,
+        runtime::Policy::Hold => FailurePolicy::Hold,
+        runtime::Policy::Fallback => FailurePolicy::Fallback,
+    }
+}

@@ -1,0 +1,159 @@
+//! A generation of WASM components behind the plugin seam: turns the host's question into the contract's and the
+//! runtime's rulings into the host's.
+
+use std::sync::Arc;
+
+use kith_runtime as runtime;
+
+use super::{Command, Effect, FilterRuling, Judge, Scope, StrategyRuling, Text, Verdict};
+use crate::content::{Content, ContentLimits};
+use crate::entry::{HookOutcome, HookTrace};
+use crate::store::HoldCause;
+
+/// A pinned generation.
+pub struct Pinned {
+    pub generation: Arc<runtime::Generation>,
+    /// What a plugin's own content is checked against.
+    pub limits: ContentLimits,
+}
+
+impl Judge for Pinned {
+    fn generation(&self) -> u64 {
+        self.generation.number
+    }
+
+    fn strategy(&self, scope: Scope, command: &Command<'_>) -> StrategyRuling {
+        let facts: Vec<_> = command
+            .facts
+            .iter()
+            .map(|&(name, value)| runtime::Fact { name, value })
+            .collect();
+        let asked = runtime::Command {
+            operation: command.operation,
+            conversation: command.conversation,
+            conversation_kind: command.conversation_kind,
+            sender: command.sender,
+            sender_role: command.sender_role,
+            peer: command.peer,
+            peer_role: command.peer_role,
+            blocked: command.blocked,
+            blocking: command.blocking,
+            friends: command.friends,
+            muted: command.muted,
+            unanswered: command.unanswered,
+            answered: command.answered,
+            content_type: command.content_type,
+            text: command.text,
+            at_ms: command.at_ms,
+            target_sender: command.target_sender,
+            target_age_ms: command.target_age_ms,
+            recent: &[],
+            facts: &facts,
+        };
+        let ruling = self
+            .generation
+            .strategy(to_scope(scope), &asked, &|json| self.read(json));
+        StrategyRuling {
+            verdict: to_verdict(ruling.verdict),
+            content: ruling.content,
+            audience: ruling.audience,
+            silent: ruling.silent,
+            recall_window_ms: ruling.recall_window_ms,
+            effects: ruling.effects.into_iter().map(to_effect).collect(),
+            hooks: ruling.records.iter().map(to_trace).collect(),
+        }
+    }
+
+    fn filter(&self, scope: Scope, texts: &[Text<'_>], at_ms: u64) -> FilterRuling {
+        let asked: Vec<_> = texts
+            .iter()
+            .map(|text| runtime::Text {
+                place: text.place,
+                text: text.text,
+            })
+            .collect();
+        let ruling = self.generation.filter(to_scope(scope), &asked, at_ms);
+        FilterRuling {
+            verdict: to_verdict(ruling.verdict),
+            masked: ruling.masked,
+            hooks: ruling.records.iter().map(to_trace).collect(),
+        }
+    }
+}
+
+impl Pinned {
+    /// A plugin's content is checked like a client's; what is wrong with it is the plugin's failure.
+    fn read(&self, json: &str) -> Result<runtime::SeenContent, String> {
+        let value = serde_json::from_str(json).map_err(|_| "the content is not JSON".to_owned())?;
+        let content =
+            Content::parse(value, &self.limits).map_err(|refusal| refusal.message.into_owned())?;
+        Ok(runtime::SeenContent {
+            content_type: content.kind().to_owned(),
+            text: content.text().to_owned(),
+        })
+    }
+}
+
+/// The host's scope as the runtime's.
+pub fn to_scope(scope: Scope) -> runtime::Scope {
+    match scope {
+        Scope::Direct => runtime::Scope::Direct,
+        Scope::Group => runtime::Scope::Group,
+        Scope::Own => runtime::Scope::Own,
+        Scope::Outside => runtime::Scope::Outside,
+    }
+}
+
+fn to_verdict(verdict: runtime::Verdict) -> Verdict {
+    match verdict {
+        runtime::Verdict::Pass => Verdict::Pass,
+        runtime::Verdict::Reject { by, reason } => Verdict::Reject {
+            by,
+            reason: reason.code,
+        },
+        runtime::Verdict::Drop { by, reason } => Verdict::Drop {
+            by,
+            reason: reason.code,
+        },
+        runtime::Verdict::Unavailable { by, .. } => Verdict::Unavailable { by },
+        runtime::Verdict::Hold { by, reason, cause } => {
+            let cause = match cause {
+                runtime::HoldCause::Verdict => HoldCause::Verdict,
+                runtime::HoldCause::Failed => HoldCause::Failed,
+                runtime::HoldCause::Absent => HoldCause::Absent,
+            };
+            Verdict::Hold {
+                by,
+                reason: reason.code,
+                cause,
+            }
+        }
+    }
+}
+
+fn to_effect(effect: runtime::Effect) -> Effect {
+    let put = effect.kind == runtime::EffectKind::KvPut;
+    Effect {
+        plugin: effect.plugin,
+        put,
+        key: effect.key,
+        value: effect.value,
+    }
+}
+
+fn to_trace(record: &runtime::HookRecord) -> HookTrace {
+    let outcome = match record.outcome {
+        runtime::Outcome::Passed => HookOutcome::Passed,
+        runtime::Outcome::Replaced => HookOutcome::Replaced,
+        runtime::Outcome::Rejected => HookOutcome::Rejected,
+        runtime::Outcome::Held => HookOutcome::Held,
+        runtime::Outcome::Dropped => HookOutcome::Dropped,
+        runtime::Outcome::Failed => HookOutcome::Failed,
+        runtime::Outcome::Absent => HookOutcome::Absent,
+    };
+    HookTrace {
+        binding: record.binding,
+        outcome,
+        duration_us: record.duration_us,
+    }
+}
