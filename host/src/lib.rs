@@ -9,6 +9,7 @@ pub mod conversation;
 pub mod delivery;
 pub mod entry;
 pub mod gateway;
+pub mod guest;
 pub mod identity;
 pub mod ids;
 pub mod journey;

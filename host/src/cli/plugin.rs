@@ -14,6 +14,12 @@ use super::print;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make the folder of a new plugin; it builds and its tests pass.
+    New(author::New),
+    /// Build a plugin's component; the last line printed is its path.
+    Build(author::Build),
+    /// Build a plugin and run its fixtures on the real component.
+    Test(author::Test),
     /// Sign a component: writes FILE.wasm.sig.
     Sign(author::Sign),
     /// Show what a component is and asks for: a file, or NAME@VERSION of the server.
@@ -109,6 +115,9 @@ pub struct Bind {
 /// Runs one plugin command.
 pub fn run(command: Command) -> Result<()> {
     match command {
+        Command::New(args) => author::new(args),
+        Command::Build(args) => author::build(args),
+        Command::Test(args) => author::test(args),
         Command::Sign(args) => author::sign(args),
         Command::Inspect { server, what } if std::path::Path::new(&what).is_file() => {
             author::inspect(&what, server.json)

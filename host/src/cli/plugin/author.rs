@@ -1,4 +1,4 @@
-//! What authors do on their own machine: inspect a file, sign one.
+//! What authors do on their own machine: start a plugin, build and test it, inspect and sign the component.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,64 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::cli::print;
+use crate::guest::{self, Language};
+
+#[derive(Debug, clap::Args)]
+pub struct New {
+    /// The plugin's name and folder.
+    name: PathBuf,
+    #[arg(long, value_enum, default_value = "rust")]
+    lang: Language,
+    #[arg(long, default_value = "content-filter")]
+    hook: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Build {
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// The file to write [default: DIR/target/NAME-VERSION.wasm]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Makes the version X.Y.Z into X.Y.Z-SUFFIX.
+    #[arg(long)]
+    version_suffix: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Test {
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+}
+
+/// Makes the folder of a new plugin.
+pub fn new(args: New) -> Result<()> {
+    guest::scaffold(&args.name, args.lang, &args.hook)?;
+    println!("{} is ready: kith plugin build {0}", args.name.display());
+    Ok(())
+}
+
+/// Builds a component; its path is the last line on stdout.
+pub fn build(args: Build) -> Result<()> {
+    let built = guest::build(
+        &args.folder,
+        args.out.as_deref(),
+        args.version_suffix.as_deref(),
+        &say,
+    )?;
+    println!("{}", built.file.display());
+    Ok(())
+}
+
+/// Builds, then runs the fixtures on the component.
+pub fn test(args: Test) -> Result<()> {
+    let built = guest::build(&args.folder, None, None, &say)?;
+    guest::test(&args.folder, &built.file, &|line| println!("{line}"))
+}
+
+fn say(step: &str) {
+    eprintln!("kith: {step}");
+}
 
 #[derive(Debug, clap::Args)]
 pub struct Sign {

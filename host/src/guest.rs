@@ -1,0 +1,11 @@
+//! Plugins from source to component: the tool chain, the build, new projects, fixtures. For authors and for the
+//! repository's own plugins alike; knows nothing of the server.
+
+mod build;
+mod fixtures;
+mod scaffold;
+mod toolchain;
+
+pub use build::{Built, build};
+pub use fixtures::test;
+pub use scaffold::{Language, scaffold};

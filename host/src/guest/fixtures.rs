@@ -1,0 +1,192 @@
+//! Fixtures: what a plugin is asked and what it must answer, run on the real component under the real limits.
+//!
+//! A file `fixtures/NAME.json` is `{"config": {…}, "scan": ["text", …], "hits": [[[start, end, "level"], …], …]}` for a
+//! filter, or `{"config": {…}, "command": {…}, "verdict": "pass" | "reject:CODE" | "hold:CODE" | "drop:CODE"}` for a
+//! strategy; `command` has the fields of the contract, in snake case, those left out at their defaults.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use kith_runtime::{Binding, Command, Generation, Hook, Runtime, Scope, Settings, Text, Verdict};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fixture {
+    #[serde(default)]
+    config: Map<String, Value>,
+    #[serde(default)]
+    scan: Vec<String>,
+    #[serde(default)]
+    hits: Vec<Vec<(u32, u32, String)>>,
+    command: Option<Map<String, Value>>,
+    verdict: Option<String>,
+}
+
+/// Runs every fixture of a plugin's folder on a component; an error when one does not hold.
+pub fn test(folder: &Path, component: &Path, say: &dyn Fn(&str)) -> Result<()> {
+    let bytes =
+        std::fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
+    let cache = tempfile::tempdir()?;
+    let runtime = Runtime::new(Settings::new(cache.path()))?;
+    let files = fixture_files(&folder.join("fixtures"))?;
+    if files.is_empty() {
+        bail!("{} has no fixtures/*.json", folder.display());
+    }
+    let mut failed = 0;
+    for file in &files {
+        let name = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let text = std::fs::read_to_string(file)?;
+        let fixture: Fixture = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no fixture", file.display()))?;
+        match run(&runtime, &bytes, &fixture) {
+            Ok((took, size)) => {
+                say(&format!(
+                    "ok      {name}  {} us, {} KiB of memory image",
+                    took.as_micros(),
+                    size / 1024
+                ));
+            }
+            Err(error) => {
+                failed += 1;
+                say(&format!("FAILED  {name}: {error:#}"));
+            }
+        }
+    }
+    say(&format!(
+        "{} passed, {failed} failed; the component has {} bytes",
+        files.len() - failed,
+        bytes.len()
+    ));
+    if failed > 0 {
+        bail!("{failed} fixtures do not hold");
+    }
+    Ok(())
+}
+
+fn fixture_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let Ok(listed) = std::fs::read_dir(folder) else {
+        return Ok(Vec::new());
+    };
+    let mut files: Vec<_> = listed
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .collect();
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "json")
+    });
+    files.sort();
+    Ok(files)
+}
+
+/// How long the first call took, and the bytes of the baked image.
+fn run(runtime: &Runtime, component: &[u8], fixture: &Fixture) -> Result<(Duration, u64)> {
+    let version = runtime.prepare(component, &Value::Object(fixture.config.clone()))?;
+    let size = version
+        .baked_file()
+        .and_then(|file| std::fs::metadata(file).ok())
+        .map_or(0, |meta| meta.len());
+    let bindings = Hook::ALL
+        .into_iter()
+        .filter_map(|hook| Binding::as_wished(&version, hook))
+        .collect();
+    let generation = Generation::new(1, bindings);
+    let started = Instant::now();
+    match (&fixture.command, &fixture.verdict) {
+        (Some(command), Some(expected)) => {
+            let verdict = decide(&generation, command)?;
+            let took = started.elapsed();
+            if verdict != *expected {
+                bail!("the verdict is {verdict}, expected {expected}");
+            }
+            Ok((took, size))
+        }
+        _ => {
+            let found = scan(&generation, &fixture.scan)?;
+            let took = started.elapsed();
+            if found != fixture.hits {
+                bail!("the hits are {found:?}, expected {:?}", fixture.hits);
+            }
+            Ok((took, size))
+        }
+    }
+}
+
+fn scan(generation: &Generation, texts: &[String]) -> Result<Vec<Vec<(u32, u32, String)>>> {
+    let asked: Vec<_> = texts
+        .iter()
+        .map(|text| Text {
+            place: "message",
+            text,
+        })
+        .collect();
+    let ruling = generation.filter(Scope::Direct, &asked, 0);
+    if let Verdict::Unavailable { reason, .. }
+    | Verdict::Hold {
+        reason,
+        cause: kith_runtime::HoldCause::Failed,
+        ..
+    } = &ruling.verdict
+    {
+        bail!("the call failed: {}", reason.text);
+    }
+    let mut found = vec![Vec::new(); texts.len()];
+    for hit in &ruling.hits {
+        let level = serde_json::to_value(hit.level)?;
+        found[hit.text as usize].push((
+            hit.start,
+            hit.end,
+            level.as_str().unwrap_or_default().to_owned(),
+        ));
+    }
+    found.iter_mut().for_each(|hits| hits.sort());
+    Ok(found)
+}
+
+fn decide(generation: &Generation, fields: &Map<String, Value>) -> Result<String> {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+    let flag = |name: &str| {
+        fields
+            .get(name)
+            .and_then(Value::as_bool)
+            .unwrap_or_default()
+    };
+    let number = |name: &str| fields.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let command = Command {
+        operation: text("operation"),
+        conversation: text("conversation"),
+        conversation_kind: text("conversation_kind"),
+        sender: text("sender"),
+        sender_role: text("sender_role"),
+        peer: text("peer"),
+        peer_role: text("peer_role"),
+        blocked: flag("blocked"),
+        blocking: flag("blocking"),
+        friends: flag("friends"),
+        muted: flag("muted"),
+        unanswered: u32::try_from(number("unanswered"))?,
+        answered: flag("answered"),
+        content_type: text("content_type"),
+        text: text("text"),
+        at_ms: number("at_ms"),
+        target_sender: text("target_sender"),
+        target_age_ms: number("target_age_ms"),
+        recent: &[],
+        facts: &[],
+    };
+    let ruling = generation.strategy(Scope::Direct, &command, &kith_runtime::read_plain_content);
+    Ok(match ruling.verdict {
+        Verdict::Pass if ruling.content.is_some() => "replace".to_owned(),
+        Verdict::Pass => "pass".to_owned(),
+        Verdict::Reject { reason, .. } => format!("reject:{}", reason.code),
+        Verdict::Hold { reason, .. } => format!("hold:{}", reason.code),
+        Verdict::Drop { reason, .. } => format!("drop:{}", reason.code),
+        Verdict::Unavailable { reason, .. } => bail!("the call failed: {}", reason.text),
+    })
+}

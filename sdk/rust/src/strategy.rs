@@ -1,0 +1,136 @@
+//! The hook `message-strategy`: whether a command may happen, who gets it, whether it is kept.
+
+use crate::Plugin;
+
+/// What a client asks for, and what the host knows about it. See `wit/v1/message-strategy.wit` for each field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Command {
+    pub operation: String,
+    pub conversation: String,
+    pub conversation_kind: String,
+    pub sender: String,
+    pub sender_role: String,
+    pub peer: String,
+    pub peer_role: String,
+    pub blocked: bool,
+    pub blocking: bool,
+    pub friends: bool,
+    pub muted: bool,
+    pub unanswered: u32,
+    pub answered: bool,
+    pub content_type: String,
+    pub text: String,
+    pub at_ms: u64,
+    pub target_sender: String,
+    pub target_age_ms: u64,
+    pub recent: Vec<RecentEntry>,
+    pub facts: Vec<Fact>,
+}
+
+/// An entry already in the conversation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecentEntry {
+    pub seq: u64,
+    pub sender: String,
+    pub at_ms: u64,
+    pub kind: String,
+    pub text: String,
+}
+
+/// Something the host tells beside the fixed fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fact {
+    pub name: String,
+    pub value: String,
+}
+
+/// Why: a code for programs, a text for an administrator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    pub code: String,
+    pub text: String,
+}
+
+/// Whether and how a command goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    /// Go on with this content (JSON) instead.
+    Replace(String),
+    Reject(Reason),
+    Hold(Reason),
+    Drop(Reason),
+}
+
+/// A write that commits with the entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    /// `kv-put` or `kv-delete`.
+    pub kind: String,
+    pub key: String,
+    pub value: Vec<u8>,
+}
+
+/// What is to happen with a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub verdict: Verdict,
+    /// Who is to get it; none means every member.
+    pub audience: Option<Vec<String>>,
+    /// Members who are away are not to be notified.
+    pub silent: bool,
+    pub recall_window_ms: Option<u64>,
+    pub effects: Vec<Effect>,
+}
+
+impl Decision {
+    fn of(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            audience: None,
+            silent: false,
+            recall_window_ms: None,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Go on as it stands.
+    pub fn pass() -> Self {
+        Self::of(Verdict::Pass)
+    }
+
+    /// Refuse. The codes `blocked`, `muted`, `forbidden`, `too_late` and `rate_limited` reach the client as the
+    /// protocol's own errors; any other as `rejected` with it as the reason.
+    pub fn reject(code: &str, text: &str) -> Self {
+        Self::of(Verdict::Reject(Reason {
+            code: code.to_owned(),
+            text: text.to_owned(),
+        }))
+    }
+
+    /// Keep it back until an administrator decides.
+    pub fn hold(code: &str, text: &str) -> Self {
+        Self::of(Verdict::Hold(Reason {
+            code: code.to_owned(),
+            text: text.to_owned(),
+        }))
+    }
+
+    /// Take it without keeping it.
+    pub fn drop(code: &str, text: &str) -> Self {
+        Self::of(Verdict::Drop(Reason {
+            code: code.to_owned(),
+            text: text.to_owned(),
+        }))
+    }
+
+    /// Go on with this content, the JSON object of the protocol.
+    pub fn replace(content: String) -> Self {
+        Self::of(Verdict::Replace(content))
+    }
+}
+
+/// A message strategy. Called once for every command, on the sender's path: be quick, be pure.
+pub trait MessageStrategy: Plugin {
+    fn decide(&self, command: &Command) -> Decision;
+}
