@@ -58,7 +58,8 @@ fn what_is_no_plugin_is_refused_with_the_reason() {
 
 #[test]
 fn another_contract_and_a_missing_lifecycle_are_named() {
-    let runtime = bench().runtime;
+    let bench = bench();
+    let runtime = &bench.runtime;
     let renamed = |from: &str, to: &str| replaced(&guests().obedient, from, to);
     match runtime.inspect(&renamed(
         "kith:plugin/content-filter@1.0.0",

@@ -160,7 +160,7 @@ fn every_way_to_fail_is_a_failure_of_that_instance_only() {
 
 #[test]
 fn a_failure_names_its_cause() {
-    let bench = quick();
+    let bench = bench();
     let why = |what: &str| match decide(
         &bound(&bench.version(no_config()), Hook::MessageStrategy, |_| {}),
         what,

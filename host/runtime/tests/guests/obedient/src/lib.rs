@@ -11,6 +11,7 @@ wit_bindgen::generate!({
     path: "../../../../../wit/v1",
     inline: "package test:bare; world bare { import kith:plugin/log@1.0.0; export kith:plugin/lifecycle@1.0.0; }",
     world: "test:bare/bare",
+    generate_all,
 });
 
 #[cfg(feature = "stranger")]
@@ -21,12 +22,14 @@ wit_bindgen::generate!({
         world stranger { import moon; import kith:plugin/log@1.0.0; export kith:plugin/lifecycle@1.0.0;
             export kith:plugin/content-filter@1.0.0; }",
     world: "test:stranger/stranger",
+    generate_all,
 });
 
 use exports::kith::plugin::lifecycle;
 use kith::plugin::log;
 
 #[derive(Default)]
+#[cfg_attr(feature = "bare", expect(dead_code))]
 struct State {
     word: String,
     broken_once_used: bool,
