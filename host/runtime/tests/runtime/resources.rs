@@ -55,7 +55,9 @@ fn sixty_four_instances_with_a_hundred_thousand_entries_share_their_memory() {
                     place: "message",
                     text: "hello",
                 };
-                (0..1000).for_each(|_| drop(generation.filter(Scope::Direct, &[text.clone()], 1)));
+                (0..1000).for_each(|_| {
+                    drop(generation.filter(Scope::Direct, std::slice::from_ref(&text), 1))
+                });
             });
         }
     });

@@ -34,7 +34,11 @@ fn swaps_under_load_fail_no_call_and_never_mix_generations() {
                         }],
                         1,
                     );
-                    let expected = if pinned.number % 2 == 0 { "*b" } else { "a*" };
+                    let expected = if pinned.number.is_multiple_of(2) {
+                        "*b"
+                    } else {
+                        "a*"
+                    };
                     assert_eq!(ruling.masked, [Some(expected.to_owned())]);
                     assert!(
                         ruling
