@@ -1,4 +1,5 @@
-//! Builds the guests once a run and gives tests a runtime, versions and bindings made of them.
+//! Builds the guests once a run and gives tests a runtime, versions and bindings made of them. Checks nothing
+//! itself.
 
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;

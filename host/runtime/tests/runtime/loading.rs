@@ -1,4 +1,5 @@
-//! What is taken and what is refused, with which sentence; baking and the cache.
+//! What is taken and what is refused, with which sentence; baking and the cache. What a loaded version answers is in
+//! `outcomes.rs`.
 
 use std::os::unix::fs::PermissionsExt as _;
 

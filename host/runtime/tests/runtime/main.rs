@@ -1,4 +1,5 @@
 //! The runtime's tests: real components, built once a run, that behave and misbehave.
+//! Nothing here is mocked; every call is one of WebAssembly.
 
 mod guests;
 mod loading;

@@ -1,4 +1,5 @@
-//! Every outcome by every failure policy, and what a ruling carries.
+//! Every outcome by every failure policy, and what a ruling carries. What it costs is in
+//! `resources.rs`.
 
 use kith_runtime::{
     BindingScope, BreakerState, FilterRuling, Generation, HealthChange, HoldCause, Hook, Isolation,

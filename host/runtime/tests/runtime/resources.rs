@@ -1,4 +1,5 @@
-//! What instances cost: shared memory, a fresh instance after a trap, a bounded pool.
+//! What instances cost: shared memory, a fresh instance after a trap, a bounded pool. What they answer is in
+//! `outcomes.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

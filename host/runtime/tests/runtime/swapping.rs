@@ -1,4 +1,5 @@
 //! Swapping generations while threads are judging: no call fails, and each is ruled by one generation.
+//! The same over the wire is the host's test.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

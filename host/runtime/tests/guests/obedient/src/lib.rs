@@ -26,7 +26,7 @@ wit_bindgen::generate!({
 });
 
 use exports::kith::plugin::lifecycle;
-use kith::plugin::log;
+use self::kith::plugin::log;
 
 #[derive(Default)]
 #[cfg_attr(feature = "bare", expect(dead_code))]
