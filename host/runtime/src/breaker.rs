@@ -1,10 +1,9 @@
-//! The breaker of one hook of one version: it stops asking a guest that keeps failing, and tries again with growing
+//! The breaker of one hook of one version: it stops asking a guest that keeps failing and tries again with growing
 //! pauses. It never judges; while it is open the binding's failure policy does.
 //!
-//! It opens on 3 failed calls in 10 s, on more than 20 % errors over at least 50 calls, or when the slowest hundredth
-//! of calls takes over three budgets. Slowness is counted in the thread's CPU time, so that a busy machine opens
-//! nothing: a call that is slow by the wall clock puts the next hundred under measurement, and two slow ones among
-//! those open it. A call is counted once, after its second try.
+//! It opens on 3 failed calls in 10 s (a call counts once, after its second try), on more than 20 % errors over at
+//! least 50 calls, or on 2 slow ones among 100 measured in thread CPU time: a call over three budgets by the wall
+//! clock starts such a measurement, so that a busy machine opens nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! Why a component is not taken, and why a call failed. Texts are sentences for an administrator.
+//! Why a component is not taken, and why a call failed. Texts are sentences for an administrator and never hold what a
+//! message says.
 
 use crate::hook::Hook;
 

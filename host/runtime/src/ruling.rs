@@ -1,4 +1,5 @@
-//! What a chain of hooks decides: data for the host to check, commit and carry out.
+//! What a chain of hooks decides: data for the host to check, commit and carry out. Nothing here knows a version or an
+//! instance.
 
 /// What a chain decided about going on.
 #[derive(Debug, Clone, PartialEq, Eq)]

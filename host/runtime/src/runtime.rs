@@ -102,7 +102,7 @@ impl Runtime {
         let prepared = self.resolve(inspection, config)?;
         let file = format!("{}.baked.wasm", prepared.key);
         if let Some(baked) = self.inner.cache.read(&file)
-            && let Ok(version) = self.from_baked(&prepared, &baked)
+            && let Ok(version) = self.load_baked(&prepared, &baked)
         {
             return Ok(version);
         }
@@ -110,7 +110,7 @@ impl Runtime {
         let not_baked = match self.bake(bytes, &prepared, &configuration)? {
             Baked::Component(baked) => {
                 self.inner.cache.write(&file, &baked)?;
-                match self.from_baked(&prepared, &baked) {
+                match self.load_baked(&prepared, &baked) {
                     Ok(version) => return Ok(version),
                     Err(error) => format!("the baked component does not serve: {error}"),
                 }
@@ -141,7 +141,7 @@ impl Runtime {
     ) -> Result<Arc<Version>, LoadError> {
         let (inspection, _) = self.look(bytes)?;
         let prepared = self.resolve(inspection, config)?;
-        let version = self.from_baked(&prepared, baked)?;
+        let version = self.load_baked(&prepared, baked)?;
         self.inner
             .cache
             .write(&format!("{}.baked.wasm", prepared.key), baked)?;
@@ -255,7 +255,7 @@ impl Runtime {
         bake::bake(bytes, &self.factory(&component, prepared)?, configuration)
     }
 
-    fn from_baked(&self, prepared: &Prepared, baked: &[u8]) -> Result<Arc<Version>, LoadError> {
+    fn load_baked(&self, prepared: &Prepared, baked: &[u8]) -> Result<Arc<Version>, LoadError> {
         let component = self
             .inner
             .cache

@@ -1,4 +1,5 @@
-//! What the runtime is told: sizes in bytes, times as `Duration`. Nothing here reloads; a change needs a new runtime.
+//! What the runtime is told: sizes in bytes, times as `Duration`. Nothing here reloads; a change needs a new
+//! runtime.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Masking: each Unicode scalar value of a hit becomes `*`, everything else stays as it is.
+//! Masking: each Unicode scalar value of a hit becomes `*`, everything else stays as it is. Which hits are masked is
+//! not decided here.
 
 /// The text with these places masked. They are in range, may overlap and come in any order.
 pub(crate) fn mask(text: &str, places: &mut [(u32, u32)]) -> String {

@@ -1,4 +1,5 @@
-//! The strategies' part of the chain: a command to a ruling. Every decision is checked before it counts.
+//! The strategies' part of the chain: a command to a ruling. Every decision is checked before it counts; none is
+//! carried out here.
 
 use serde_json::Value;
 

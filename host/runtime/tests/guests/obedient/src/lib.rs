@@ -1,0 +1,222 @@
+//! A guest that does what a text tells it to (`do:trap`, `do:loop` …), so that one component shows every way of
+//! misbehaving. Otherwise it masks the configured `word` and lets everything pass. For the runtime's tests only.
+
+use std::cell::RefCell;
+
+#[cfg(not(any(feature = "bare", feature = "stranger")))]
+wit_bindgen::generate!({ path: "../../../../../wit/v1", world: "everything" });
+
+#[cfg(feature = "bare")]
+wit_bindgen::generate!({
+    path: "../../../../../wit/v1",
+    inline: "package test:bare; world bare { import kith:plugin/log@1.0.0; export kith:plugin/lifecycle@1.0.0; }",
+    world: "test:bare/bare",
+    generate_all,
+});
+
+#[cfg(feature = "stranger")]
+wit_bindgen::generate!({
+    path: "../../../../../wit/v1",
+    inline: "package test:stranger;
+        interface moon { phase: func() -> u32; }
+        world stranger { import moon; import kith:plugin/log@1.0.0; export kith:plugin/lifecycle@1.0.0;
+            export kith:plugin/content-filter@1.0.0; }",
+    world: "test:stranger/stranger",
+    generate_all,
+});
+
+use exports::kith::plugin::lifecycle;
+use self::kith::plugin::log;
+
+#[derive(Default)]
+#[cfg_attr(feature = "bare", expect(dead_code))]
+struct State {
+    word: String,
+    broken_once_used: bool,
+    calls: u32,
+    entries: Vec<String>,
+}
+
+thread_local! {
+    static STATE: RefCell<State> = RefCell::default();
+}
+
+struct Guest;
+export!(Guest);
+
+/// The text of a field of a flat JSON object, without escapes.
+fn field<'a>(json: &'a str, name: &str) -> &'a str {
+    let Some((_, rest)) = json.split_once(&format!("\"{name}\":")) else { return "" };
+    rest.trim_start_matches('"').split(['"', ',', '}']).next().unwrap_or_default()
+}
+
+impl lifecycle::Guest for Guest {
+    fn describe() -> lifecycle::Description {
+        let wish = |hook: &str| lifecycle::HookDefault {
+            hook: hook.into(),
+            order: 7,
+            scope: "all".into(),
+            on_failed: String::new(),
+            on_absent: String::new(),
+            budget_us: 0,
+            recent: 3,
+        };
+        lifecycle::Description {
+            name: "obedient".into(),
+            version: "1.2.3".into(),
+            summary: "Does what it is told.".into(),
+            config_schema: r#"{"type":"object","additionalProperties":false,"properties":{
+                "word":{"type":"string","default":"bad"},"entries":{"type":"integer","default":0},
+                "refuse":{"type":"string"}}}"#
+                .into(),
+            hooks: vec![wish("message-strategy"), wish("content-filter")],
+        }
+    }
+
+    fn configure(config: Vec<u8>) -> Result<(), String> {
+        std::panic::set_hook(Box::new(|panic| log::write(log::Level::Error, &panic.to_string())));
+        let json = String::from_utf8(config).map_err(|_| "not text")?;
+        match field(&json, "refuse") {
+            "configure" => return Err("that word is not for me".into()),
+            "configure-trap" => panic!("configure fell over"),
+            _ => {}
+        }
+        let entries: usize = field(&json, "entries").parse().map_err(|_| "entries")?;
+        STATE.with_borrow_mut(|state| {
+            state.word = field(&json, "word").to_owned();
+            state.broken_once_used = field(&json, "refuse") == "reuse";
+            state.entries = (0..entries).map(|n| format!("an entry of some length, number {n}")).collect();
+        });
+        Ok(())
+    }
+
+    fn self_test() -> Result<(), String> {
+        STATE.with_borrow(|state| match state.word.as_str() {
+            "" => Err("there is no word".into()),
+            _ => Ok(()),
+        })
+    }
+}
+
+#[cfg(not(feature = "bare"))]
+mod hooks {
+    use super::*;
+
+    fn misbehave(what: &str) {
+        let mut hoard: Vec<Vec<u8>> = Vec::new();
+        match what {
+            "do:trap" => panic!("told to trap"),
+            "do:loop" => loop {
+                std::hint::black_box(());
+            },
+            "do:hog" => loop {
+                hoard.push(std::hint::black_box(vec![1; 1 << 20]));
+            },
+            "do:recurse" => {
+                std::hint::black_box(deeper(1));
+            }
+            "do:flood" => (0..10_000).for_each(|_| log::write(log::Level::Info, &"flood ".repeat(1000))),
+            _ => {}
+        }
+        let used = STATE.with_borrow_mut(|state| {
+            state.calls += 1;
+            state.broken_once_used && state.calls > 1
+        });
+        assert!(!used, "this instance was used before");
+    }
+
+    #[expect(unconditional_recursion)]
+    fn deeper(n: u64) -> u64 {
+        std::hint::black_box([n; 64]);
+        std::hint::black_box(deeper(n + 1)) + 1
+    }
+
+    mod filter {
+        use super::*;
+        use crate::exports::kith::plugin::content_filter::{self, Hit, Text};
+
+        impl content_filter::Guest for Guest {
+            fn scan(texts: Vec<Text>) -> Vec<Vec<Hit>> {
+                misbehave(&texts[0].text);
+                if texts[0].text == "do:few" {
+                    return Vec::new();
+                }
+                texts.iter().map(|text| scan(&text.text)).collect()
+            }
+        }
+
+        fn scan(text: &str) -> Vec<Hit> {
+            let hit = |start, end, level: &str| Hit { start, end, level: level.into(), rule: "rule".into() };
+            match text {
+                "do:lie" => return vec![hit(3, 4000, "mask")],
+                "do:backwards" => return vec![hit(3, 3, "mask")],
+                "do:level" => return vec![hit(0, 1, "scold")],
+                "do:reject" => return vec![hit(0, 2, "reject"), hit(0, 1, "mask")],
+                "do:hold" => return vec![hit(0, 2, "hold")],
+                "do:count" => {
+                    let calls = STATE.with_borrow(|state| state.calls);
+                    return if calls > 1 { vec![hit(0, 1, "reject")] } else { Vec::new() };
+                }
+                _ => {}
+            }
+            let word = STATE.with_borrow(|state| state.word.clone());
+            let length = word.chars().count() as u32;
+            let starts = text.match_indices(&word).map(|(at, _)| text[..at].chars().count() as u32);
+            starts.map(|start| hit(start, start + length, "mask")).collect()
+        }
+    }
+
+    #[cfg(not(feature = "stranger"))]
+    mod strategy {
+        use super::*;
+        use crate::exports::kith::plugin::message_strategy::{self, Command, Decision, Effect, Reason, Verdict};
+        use crate::exports::kith::plugin::preparation;
+        use crate::kith::plugin::{clock, config};
+
+        impl preparation::Guest for Guest {
+            fn prepare(config: Vec<u8>) -> Result<Vec<u8>, String> {
+                let json = String::from_utf8_lossy(&config).into_owned();
+                if super::field(&json, "refuse") == "prepare" {
+                    return Err("not prepared for that".into());
+                }
+                Ok(config)
+            }
+        }
+
+        impl message_strategy::Guest for Guest {
+            fn decide(command: Command) -> Decision {
+                misbehave(&command.text);
+                let reason = |code: &str| Reason { code: code.into(), text: config::json() };
+                let verdict = match command.text.as_str() {
+                    "do:reject" => Verdict::Reject(reason("blocked")),
+                    "do:hold" => Verdict::Hold(reason("later")),
+                    "do:drop" => Verdict::Drop(reason("away")),
+                    "do:replace" => Verdict::Replace(r#"{"type":"text","text":"do:reject"}"#.into()),
+                    "do:not-json" => Verdict::Replace("[1]".into()),
+                    "do:bad-code" => Verdict::Reject(reason("Not A Code")),
+                    "do:now" => Verdict::Reject(reason(&format!("at-{}", clock::now_ms()))),
+                    "do:large" => Verdict::Replace("x".repeat(8 << 20)),
+                    _ => Verdict::Pass,
+                };
+                let effect = |kind: &str| Effect { kind: kind.into(), key: "k".into(), value: vec![1] };
+                Decision {
+                    verdict,
+                    audience: (command.text == "do:audience").then(|| vec!["u1".to_owned()]),
+                    notify: if command.text == "do:silent" { "silent".into() } else { String::new() },
+                    recall_window_ms: (command.text == "do:window").then_some(5),
+                    effects: match command.text.as_str() {
+                        "do:effect" => vec![effect("kv-put")],
+                        "do:bad-effect" => vec![effect("send-money")],
+                        _ => Vec::new(),
+                    },
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "stranger")]
+    #[unsafe(no_mangle)]
+    extern "C" fn keep_the_import() -> u32 {
+        crate::test::stranger::moon::phase()
+    }
+}
