@@ -99,7 +99,9 @@ impl Delivery {
                 ack_json(*request, &committed.entry, content)
             }
             Ok(Outcome::Resent(first)) => {
-                first_answer_json(*request, conversation_of(change), first)
+                let recall =
+                    matches!(change, Change::Append(a) if matches!(a.body, Body::Recall { .. }));
+                first_answer_json(*request, conversation_of(change), first, !recall)
             }
             Ok(Outcome::Held { hold, .. }) => {
                 frames::held_ack_json(*request, conversation_of(change), *hold)

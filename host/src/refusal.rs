@@ -131,8 +131,8 @@ impl Refusal {
             "blocked" => Code::Blocked,
             "muted" => Code::Muted,
             "forbidden" => Code::Forbidden,
-            "too_late" => Code::TooLate,
-            "rate_limited" => {
+            "too-late" => Code::TooLate,
+            "rate-limited" => {
                 return Self {
                     retry_after_ms: Some(1000),
                     ..Self::new(Code::RateLimited, message)

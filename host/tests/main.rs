@@ -1,4 +1,9 @@
 //! The one integration test binary: every file of tests is a module of it, so that the host is linked once.
 //! It holds nothing but the list.
 
+mod accounts;
+mod conversations;
+mod filter;
+mod sessions;
+mod support;
 mod tidy;

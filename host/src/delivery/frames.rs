@@ -45,17 +45,20 @@ pub fn ack_json(request: u32, entry: &Entry, content: Option<&str>) -> Vec<u8> {
     json
 }
 
-/// The first answer to a client id, again.
+/// The first answer to a client id, or to a recall (whose ack has no state), again.
 pub fn first_answer_json(
     request: u32,
     conversation: ConversationId,
     first: &FirstAnswer,
+    has_state: bool,
 ) -> Vec<u8> {
     match first {
         FirstAnswer::Committed { seq, id, replaced } => {
             let mut json = Vec::with_capacity(192);
             write_ack(&mut json, request, conversation, *seq, *id);
-            json.extend_from_slice(br#","state":"committed""#);
+            if has_state {
+                json.extend_from_slice(br#","state":"committed""#);
+            }
             write_content(&mut json, replaced.as_deref().map(|raw| raw.get()));
             json.extend_from_slice(b"}}");
             json

@@ -51,7 +51,7 @@ async fn dispatch(
                 .journey
                 .recall(user, fields.conversation()?, fields.number("seq")?, origin)
                 .await?;
-            return Ok(answered(id, step));
+            return Ok(answered(id, step, false));
         }
         "received" => {
             let (conversation, seq) = (fields.conversation()?, fields.number("seq")?);
@@ -87,11 +87,11 @@ async fn dispatch(
     Ok(Some(ok_json(id, &ok)))
 }
 
-fn answered(request: u32, step: Step) -> Option<Vec<u8>> {
+fn answered(request: u32, step: Step, has_state: bool) -> Option<Vec<u8>> {
     match step {
         Step::Submitted => None,
         Step::Answered(conversation, first) => {
-            Some(first_answer_json(request, conversation, &first))
+            Some(first_answer_json(request, conversation, &first, has_state))
         }
     }
 }
@@ -115,6 +115,7 @@ async fn send(
     Ok(answered(
         request,
         gateway.journey.send(user, draft, origin).await?,
+        true,
     ))
 }
 

@@ -110,7 +110,7 @@ impl DirectStrategy {
             );
         }
         if command.target_age_ms > window_s.saturating_mul(1000) {
-            return Decision::reject("too_late", &format!("the time to {what} this is over"));
+            return Decision::reject("too-late", &format!("the time to {what} this is over"));
         }
         Decision::pass()
     }
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(code(&strategy("allow").decide(&recall("1", 120_000))), None);
         assert_eq!(
             code(&strategy("allow").decide(&recall("1", 120_001))),
-            Some("too_late")
+            Some("too-late")
         );
         assert_eq!(
             code(&strategy("allow").decide(&recall("2", 1))),

@@ -99,7 +99,7 @@ impl Decision {
         Self::of(Verdict::Pass)
     }
 
-    /// Refuse. The codes `blocked`, `muted`, `forbidden`, `too_late` and `rate_limited` reach the client as the
+    /// Refuse. The codes `blocked`, `muted`, `forbidden`, `too-late` and `rate-limited` reach the client as the
     /// protocol's own errors; any other as `rejected` with it as the reason.
     pub fn reject(code: &str, text: &str) -> Self {
         Self::of(Verdict::Reject(Reason {
