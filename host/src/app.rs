@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
@@ -34,10 +34,10 @@ use crate::plugins::words::Words;
 use crate::refusal::Refusal;
 use crate::session::registry::{Registry, SessionRules};
 use crate::session::{Bye, OutboxLimits};
-use crate::store::MessageLog;
 use crate::store::accounts::Accounts;
 use crate::store::embedded_log::{EmbeddedLog, upkeep};
 use crate::store::sqlite_accounts::SqliteAccounts;
+use crate::store::{MessageLog, Settlement};
 
 /// What only the command line or the environment says.
 #[derive(Debug, Clone, Default)]
@@ -111,48 +111,25 @@ impl App {
             accounts: accounts.clone(),
             journey: journey.clone(),
             registry: registry.clone(),
-            words: Arc::new(Words::new(accounts.clone(), rollout.clone())),
+            words: Arc::new(Words::new(accounts, rollout.clone())),
             rollout: rollout.clone(),
             clock: clock.clone(),
             ender: identity.clone(),
             health: health.clone(),
-            bootstrap: launch
-                .bootstrap_token
-                .filter(|token| !token.is_empty())
-                .map(Arc::from),
+            bootstrap: launch.bootstrap(),
             node: node_name(config, clock.now_ms()).into(),
         });
-
-        let delivery = Delivery {
-            journey: journey.clone(),
-            log: log.clone(),
-            registry: registry.clone(),
-            receipt_members: config.limits.receipt_members,
-        };
-        let delivery = tokio::spawn(delivery.run(settlements));
-        let (stop, stopped) = watch::channel(false);
-        let (address, public) = listen_on(&config.server.listen, public, stopped.clone()).await?;
-        let (admin_address, admin) = listen_on(&config.server.admin_listen, admin, stopped).await?;
-        let background = vec![
-            tokio::spawn(sweep(registry.clone(), clock.clone(), identity, strangers)),
-            tokio::spawn(rollout.clone().watch()),
-            tokio::spawn(judge_held_again(journey.clone(), rollout.clone())),
-        ];
-        health.ready();
-        let listeners = vec![public, admin];
-        Ok(Self {
+        let running = Running {
             journey,
             registry,
             rollout,
-            address,
-            admin_address,
             log,
             health,
-            stop,
-            listeners,
-            delivery,
-            background,
-        })
+            settlements,
+        };
+        running
+            .listen(config, (public, admin), (clock, identity, strangers))
+            .await
     }
 
     /// Refuses new work, says goodbye to every session, lets commits finish; at most ten seconds.
@@ -174,6 +151,72 @@ impl App {
             tracing::warn!("the drain took too long; what was committed is safe");
         }
         self.background.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Launch {
+    fn bootstrap(self) -> Option<Arc<str>> {
+        self.bootstrap_token
+            .filter(|token| !token.is_empty())
+            .map(Arc::from)
+    }
+}
+
+/// What is built and not yet reachable.
+struct Running {
+    journey: Arc<Journey>,
+    registry: Arc<Registry>,
+    rollout: Arc<Rollout>,
+    log: Arc<EmbeddedLog>,
+    health: Arc<Health>,
+    settlements: mpsc::Receiver<Vec<Settlement>>,
+}
+
+impl Running {
+    /// Starts what runs by itself, opens both listeners, says it is ready.
+    async fn listen(
+        self,
+        config: &Config,
+        (public, admin): (axum::Router, axum::Router),
+        (clock, identity, strangers): (Arc<dyn Clock>, Arc<Identity>, Option<Arc<StrangerRates>>),
+    ) -> Result<App> {
+        let Self {
+            journey,
+            registry,
+            rollout,
+            log,
+            health,
+            settlements,
+        } = self;
+        let delivery = Delivery {
+            journey: journey.clone(),
+            log: log.clone(),
+            registry: registry.clone(),
+            receipt_members: config.limits.receipt_members,
+        };
+        let delivery = tokio::spawn(delivery.run(settlements));
+        let (stop, stopped) = watch::channel(false);
+        let (address, public) = listen_on(&config.server.listen, public, stopped.clone()).await?;
+        let (admin_address, admin) = listen_on(&config.server.admin_listen, admin, stopped).await?;
+        let background = vec![
+            tokio::spawn(sweep(registry.clone(), clock, identity, strangers)),
+            tokio::spawn(rollout.clone().watch()),
+            tokio::spawn(judge_held_again(journey.clone(), rollout.clone())),
+        ];
+        health.ready();
+        Ok(App {
+            journey,
+            registry,
+            rollout,
+            address,
+            admin_address,
+            log,
+            health,
+            stop,
+            listeners: vec![public, admin],
+            delivery,
+            background,
+        })
     }
 }
 

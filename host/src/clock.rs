@@ -1,4 +1,5 @@
-//! The clock seam: the one place that asks the machine what time it is.
+//! The clock seam:
+//! the one place that asks the machine what time it is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,5 @@
-//! The edge: WebSocket and REST. Decodes, calls the journey, answers. Knows no storage and no plugins.
+//! The edge: WebSocket and REST. Decodes, calls the journey,
+//! answers. Knows no storage and no plugins.
 
 pub mod admin;
 pub mod connection;

@@ -1,4 +1,5 @@
-//! Two people talk: send, resend, receipts, history, the list, sync, recall; by the protocol.
+//! Two people talk: send, resend, receipts, history,
+//! the list, sync, recall; by the protocol.
 
 use serde_json::{Value, json};
 
@@ -345,6 +346,13 @@ async fn wrong_sends_get_their_documented_error() {
             "{fields}"
         );
     }
+}
+
+#[tokio::test]
+async fn wrong_operations_get_their_documented_error() {
+    let server = TestServer::bare().await;
+    let ann = server.user("ann").await;
+    let mut from = server.session(&ann).await;
     for (op, fields, expected) in [
         (
             "history",

@@ -1,4 +1,5 @@
-//! Connections: hello, bad frames, limits, replacement, silence, slow readers, draining; by the protocol.
+//! Connections: hello, bad frames, limits, replacement,
+//! silence, slow readers, draining; by the protocol.
 
 use futures_util::StreamExt;
 use serde_json::json;

@@ -47,7 +47,7 @@ pub struct TestServer {
 }
 
 /// The settings of test servers: cheap passwords, no rates, free ports, no plugins.
-pub fn test_config(data: &TempDir) -> Config {
+pub fn settings(data: &TempDir) -> Config {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".into();
     config.server.admin_listen = "127.0.0.1:0".into();
@@ -73,7 +73,7 @@ impl TestServer {
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let data = tempfile::tempdir().expect("a folder");
-        let mut config = test_config(&data);
+        let mut config = settings(&data);
         change(&mut config);
         let app = start(&config).await;
         Self {

@@ -1,4 +1,5 @@
-//! Names past the filters: masked or rejected, never held. A user name with any hit is rejected.
+//! Names past the filters: masked or rejected,
+//! never held. A user name with any hit is rejected.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! `kith admin`: words, held messages, users, tokens; and work on the stores themselves.
+//! `kith admin`: words, held messages, users,
+//! tokens; and work on the stores themselves.
 
 use std::path::PathBuf;
 

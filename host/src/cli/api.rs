@@ -1,4 +1,5 @@
-//! The administration API as the commands use it: one place for address, token and error texts.
+//! The administration API as the commands use it:
+//! one place for address, token and error texts.
 
 use anyhow::{Context, Result, anyhow, bail};
 use reqwest::Method;

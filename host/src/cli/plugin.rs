@@ -1,4 +1,5 @@
-//! `kith plugin`: for authors (new, build, test, inspect, sign) and administrators (push, list, activate …).
+//! `kith plugin`: for authors (new, build, test, inspect,
+//! sign) and administrators (push, list, activate …).
 
 pub mod author;
 

@@ -1,4 +1,5 @@
-//! How the commands print: aligned tables for people, JSON for programs.
+//! How the commands print:
+//! aligned tables for people, JSON for programs.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! `kith serve`: reads the configuration, starts the server, drains it when told to stop.
+//! `kith serve`: reads the configuration,
+//! starts the server, drains it when told to stop.
 
 use std::path::{Path, PathBuf};
 

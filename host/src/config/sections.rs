@@ -1,4 +1,5 @@
-//! Every setting: its type, its default, and the comment that the example file shows. Units stand in the names.
+//! Every setting: its type, its default,
+//! and the comment that the example file shows. Units stand in the names.
 
 use serde::{Deserialize, Serialize};
 

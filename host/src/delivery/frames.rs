@@ -1,4 +1,5 @@
-//! The JSON of answers and events, written once; other codecs are made from it. No decisions here.
+//! The JSON of answers and events, written once;
+//! other codecs are made from it. No decisions here.
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! REST of conversations, for bots and scripts: the same operations as over the WebSocket, and the socket itself.
+//! REST of conversations, for bots and scripts:
+//! the same operations as over the WebSocket, and the socket itself.
 
 use std::sync::Arc;
 

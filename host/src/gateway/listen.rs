@@ -1,4 +1,5 @@
-//! The accept loop: sockets in, HTTP connections served, counted by address, drained at the end.
+//! The accept loop: sockets in, HTTP connections served,
+//! counted by address, drained at the end.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,5 @@
-//! How often: sends of a user, registrations and sign-in attempts of an address or a name. Idle keys are given back.
+//! How often: sends of a user,
+//! registrations and sign-in attempts of an address or a name. Idle keys are given back.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;

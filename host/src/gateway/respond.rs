@@ -1,4 +1,5 @@
-//! Refusals as HTTP answers: the only table. Also turns what the router itself refuses into documented errors.
+//! Refusals as HTTP answers: the only table.
+//! Also turns what the router itself refuses into documented errors.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;

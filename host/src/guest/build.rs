@@ -1,4 +1,5 @@
-//! From a crate to a component: cargo for the guest target, then the component encoder, then a look at the result.
+//! From a crate to a component: cargo for the guest target,
+//! then the component encoder, then a look at the result.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! New plugin projects: the template, with the SDK and the contract beside it, so that the project builds anywhere.
+//! New plugin projects: the template, with the SDK and the contract beside it,
+//! so that the project builds anywhere.
 
 use std::path::Path;
 

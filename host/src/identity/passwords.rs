@@ -1,4 +1,5 @@
-//! Password hashing: argon2id, off the async threads, a few at a time. Verifying against no user costs the same.
+//! Password hashing: argon2id, off the async threads,
+//! a few at a time. Verifying against no user costs the same.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Access tokens: JWTs signed with the deployment's own Ed25519 key, which outlives restarts.
+//! Access tokens: JWTs signed with the deployment's own Ed25519 key,
+//! which outlives restarts.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

@@ -1,4 +1,5 @@
-//! Changes of what was said: recall. Siblings of `send`, with the same steps: admit, decide, commit.
+//! Changes of what was said: recall. Siblings of `send`,
+//! with the same steps: admit, decide, commit.
 
 use super::admit::{self, Place};
 use super::decide::{self, Judged, Question};

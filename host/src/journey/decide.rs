@@ -67,8 +67,8 @@ pub fn judge(
 ) -> Result<Judged, Refusal> {
     let scope = scope(question.place.kind);
     let sent = question.content.map(Content::to_json).unwrap_or_default();
-    let ruling = ask_strategy(judge, scope, question, &sent);
-    match ruling.verdict {
+    let mut ruling = ask_strategy(judge, scope, question, &sent);
+    match std::mem::replace(&mut ruling.verdict, Verdict::Pass) {
         Verdict::Pass => {}
         Verdict::Drop { .. } => return Ok(Judged::Drop),
         Verdict::Hold { by, reason, cause } if question.content.is_some() => {
@@ -83,46 +83,70 @@ pub fn judge(
         }
         other => return Err(refusal(other)),
     }
-    let replaced = match ruling.content {
+    let replaced = match ruling.content.take() {
         Some(json) => Some(replacement(&json, limits)?),
         None => None,
     };
-    let effects = ruling.effects.into_iter().map(write).collect();
-    let audience = ruling
-        .audience
-        .map(|users| users.iter().filter_map(|user| user.parse().ok()).collect());
-    let Some(content) = replaced.as_ref().or(question.content) else {
-        let record = plugins::record(judge.generation(), ruling.hooks, &[]);
-        let recall_window_ms = ruling.recall_window_ms;
-        return Ok(Judged::Keep(Keep {
-            content: None,
-            replaced: false,
-            audience,
-            recall_window_ms,
-            record,
-            effects,
-        }));
-    };
+    match replaced.as_ref().or(question.content) {
+        Some(content) => {
+            let was_replaced = replaced.is_some();
+            let json = if was_replaced {
+                content.to_json()
+            } else {
+                sent
+            };
+            filtered(
+                judge,
+                scope,
+                question,
+                Proposed {
+                    content,
+                    json,
+                    was_replaced,
+                },
+                ruling,
+            )
+        }
+        None => {
+            let record =
+                plugins::record(judge.generation(), std::mem::take(&mut ruling.hooks), &[]);
+            Ok(Judged::Keep(keep(ruling, None, false, record)))
+        }
+    }
+}
 
-    let texts = content.texts(question.edit);
+/// A content that the strategies let through.
+struct Proposed<'a> {
+    content: &'a Content,
+    json: String,
+    was_replaced: bool,
+}
+
+/// The filters' part: every text that would be stored passes them.
+fn filtered(
+    judge: &dyn Judge,
+    scope: Scope,
+    question: &Question<'_>,
+    proposed: Proposed<'_>,
+    mut ruling: plugins::StrategyRuling,
+) -> Result<Judged, Refusal> {
+    let texts = proposed.content.texts(question.edit);
     let asked: Vec<Text<'_>> = texts
         .iter()
         .map(|&(place, text)| Text { place, text })
         .collect();
     let filtered = judge.filter(scope, &asked, question.at_ms);
-    let record = plugins::record(judge.generation(), ruling.hooks, &filtered.hooks);
-    let masked = filtered.masked.iter().any(Option::is_some);
+    let record = plugins::record(
+        judge.generation(),
+        std::mem::take(&mut ruling.hooks),
+        &filtered.hooks,
+    );
     match filtered.verdict {
         Verdict::Pass => {}
         Verdict::Drop { .. } => return Ok(Judged::Drop),
         Verdict::Hold { by, reason, cause } => {
-            let content = raw(if replaced.is_some() {
-                content.to_json()
-            } else {
-                sent
-            });
             return Ok(Judged::Hold(Kept {
-                content,
+                content: raw(proposed.json),
                 by,
                 reason,
                 cause,
@@ -131,26 +155,39 @@ pub fn judge(
         }
         other => return Err(refusal(other)),
     }
-    let was_replaced = masked || replaced.is_some();
-    let json = match (masked, replaced) {
-        (false, None) => sent,
-        (false, Some(content)) => content.to_json(),
-        (true, Some(content)) => content.with_texts(filtered.masked).to_json(),
-        (true, None) => question
+    let masked = filtered.masked.iter().any(Option::is_some);
+    let json = if masked {
+        proposed
             .content
-            .cloned()
-            .map(|c| c.with_texts(filtered.masked).to_json())
-            .unwrap_or(sent),
+            .clone()
+            .with_texts(filtered.masked)
+            .to_json()
+    } else {
+        proposed.json
     };
-    let recall_window_ms = ruling.recall_window_ms;
-    Ok(Judged::Keep(Keep {
-        content: Some(raw(json)),
-        replaced: was_replaced,
-        audience,
-        recall_window_ms,
+    Ok(Judged::Keep(keep(
+        ruling,
+        Some(raw(json)),
+        masked || proposed.was_replaced,
         record,
-        effects,
-    }))
+    )))
+}
+
+fn keep(
+    ruling: plugins::StrategyRuling,
+    content: Option<Box<RawValue>>,
+    replaced: bool,
+    record: DecisionRecord,
+) -> Keep {
+    let audience = ruling.audience;
+    Keep {
+        content,
+        replaced,
+        audience: audience.map(|users| users.iter().filter_map(|user| user.parse().ok()).collect()),
+        recall_window_ms: ruling.recall_window_ms,
+        record,
+        effects: ruling.effects.into_iter().map(write).collect(),
+    }
 }
 
 fn ask_strategy(

@@ -1,4 +1,5 @@
-//! What a user may read: stretches of logs, the list, what changed. Never writes.
+//! What a user may read: stretches of logs,
+//! the list, what changed. Never writes.
 
 use super::{Journey, store_refusal};
 use crate::conversation::{Profile, Summary, SummaryView};

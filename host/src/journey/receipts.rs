@@ -1,4 +1,5 @@
-//! How far a member is: received and read. Forward only (I6); beyond the head is cut to the head.
+//! How far a member is: received and read.
+//! Forward only (I6); beyond the head is cut to the head.
 
 use super::{Journey, overloaded, store_refusal};
 use crate::entry::Seq;

@@ -1,4 +1,5 @@
-//! What a generation is made of, as it is kept: bindings and each plugin's version, as data. No WASM here.
+//! What a generation is made of, as it is kept:
+//! bindings and each plugin's version, as data. No WASM here.
 
 use std::collections::BTreeMap;
 

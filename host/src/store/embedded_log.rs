@@ -1,10 +1,12 @@
 //! The embedded message log: one LSM database, one thread that writes it. Implements `MessageLog`; knows no other
 //! adapter. How rows look is in `rows`, what a change does in `batch`, when it is durable in `committer`.
 
+mod answers;
 mod batch;
 mod committer;
 mod heads;
 mod held;
+mod key;
 mod lists;
 mod rows;
 mod tables;
@@ -20,9 +22,9 @@ use fjall::{Database, KeyspaceCreateOptions};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use self::answers::StoredAnswer;
 use self::committer::Shared;
 use self::heads::{Heads, State};
-use self::rows::{StoredAnswer, key};
 use self::tables::{Tables, unavailable};
 use super::{
     Changes, CommitError, FirstAnswer, HeldMessage, MessageLog, NotTaken, Page, ResendKey,

@@ -1,15 +1,5 @@
-//! The words as an automaton: built once from the configuration, carried as bytes, asked about texts.
-//!
-//! Every word that occurs is reported, also one inside another, so that the strictest level is never hidden. A word
-//! whose first (last) character belongs to a script with word boundaries must begin (end) at one in the text:
-//!
-//! | word | text | hit |
-//! |---|---|---|
-//! | `ass` | `an ass.` | yes |
-//! | `ass` | `a s s` | yes: what stands between does not count |
-//! | `ass` | `class`, `as soon` | no: the word goes on |
-//! | `ass` | `你ass好` | yes: another script is a boundary |
-//! | `赌博` | `网络赌 博站` | yes: Han has no boundaries |
+//! The words as an automaton: built once from the configuration, carried as bytes,
+//! asked about texts. Every word that occurs is found, also one inside another.
 
 use std::collections::HashMap;
 
@@ -72,6 +62,17 @@ struct Rule {
 }
 
 /// The words, ready to be asked.
+///
+/// Every word that occurs is reported, also one inside another, so that the strictest level is never hidden. A word
+/// whose first (last) character belongs to a script with word boundaries must begin (end) at one in the text:
+///
+/// | word | text | hit |
+/// |---|---|---|
+/// | `ass` | `an ass.` | yes |
+/// | `ass` | `a s s` | yes: what stands between does not count |
+/// | `ass` | `class`, `as soon` | no: the word goes on |
+/// | `ass` | `你ass好` | yes: another script is a boundary |
+/// | `赌博` | `网络赌 博站` | yes: Han has no boundaries |
 pub struct Words {
     /// `None` without words.
     automaton: Option<CharwiseDoubleArrayAhoCorasick<u32>>,

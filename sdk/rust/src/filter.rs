@@ -1,4 +1,5 @@
-//! The hook `content-filter`: finds what must not be said. The host masks, refuses or holds.
+//! The hook `content-filter`: finds what must not be said.
+//! The host masks, refuses or holds.
 
 use crate::Plugin;
 

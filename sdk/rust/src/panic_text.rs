@@ -1,4 +1,5 @@
-//! A guest's panic has nowhere to go but the host's log; this sends it there.
+//! A guest's panic has nowhere to go but the host's log;
+//! this sends it there.
 
 /// Sends the text of panics to the plugin's log, once for each instance.
 pub fn to_log() {

@@ -1,4 +1,5 @@
-//! The hook `message-strategy`: whether a command may happen, who gets it, whether it is kept.
+//! The hook `message-strategy`: whether a command may happen,
+//! who gets it, whether it is kept.
 
 use crate::Plugin;
 

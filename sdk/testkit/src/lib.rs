@@ -1,1 +1,91 @@
+//! Run a built component in a plain `#[test]`, under the limits a server has.
+//!
+//! ```no_run
+//! let plugin = kith_testkit::load("target/my-filter-0.1.0.wasm", serde_json::json!({"word": "pear"}))?;
+//! assert_eq!(plugin.scan("a pear")?[0].level, kith_testkit::Level::Mask);
+//! # Ok::<(), kith_testkit::Error>(())
+//! ```
 
+use std::path::{Path, PathBuf};
+
+use kith_runtime::{Binding, Generation, HoldCause, Hook, Runtime, Scope, Settings, Text, Verdict};
+pub use kith_runtime::{FoundHit, Inspection, Level};
+use tempfile::TempDir;
+
+/// Why a component could not be run, as a sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(String);
+
+/// A component under one configuration.
+pub struct Plugin {
+    generation: Generation,
+    inspection: Inspection,
+    /// The code cache; taken away with the plugin.
+    _cache: TempDir,
+}
+
+/// Loads a component file under a configuration, as a server would.
+pub fn load(file: impl AsRef<Path>, config: serde_json::Value) -> Result<Plugin, Error> {
+    let file = file.as_ref();
+    let wrong = |what: &dyn std::fmt::Display| Error(format!("{}: {what}", file.display()));
+    let component = std::fs::read(file).map_err(|error| wrong(&error))?;
+    let cache = tempfile::tempdir().map_err(|error| wrong(&error))?;
+    let runtime = Runtime::new(Settings::new(cache.path())).map_err(|error| wrong(&error))?;
+    let version = runtime
+        .prepare(&component, &config)
+        .map_err(|error| wrong(&error))?;
+    let bindings = Hook::ALL
+        .into_iter()
+        .filter_map(|hook| Binding::as_wished(&version, hook));
+    let generation = Generation::new(1, bindings.collect());
+    Ok(Plugin {
+        generation,
+        inspection: version.inspection().clone(),
+        _cache: cache,
+    })
+}
+
+/// A plugin of this repository, built by `cargo xtask build`: from the folder in `KITH_PLUGINS_DIR`, or the one
+/// beside the test's own profile.
+pub fn built(name: &str) -> PathBuf {
+    let set = std::env::var_os("KITH_PLUGINS_DIR").map(PathBuf::from);
+    let folder = set.unwrap_or_else(|| {
+        let test = std::env::current_exe().unwrap_or_default();
+        test.ancestors()
+            .nth(2)
+            .unwrap_or(Path::new("."))
+            .join("plugins")
+    });
+    folder.join(format!("{name}.wasm"))
+}
+
+impl Plugin {
+    /// What the component says it is.
+    pub fn inspection(&self) -> &Inspection {
+        &self.inspection
+    }
+
+    /// The hits of its `content-filter` in one message text.
+    pub fn scan(&self, text: &str) -> Result<Vec<FoundHit>, Error> {
+        let ruling = self.generation.filter(
+            Scope::Direct,
+            &[Text {
+                place: "message",
+                text,
+            }],
+            0,
+        );
+        match ruling.verdict {
+            Verdict::Hold {
+                reason,
+                cause: HoldCause::Failed,
+                ..
+            }
+            | Verdict::Unavailable { reason, .. } => {
+                Err(Error(format!("the call failed: {}", reason.text)))
+            }
+            _ => Ok(ruling.hits),
+        }
+    }
+}

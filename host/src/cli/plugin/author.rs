@@ -1,4 +1,5 @@
-//! What authors do on their own machine: start a plugin, build and test it, inspect and sign the component.
+//! What authors do on their own machine: start a plugin,
+//! build and test it, inspect and sign the component.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! Routes of held messages: what waits, and an administrator's word on it.
+//! Routes of held messages: what waits,
+//! and an administrator's word on it.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};

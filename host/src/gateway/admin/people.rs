@@ -1,4 +1,5 @@
-//! Routes of users and of administrators' tokens.
+//! Routes of users and of
+//! administrators' tokens.
 
 use std::sync::Arc;
 

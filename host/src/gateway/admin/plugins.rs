@@ -1,4 +1,5 @@
-//! Routes of plugins: push, list, inspect, activate, roll back, disable, bind, configure.
+//! Routes of plugins: push, list, inspect,
+//! activate, roll back, disable, bind, configure.
 
 use axum::Json;
 use axum::body::Bytes;

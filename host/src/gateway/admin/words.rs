@@ -1,4 +1,5 @@
-//! Routes of the filter's words. They change as a whole: one change, one new generation.
+//! Routes of the filter's words. They change as a whole:
+//! one change, one new generation.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,5 @@
-//! Whether the process lives and whether it can serve. On both listeners.
+//! Whether the process lives and whether it can serve.
+//! On both listeners.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,4 +1,5 @@
-//! The caller's own account: profile, password, devices.
+//! The caller's own account:
+//! profile, password, devices.
 
 use axum::Json;
 use axum::extract::{Path, State};

@@ -1,4 +1,5 @@
-//! Tokens: RFC 6749 password and refresh grants, RFC 7009 revocation, the public keys.
+//! Tokens: RFC 6749 password and refresh grants,
+//! RFC 7009 revocation, the public keys.
 
 use axum::Json;
 use axum::extract::rejection::FormRejection;

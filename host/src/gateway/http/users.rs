@@ -1,4 +1,5 @@
-//! Users as others see them: register, search, look at one, block.
+//! Users as others see them: register,
+//! search, look at one, block.
 
 use axum::Json;
 use axum::extract::{Extension, Path, Query, State};

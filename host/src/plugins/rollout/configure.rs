@@ -1,4 +1,5 @@
-//! Configurations: each change is prepared with the serving version and takes over as a new generation.
+//! Configurations: each change is prepared with the
+//! serving version and takes over as a new generation.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,5 @@
-//! Switching: activate, roll back, disable, bind. Whatever is to serve is loaded first; then one pointer store.
+//! Switching: activate, roll back, disable, bind.
+//! Whatever is to serve is loaded first; then one pointer store.
 
 use serde_json::{Value, json};
 

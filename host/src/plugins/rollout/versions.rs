@@ -1,4 +1,5 @@
-//! Versions: what was pushed, what it is, and loading it under a configuration.
+//! Versions: what was pushed, what it is,
+//! and loading it under a configuration.
 
 use std::sync::Arc;
 

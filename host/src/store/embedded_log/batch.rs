@@ -8,9 +8,11 @@ use std::collections::HashMap;
 
 use fjall::{OwnedWriteBatch, PersistMode};
 
+use super::answers::{AnswerRow, StoredAnswer};
 use super::committer::{Applied, Shared};
 use super::heads::State;
-use super::rows::{AnswerRow, EntryRow, StoredAnswer, answer_key, entry_key, key};
+use super::key;
+use super::rows::EntryRow;
 use super::tables::unavailable;
 use crate::conversation::{Conversation, Kind, Member};
 use crate::entry::{Body, Seq};
@@ -137,7 +139,7 @@ impl<'a> Batch<'a> {
         let (conversation, seq) = (row.entry.conversation, row.entry.seq);
         self.writes.insert(
             &self.shared.tables.entries,
-            entry_key(conversation, seq),
+            key::entry(conversation, seq),
             row.encode(),
         );
         self.entries.insert((conversation, seq), row);
@@ -193,7 +195,7 @@ impl<'a> Batch<'a> {
     ) -> Result<Option<Result<StoredAnswer, CommitError>>, StoreError> {
         let found = match self
             .answers
-            .get(&answer_key(conversation, author, &key.client_id))
+            .get(&key::answer(conversation, author, &key.client_id))
         {
             Some(row) => Some(row.clone()),
             None => self
@@ -221,10 +223,10 @@ impl<'a> Batch<'a> {
             fingerprint: key.fingerprint,
             answer,
         };
-        let key = answer_key(conversation, author, &key.client_id);
+        let place = key::answer(conversation, author, &key.client_id);
         self.writes
-            .insert(&self.shared.tables.answers, key.clone(), row.encode());
-        self.answers.insert(key, row);
+            .insert(&self.shared.tables.answers, place.clone(), row.encode());
+        self.answers.insert(place, row);
     }
 
     /// A stored first answer as the caller gets it.

@@ -1,4 +1,5 @@
-//! How a held message's row looks. No decisions, no I/O.
+//! How a held message's row looks.
+//! No decisions, no I/O.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

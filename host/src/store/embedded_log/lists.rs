@@ -1,4 +1,5 @@
-//! A user's lists: the summary of a conversation, the pages of all of them, and what changed since a token.
+//! A user's lists: the summary of a conversation,
+//! the pages of all of them, and what changed since a token.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

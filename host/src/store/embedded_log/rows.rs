@@ -1,4 +1,4 @@
-//! How rows of the embedded log look on disk: keys, and a compact hand-written encoding of entries. No I/O.
+//! How entries of the embedded log look on disk: a compact hand-written encoding. No I/O.
 //!
 //! An entry's row opens with what a conversation's head must know, so that the newest row alone rebuilds it.
 
@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::content::Fingerprint;
 use crate::entry::{Body, DecisionRecord, Entry, HookOutcome, HookTrace, Judgement, Message, Seq};
-use crate::ids::{ConversationId, EntryId, HoldId, UserId};
+use crate::ids::{ConversationId, EntryId, UserId};
 use crate::store::StoreError;
 
 const VERSION: u8 = 1;
@@ -209,45 +208,7 @@ impl EntryRow {
         let header = read_header(&mut from)?;
         let record = read_record(&mut from)?;
         let (mut edits, mut recalled_by) = (Vec::new(), 0);
-        let body = match kind {
-            0 => {
-                let client_id = from.text()?;
-                let reply_to = Some(from.u64()?).filter(|seq| *seq > 0);
-                recalled_by = from.u64()?;
-                for _ in 0..from.u16()? {
-                    edits.push(from.u64()?);
-                }
-                let content = from.content()?;
-                Body::Message(Message {
-                    client_id,
-                    content,
-                    reply_to,
-                    edited: flags & 1 != 0,
-                    recalled: flags & 2 != 0,
-                })
-            }
-            1 => Body::Recall {
-                target: from.u64()?,
-                by: UserId(from.u64()?),
-            },
-            2 => Body::Edit {
-                target: from.u64()?,
-                content: from.content()?,
-            },
-            3 => {
-                let (target, on) = (from.u64()?, from.u8()? != 0);
-                Body::React {
-                    target,
-                    on,
-                    emoji: from.text()?,
-                }
-            }
-            4 => Body::System {
-                code: from.text()?,
-                args: from.content()??,
-            },
-            _ => return None,
-        };
+        let body = read_body(&mut from, (kind, flags), &mut edits, &mut recalled_by)?;
         let audience = if flags & 4 != 0 {
             let count = from.u32()?;
             let users: Option<Vec<UserId>> = (0..count).map(|_| from.u64().map(UserId)).collect();
@@ -281,6 +242,54 @@ impl EntryRow {
             .and_then(|_| read_header(&mut from))
             .ok_or_else(|| damaged("an entry"))
     }
+}
+
+/// A body of a kind; the edits and the recall of a message beside it.
+fn read_body(
+    from: &mut Reader<'_>,
+    (kind, flags): (u8, u8),
+    edits: &mut Vec<Seq>,
+    recalled_by: &mut Seq,
+) -> Option<Body> {
+    Some(match kind {
+        0 => {
+            let client_id = from.text()?;
+            let reply_to = Some(from.u64()?).filter(|seq| *seq > 0);
+            *recalled_by = from.u64()?;
+            for _ in 0..from.u16()? {
+                edits.push(from.u64()?);
+            }
+            let content = from.content()?;
+            Body::Message(Message {
+                client_id,
+                content,
+                reply_to,
+                edited: flags & 1 != 0,
+                recalled: flags & 2 != 0,
+            })
+        }
+        1 => Body::Recall {
+            target: from.u64()?,
+            by: UserId(from.u64()?),
+        },
+        2 => Body::Edit {
+            target: from.u64()?,
+            content: from.content()?,
+        },
+        3 => {
+            let (target, on) = (from.u64()?, from.u8()? != 0);
+            Body::React {
+                target,
+                on,
+                emoji: from.text()?,
+            }
+        }
+        4 => Body::System {
+            code: from.text()?,
+            args: from.content()??,
+        },
+        _ => return None,
+    })
 }
 
 fn kind_number(body: &Body) -> u8 {
@@ -346,184 +355,6 @@ fn read_judgement(from: &mut Reader<'_>) -> Option<(u64, Vec<HookTrace>)> {
         })
     });
     Some((generation, hooks.collect::<Option<_>>()?))
-}
-
-/// What a client id was answered with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerRow {
-    pub fingerprint: Fingerprint,
-    pub answer: StoredAnswer,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoredAnswer {
-    Committed {
-        seq: Seq,
-        id: EntryId,
-        replaced: bool,
-    },
-    Held(HoldId),
-    Dropped {
-        id: u64,
-    },
-    Refused {
-        id: u64,
-        by: String,
-        reason: String,
-    },
-}
-
-impl AnswerRow {
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer(Vec::with_capacity(40));
-        let kind = match &self.answer {
-            StoredAnswer::Committed { .. } => 0,
-            StoredAnswer::Held(_) => 1,
-            StoredAnswer::Dropped { .. } => 2,
-            StoredAnswer::Refused { .. } => 3,
-        };
-        out.u8(VERSION).u8(kind);
-        out.0.extend_from_slice(&self.fingerprint.0.to_be_bytes());
-        match &self.answer {
-            StoredAnswer::Committed { seq, id, replaced } => {
-                out.u64(id.0).u64(*seq).u8(u8::from(*replaced))
-            }
-            StoredAnswer::Held(hold) => out.u64(hold.0),
-            StoredAnswer::Dropped { id } => out.u64(*id),
-            StoredAnswer::Refused { id, by, reason } => {
-                out.u64(*id).bytes(by.as_bytes()).bytes(reason.as_bytes())
-            }
-        };
-        out.0
-    }
-
-    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        Self::read(bytes).ok_or_else(|| damaged("a first answer"))
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let mut from = Reader(bytes);
-        let (VERSION, kind) = (from.u8()?, from.u8()?) else {
-            return None;
-        };
-        let fingerprint = Fingerprint(u128::from_be_bytes(from.take(16)?.try_into().ok()?));
-        let id = from.u64()?;
-        let answer = match kind {
-            0 => StoredAnswer::Committed {
-                id: EntryId(id),
-                seq: from.u64()?,
-                replaced: from.u8()? != 0,
-            },
-            1 => StoredAnswer::Held(HoldId(id)),
-            2 => StoredAnswer::Dropped { id },
-            3 => StoredAnswer::Refused {
-                id,
-                by: from.text()?,
-                reason: from.text()?,
-            },
-            _ => return None,
-        };
-        Some(Self {
-            fingerprint,
-            answer,
-        })
-    }
-}
-
-/// The key of an entry.
-pub fn entry_key(conversation: ConversationId, seq: Seq) -> [u8; 24] {
-    let mut key = [0; 24];
-    key[..16].copy_from_slice(&conversation.to_bytes());
-    key[16..].copy_from_slice(&seq.to_be_bytes());
-    key
-}
-
-/// The seq in an entry's key.
-pub fn seq_of(key: &[u8]) -> Option<Seq> {
-    key.get(16..24)?.try_into().ok().map(Seq::from_be_bytes)
-}
-
-/// The key of a first answer.
-pub fn answer_key(conversation: ConversationId, author: UserId, client_id: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(24 + client_id.len());
-    key.extend_from_slice(&conversation.to_bytes());
-    key.extend_from_slice(&author.0.to_be_bytes());
-    key.extend_from_slice(client_id.as_bytes());
-    key
-}
-
-/// Keys of the rows that are neither entries nor first answers; the first byte tells them apart.
-pub mod key {
-    use super::{ConversationId, HoldId, Seq, UserId};
-
-    pub const CONVERSATION: u8 = b'c';
-    pub const HELD: u8 = b'h';
-    pub const KV: u8 = b'k';
-    pub const MEMBER: u8 = b'm';
-    pub const MENTION: u8 = b'n';
-    pub const MEMBERSHIP: u8 = b'u';
-    /// Messages that leave some members out.
-    pub const NARROWED: u8 = b'w';
-    pub const META: u8 = b'z';
-    /// Stands for everyone in a mention's key; no user has this id.
-    pub const ALL: UserId = UserId(0);
-
-    fn joined(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
-        let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
-        key.push(kind);
-        parts.iter().for_each(|part| key.extend_from_slice(part));
-        key
-    }
-
-    pub fn conversation(id: ConversationId) -> Vec<u8> {
-        joined(CONVERSATION, &[&id.to_bytes()])
-    }
-
-    pub fn member(conversation: ConversationId, user: UserId) -> Vec<u8> {
-        joined(MEMBER, &[&conversation.to_bytes(), &user.0.to_be_bytes()])
-    }
-
-    pub fn members(conversation: ConversationId) -> Vec<u8> {
-        joined(MEMBER, &[&conversation.to_bytes()])
-    }
-
-    pub fn membership(user: UserId, conversation: ConversationId) -> Vec<u8> {
-        joined(
-            MEMBERSHIP,
-            &[&user.0.to_be_bytes(), &conversation.to_bytes()],
-        )
-    }
-
-    pub fn memberships(user: UserId) -> Vec<u8> {
-        joined(MEMBERSHIP, &[&user.0.to_be_bytes()])
-    }
-
-    pub fn mention(conversation: ConversationId, user: UserId, seq: Seq) -> Vec<u8> {
-        joined(
-            MENTION,
-            &[
-                &conversation.to_bytes(),
-                &user.0.to_be_bytes(),
-                &seq.to_be_bytes(),
-            ],
-        )
-    }
-
-    pub fn narrowed(conversation: ConversationId, seq: Seq) -> Vec<u8> {
-        joined(NARROWED, &[&conversation.to_bytes(), &seq.to_be_bytes()])
-    }
-
-    pub fn held(hold: HoldId) -> Vec<u8> {
-        joined(HELD, &[&hold.0.to_be_bytes()])
-    }
-
-    pub fn kv(plugin: &str, name: &str) -> Vec<u8> {
-        joined(KV, &[plugin.as_bytes(), &[0], name.as_bytes()])
-    }
-
-    pub fn meta(name: &str) -> Vec<u8> {
-        joined(META, &[name.as_bytes()])
-    }
 }
 
 #[cfg(test)]
@@ -615,30 +446,6 @@ mod tests {
                     assert!(EntryRow::decode(ConversationId(5), 9, &bytes[..cut]).is_err());
                 }
             }
-        }
-    }
-
-    #[test]
-    fn every_first_answer_comes_back_as_it_was() {
-        for answer in [
-            StoredAnswer::Committed {
-                seq: 4,
-                id: EntryId(5),
-                replaced: true,
-            },
-            StoredAnswer::Held(HoldId(6)),
-            StoredAnswer::Dropped { id: 7 },
-            StoredAnswer::Refused {
-                id: 8,
-                by: "word-filter".into(),
-                reason: "spam".into(),
-            },
-        ] {
-            let row = AnswerRow {
-                fingerprint: Fingerprint(99),
-                answer,
-            };
-            assert_eq!(AnswerRow::decode(&row.encode()).expect("reads back"), row);
         }
     }
 }

@@ -1,11 +1,14 @@
-//! The keyspaces of the embedded log and the reads on them. Every read sees what is committed, nothing else.
+//! The keyspaces of the embedded log and the reads on them.
+//! Every read sees what is committed, nothing else.
 
 use std::sync::Arc;
 
 use fjall::{Database, Keyspace};
 
+use super::answers::AnswerRow;
 use super::heads::State;
-use super::rows::{AnswerRow, EntryRow, Header, Reader, answer_key, entry_key, key, seq_of};
+use super::key;
+use super::rows::{EntryRow, Header, Reader};
 use crate::conversation::{Conversation, Kind, Member};
 use crate::entry::{Entry, Seq};
 use crate::ids::{ConversationId, HoldId, UserId};
@@ -45,7 +48,7 @@ impl Tables {
     ) -> Result<Option<EntryRow>, StoreError> {
         match self
             .entries
-            .get(entry_key(conversation, seq))
+            .get(key::entry(conversation, seq))
             .map_err(unavailable)?
         {
             Some(bytes) => EntryRow::decode(conversation, seq, &bytes).map(Some),
@@ -60,7 +63,7 @@ impl Tables {
     ) -> Result<Option<Header>, StoreError> {
         match self
             .entries
-            .get(entry_key(conversation, seq))
+            .get(key::entry(conversation, seq))
             .map_err(unavailable)?
         {
             Some(bytes) => EntryRow::decode_header(&bytes).map(Some),
@@ -81,7 +84,7 @@ impl Tables {
         }
         let mut range = self
             .entries
-            .range(entry_key(conversation, first)..=entry_key(conversation, last));
+            .range(key::entry(conversation, first)..=key::entry(conversation, last));
         let mut entries = Vec::with_capacity(limit.min(256));
         while entries.len() < limit {
             let Some(guard) = (if newest {
@@ -92,7 +95,7 @@ impl Tables {
                 break;
             };
             let (found, bytes) = guard.into_inner().map_err(unavailable)?;
-            let seq = seq_of(&found).ok_or_else(|| damaged("an entry's key"))?;
+            let seq = key::seq_of(&found).ok_or_else(|| damaged("an entry's key"))?;
             entries.push(EntryRow::decode(conversation, seq, &bytes)?.entry);
         }
         if newest {
@@ -109,7 +112,7 @@ impl Tables {
     ) -> Result<Option<AnswerRow>, StoreError> {
         let found = self
             .answers
-            .get(answer_key(conversation, author, client_id))
+            .get(key::answer(conversation, author, client_id))
             .map_err(unavailable)?;
         found.map(|bytes| AnswerRow::decode(&bytes)).transpose()
     }
@@ -181,7 +184,7 @@ impl Tables {
         let newest = match newest {
             Some(guard) => {
                 let (found, bytes) = guard.into_inner().map_err(unavailable)?;
-                let seq = seq_of(&found).ok_or_else(|| damaged("an entry's key"))?;
+                let seq = key::seq_of(&found).ok_or_else(|| damaged("an entry's key"))?;
                 Some(EntryRow::decode(id, seq, &bytes)?)
             }
             None => None,

@@ -1,4 +1,5 @@
-//! What administrators own: plugins, generations, documents, tokens, audit; and the trait over all of it.
+//! What administrators own: plugins, generations,
+//! documents, tokens, audit; and the trait over all of it.
 
 use std::sync::Arc;
 

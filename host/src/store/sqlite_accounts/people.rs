@@ -1,4 +1,5 @@
-//! Users, devices, refresh tokens, blocks.
+//! Users, devices,
+//! refresh tokens, blocks.
 
 use std::sync::Arc;
 

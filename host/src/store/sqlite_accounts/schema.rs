@@ -1,4 +1,5 @@
-//! The tables and how they came to be: numbered steps, each done once, in order.
+//! The tables and how they came to be:
+//! numbered steps, each done once, in order.
 
 use rusqlite::Connection;
 

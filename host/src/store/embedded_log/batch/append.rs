@@ -1,4 +1,5 @@
-//! Appending: the next seq of a log, and everything that is atomic with the new entry.
+//! Appending: the next seq of a log,
+//! and everything that is atomic with the new entry.
 
 use std::sync::Arc;
 
@@ -7,9 +8,11 @@ use crate::content::Content;
 use crate::conversation::{Conversation, Kind, Member, Role};
 use crate::entry::{Body, Entry, Message, Seq};
 use crate::ids::{ConversationId, EntryId, UserId};
+use crate::store::embedded_log::answers::StoredAnswer;
 use crate::store::embedded_log::committer::Applied;
 use crate::store::embedded_log::heads::State;
-use crate::store::embedded_log::rows::{EntryRow, Header, StoredAnswer, Writer, key};
+use crate::store::embedded_log::key;
+use crate::store::embedded_log::rows::{EntryRow, Header, Writer};
 use crate::store::{Append, CommitError, Committed, FirstAnswer, Opening, Outcome, StoreError};
 
 impl Batch<'_> {
@@ -115,18 +118,7 @@ impl Batch<'_> {
             return nothing();
         };
         if message.recalled {
-            if !matches!(append.body, Body::Recall { .. }) {
-                return Ok(Some(Err(CommitError::Gone("the message was recalled"))));
-            }
-            let id = self
-                .entry(conversation, row.recalled_by)?
-                .map_or(EntryId(0), |row| row.entry.id);
-            let first = FirstAnswer::Committed {
-                seq: row.recalled_by,
-                id,
-                replaced: None,
-            };
-            return Ok(Some(Ok(Outcome::Resent(first))));
+            return self.recalled_before(conversation, &row, append).map(Some);
         }
         self.mark_mentions(
             &row.entry,
@@ -170,6 +162,28 @@ impl Batch<'_> {
         }
         self.put_entry(changed);
         Ok(None)
+    }
+
+    /// A recall of a message already recalled gets the first one's answer; an edit of one has come too late.
+    fn recalled_before(
+        &mut self,
+        conversation: ConversationId,
+        row: &EntryRow,
+        append: &Append,
+    ) -> Applied {
+        if !matches!(append.body, Body::Recall { .. }) {
+            return Ok(Err(CommitError::Gone("the message was recalled")));
+        }
+        let seq = row.recalled_by;
+        let id = self
+            .entry(conversation, seq)?
+            .map_or(EntryId(0), |row| row.entry.id);
+        let first = FirstAnswer::Committed {
+            seq,
+            id,
+            replaced: None,
+        };
+        Ok(Ok(Outcome::Resent(first)))
     }
 
     fn erase_edit(&mut self, conversation: ConversationId, seq: Seq) -> Result<(), StoreError> {

@@ -1,12 +1,14 @@
-//! Holding a message back, dropping one, refusing a held one: answers that are remembered without an entry.
+//! Holding a message back, dropping one, refusing a held one:
+//! answers that are remembered without an entry.
 
 use std::sync::Arc;
 
 use super::Batch;
 use crate::ids::{ConversationId, EntryId, HoldId, UserId};
+use crate::store::embedded_log::answers::StoredAnswer;
 use crate::store::embedded_log::committer::Applied;
 use crate::store::embedded_log::held;
-use crate::store::embedded_log::rows::{StoredAnswer, key};
+use crate::store::embedded_log::key;
 use crate::store::{CommitError, HeldMessage, Hold, Outcome, ResendKey, StoreError};
 
 impl Batch<'_> {

@@ -1,0 +1,96 @@
+//! The keys of the embedded log. Entries and first answers have tables of their own; of all other rows the first byte
+//! of the key says what they are.
+
+use crate::entry::Seq;
+use crate::ids::{ConversationId, HoldId, UserId};
+
+pub const CONVERSATION: u8 = b'c';
+pub const HELD: u8 = b'h';
+pub const KV: u8 = b'k';
+pub const MEMBER: u8 = b'm';
+pub const MENTION: u8 = b'n';
+pub const MEMBERSHIP: u8 = b'u';
+/// Messages that leave some members out.
+pub const NARROWED: u8 = b'w';
+pub const META: u8 = b'z';
+/// Stands for everyone in a mention's key; no user has this id.
+pub const ALL: UserId = UserId(0);
+
+fn joined(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(kind);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+pub fn conversation(id: ConversationId) -> Vec<u8> {
+    joined(CONVERSATION, &[&id.to_bytes()])
+}
+
+pub fn member(conversation: ConversationId, user: UserId) -> Vec<u8> {
+    joined(MEMBER, &[&conversation.to_bytes(), &user.0.to_be_bytes()])
+}
+
+pub fn members(conversation: ConversationId) -> Vec<u8> {
+    joined(MEMBER, &[&conversation.to_bytes()])
+}
+
+pub fn membership(user: UserId, conversation: ConversationId) -> Vec<u8> {
+    joined(
+        MEMBERSHIP,
+        &[&user.0.to_be_bytes(), &conversation.to_bytes()],
+    )
+}
+
+pub fn memberships(user: UserId) -> Vec<u8> {
+    joined(MEMBERSHIP, &[&user.0.to_be_bytes()])
+}
+
+pub fn mention(conversation: ConversationId, user: UserId, seq: Seq) -> Vec<u8> {
+    joined(
+        MENTION,
+        &[
+            &conversation.to_bytes(),
+            &user.0.to_be_bytes(),
+            &seq.to_be_bytes(),
+        ],
+    )
+}
+
+pub fn narrowed(conversation: ConversationId, seq: Seq) -> Vec<u8> {
+    joined(NARROWED, &[&conversation.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub fn held(hold: HoldId) -> Vec<u8> {
+    joined(HELD, &[&hold.0.to_be_bytes()])
+}
+
+pub fn kv(plugin: &str, name: &str) -> Vec<u8> {
+    joined(KV, &[plugin.as_bytes(), &[0], name.as_bytes()])
+}
+
+pub fn meta(name: &str) -> Vec<u8> {
+    joined(META, &[name.as_bytes()])
+}
+
+/// The key of an entry.
+pub fn entry(conversation: ConversationId, seq: Seq) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..16].copy_from_slice(&conversation.to_bytes());
+    key[16..].copy_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// The seq in an entry's key.
+pub fn seq_of(key: &[u8]) -> Option<Seq> {
+    key.get(16..24)?.try_into().ok().map(Seq::from_be_bytes)
+}
+
+/// The key of a first answer.
+pub fn answer(conversation: ConversationId, author: UserId, client_id: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(24 + client_id.len());
+    key.extend_from_slice(&conversation.to_bytes());
+    key.extend_from_slice(&author.0.to_be_bytes());
+    key.extend_from_slice(client_id.as_bytes());
+    key
+}
