@@ -3,6 +3,7 @@
 
 mod accounts;
 mod conversations;
+mod crash;
 mod filter;
 mod sessions;
 mod support;

@@ -200,22 +200,7 @@ impl TestServer {
 
     /// A bare connection, before `hello`.
     pub async fn connect(&self, subprotocol: Option<&str>) -> TestSocket {
-        let url = format!("ws://{}/v1/ws", self.app().address);
-        let mut request = url.into_client_request().expect("a request");
-        if let Some(subprotocol) = subprotocol {
-            let value = subprotocol.parse().expect("a header");
-            request
-                .headers_mut()
-                .insert("sec-websocket-protocol", value);
-        }
-        let (socket, _) = tokio_tungstenite::connect_async(request)
-            .await
-            .expect("connects");
-        TestSocket {
-            socket,
-            next: 0,
-            events: Vec::new(),
-        }
+        connect_to(self.app().address, subprotocol).await
     }
 
     /// A session of a user's first device.
@@ -228,6 +213,26 @@ impl TestServer {
         let reply = socket.hello(token, device).await;
         assert!(reply["ok"].is_object(), "{reply}");
         socket
+    }
+}
+
+/// A bare connection to a server, before `hello`.
+pub async fn connect_to(address: std::net::SocketAddr, subprotocol: Option<&str>) -> TestSocket {
+    let url = format!("ws://{address}/v1/ws");
+    let mut request = url.into_client_request().expect("a request");
+    if let Some(subprotocol) = subprotocol {
+        let value = subprotocol.parse().expect("a header");
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", value);
+    }
+    let (socket, _) = tokio_tungstenite::connect_async(request)
+        .await
+        .expect("connects");
+    TestSocket {
+        socket,
+        next: 0,
+        events: Vec::new(),
     }
 }
 
@@ -292,12 +297,17 @@ impl TestSocket {
 
     /// Sends a request; its id.
     pub async fn start(&mut self, op: &str, fields: Value) -> u32 {
+        self.try_start(op, fields).await.expect("sends")
+    }
+
+    /// As `start`, to a server that may be gone.
+    pub async fn try_start(&mut self, op: &str, fields: Value) -> Result<u32, Error> {
         self.next += 1;
         let mut frame = fields;
         frame["id"] = self.next.into();
         frame["op"] = op.into();
-        self.raw(Message::text(frame.to_string())).await;
-        self.next
+        self.socket.send(Message::text(frame.to_string())).await?;
+        Ok(self.next)
     }
 
     pub async fn raw(&mut self, message: Message) {

@@ -1,0 +1,180 @@
+//! A server as a process of its own, so that it can be killed: the built program on a folder
+//! that stays between its lives.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::support::{PATIENCE, TestSocket, TestUser, connect_to};
+
+pub struct ServerProcess {
+    folder: TempDir,
+    child: Option<Child>,
+    address: SocketAddr,
+    http: reqwest::Client,
+}
+
+/// The built program: set by `cargo verify`, else beside the test's profile.
+fn program() -> PathBuf {
+    let set = std::env::var_os("KITH_BIN").map(PathBuf::from);
+    set.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_kith")))
+}
+
+impl ServerProcess {
+    pub async fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().expect("a folder");
+        let (child, address) = spawn(&folder).await;
+        Self {
+            folder,
+            child: Some(child),
+            address,
+            http: reqwest::Client::new(),
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child
+            .as_ref()
+            .and_then(Child::id)
+            .expect("a running server")
+    }
+
+    /// SIGKILL, and the process is gone.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.start_kill().expect("kills");
+            // Reaped by the runtime; the restart waits for the store's lock.
+            tokio::spawn(async move { child.wait().await });
+        }
+    }
+
+    pub async fn restart(&mut self) {
+        let (child, address) = spawn(&self.folder).await;
+        (self.child, self.address) = (Some(child), address);
+    }
+
+    /// The message log's newest journal.
+    pub fn journal(&self) -> PathBuf {
+        let log = self.folder.path().join("data/log");
+        let files = std::fs::read_dir(log)
+            .expect("the log's folder")
+            .flatten()
+            .map(|entry| entry.path());
+        let mut journals: Vec<_> = files
+            .filter(|file| file.extension().is_some_and(|e| e == "jnl"))
+            .collect();
+        journals.sort();
+        journals.pop().expect("a journal")
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let response = self
+            .http
+            .get(format!("http://{}{path}", self.address))
+            .send()
+            .await
+            .expect("an answer");
+        (
+            response.status().as_u16(),
+            response.json().await.expect("JSON"),
+        )
+    }
+
+    pub async fn user(&self, name: &str) -> TestUser {
+        let body = json!({"username": name, "password": "password-1"});
+        let url = |path: &str| format!("http://{}{path}", self.address);
+        let made = self
+            .http
+            .post(url("/v1/users"))
+            .json(&body)
+            .send()
+            .await
+            .expect("an answer");
+        let user: Value = made.json().await.expect("JSON");
+        let form = [
+            ("grant_type", "password"),
+            ("username", name),
+            ("password", "password-1"),
+            ("device_id", "phone"),
+            ("device_kind", "web"),
+        ];
+        let signed = self
+            .http
+            .post(url("/v1/oauth/token"))
+            .form(&form)
+            .send()
+            .await
+            .expect("an answer");
+        let tokens: Value = signed.json().await.expect("JSON");
+        TestUser {
+            id: user["id"].as_str().expect("an id").to_owned(),
+            username: name.to_owned(),
+            token: tokens["access_token"].as_str().expect("a token").to_owned(),
+            tokens,
+        }
+    }
+
+    pub async fn session(&self, user: &TestUser) -> TestSocket {
+        let mut socket = connect_to(self.address, None).await;
+        let reply = socket.hello(&user.token, "phone").await;
+        assert!(reply["ok"].is_object(), "{reply}");
+        socket
+    }
+}
+
+async fn spawn(folder: &TempDir) -> (Child, SocketAddr) {
+    let started = async {
+        loop {
+            if let Some(started) = try_spawn(folder).await {
+                return started;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, started)
+        .await
+        .expect("the server in time")
+}
+
+/// `None` while the process that was killed still holds the store.
+async fn try_spawn(folder: &TempDir) -> Option<(Child, SocketAddr)> {
+    let mut child = Command::new(program())
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--data",
+        ])
+        .arg(folder.path().join("data"))
+        .args(["--plugins", "none"])
+        .env("KITH_AUTH__ARGON2_MEMORY_KIB", "8")
+        .env("KITH_AUTH__ARGON2_PASSES", "1")
+        .env("KITH_LIMITS__RATE", "false")
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts: is it built?");
+    let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
+    while let Some(line) = lines.next_line().await.expect("a line") {
+        if let Some(address) = line
+            .split("clients http://")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next())
+        {
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Some((child, address.parse().expect("an address")));
+        }
+        assert!(
+            line.contains("another process") || !line.starts_with("kith:"),
+            "{line}"
+        );
+    }
+    None
+}
