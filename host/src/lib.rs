@@ -1,7 +1,9 @@
 //! Kith's host: connections, order and storage. Behaviour is in plugins; see `ARCHITECTURE.md`.
 
 pub mod app;
+pub mod chat;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod content;

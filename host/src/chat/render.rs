@@ -1,0 +1,163 @@
+//! How things look on the screen, as lines of text. What people write is shown as text and can never move the cursor
+//! or change a colour. No I/O.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use crate::client::WireError;
+
+/// The time of day in a zone; with the date when it is not today's.
+pub(super) fn clock(at_ms: u64, now: Timestamp, zone: &TimeZone) -> String {
+    let at = i64::try_from(at_ms).ok();
+    let Some(at) = at.and_then(|at| Timestamp::from_millisecond(at).ok()) else {
+        return "--:--".to_owned();
+    };
+    let (at, now) = (at.to_zoned(zone.clone()), now.to_zoned(zone.clone()));
+    let format = if at.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    at.strftime(format).to_string()
+}
+
+/// What an entry says, without time and seq. `from` and `name` give users' names.
+pub(super) fn entry(entry: &Value, from: &str, name: impl Fn(&str) -> String) -> String {
+    match entry["kind"].as_str() {
+        Some("message") => {
+            let reply = entry["reply_to"].as_u64();
+            let reply = reply.map(|seq| format!("(to #{seq}) ")).unwrap_or_default();
+            let edited = if entry["edited"] == true { " (edited)" } else { "" };
+            if entry["recalled"] == true {
+                format!("{from}: (taken back)")
+            } else {
+                format!("{from}: {reply}{}{edited}", content(&entry["content"]))
+            }
+        }
+        Some("recall") => format!("— {from} took back #{}", entry["target"]),
+        Some("edit") => format!(
+            "— {from} changed #{} to: {}",
+            entry["target"],
+            content(&entry["content"])
+        ),
+        Some("react") => {
+            let (emoji, target) = (plain(text_of(&entry["emoji"])), &entry["target"]);
+            let verb = if entry["on"] == false { "takes back" } else { "puts" };
+            format!("— {from} {verb} {emoji} on #{target}")
+        }
+        Some("system") => {
+            let (code, args) = (text_of(&entry["code"]), &entry["args"]);
+            let who = args["user"].as_str().map(|user| format!(" {}", name(user)));
+            let what = ["title", "text", "role"].map(|field| text_of(&args[field]));
+            let what = what.iter().filter(|text| !text.is_empty());
+            let what: String = what.map(|text| format!(" {}", plain(text))).collect();
+            format!("— {}{}{what}", code.replace('_', " "), who.unwrap_or_default())
+        }
+        Some("void") => "— (not for you)".to_owned(),
+        other => format!("— {}", plain(other.unwrap_or("something"))),
+    }
+}
+
+/// A content in one line, or in more when a text has more.
+pub(super) fn content(content: &Value) -> String {
+    let field = |name: &str| plain(text_of(&content[name]));
+    match text_of(&content["type"]) {
+        "text" => field("text"),
+        "location" => format!("[location {}, {} {}]", content["lat"], content["lon"], field("title")),
+        "card" => format!("[card {} {} {}]", field("title"), field("text"), field("url")),
+        "custom" => format!("[{}]", field("name")),
+        kind @ ("image" | "voice" | "video" | "file") => format!("[{kind} {}]", field("name")),
+        kind => format!("[{}]", plain(kind)),
+    }
+}
+
+/// A refusal as the person at the keyboard should read it.
+pub(super) fn refusal(error: &WireError) -> String {
+    match error.refused() {
+        Some(refused) if refused.code == "rejected" => {
+            let by = refused.by.as_deref().unwrap_or("a rule");
+            let reason = refused.reason.as_deref().unwrap_or(&refused.message);
+            format!("rejected by {}: {}", plain(by), plain(reason))
+        }
+        Some(refused) => match refused.message.as_str() {
+            "" => refused.code.clone(),
+            message => format!("{} ({})", plain(message), refused.code),
+        },
+        None => error.to_string(),
+    }
+}
+
+/// Text without characters that steer a terminal; further lines are set in.
+pub(super) fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\n      "),
+            '\t' => out.push(' '),
+            c if c.is_control() || steers(c) => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Marks that turn the direction of writing around for what follows.
+fn steers(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Refused;
+    use serde_json::json;
+
+    fn shown(value: Value) -> String {
+        entry(&value, "bob", |user| format!("<{user}>"))
+    }
+
+    #[test]
+    fn each_kind_of_entry_has_its_line() {
+        let text = |text: &str| json!({"type": "text", "text": text});
+        for (value, line) in [
+            (json!({"kind": "message", "content": text("你好")}), "bob: 你好"),
+            (json!({"kind": "message", "reply_to": 3, "edited": true, "content": text("b")}), "bob: (to #3) b (edited)"),
+            (json!({"kind": "message", "recalled": true}), "bob: (taken back)"),
+            (json!({"kind": "recall", "target": 4}), "— bob took back #4"),
+            (json!({"kind": "edit", "target": 4, "content": text("c")}), "— bob changed #4 to: c"),
+            (json!({"kind": "system", "code": "member_joined", "args": {"user": "7"}}), "— member joined <7>"),
+            (json!({"kind": "message", "content": {"type": "image", "name": "a.png"}}), "bob: [image a.png]"),
+        ] {
+            assert_eq!(shown(value), line);
+        }
+    }
+
+    #[test]
+    fn what_people_write_cannot_steer_the_terminal() {
+        let nasty = json!({"kind": "message", "content": {"type": "text", "text": "a\u{1b}[2Jb\r\u{202e}c\nd"}});
+        let line = shown(nasty);
+        assert!(!line.contains(['\u{1b}', '\r', '\u{202e}']), "{line:?}");
+        assert!(line.ends_with("c\n      d"), "{line:?}");
+    }
+
+    #[test]
+    fn times_of_other_days_carry_their_date() {
+        let zone = TimeZone::fixed(jiff::tz::offset(8));
+        let now = Timestamp::from_second(1_764_000_000).expect("a time");
+        assert_eq!(clock(1_764_000_000_000, now, &zone), "00:00");
+        assert_eq!(clock(1_763_999_999_000, now, &zone), "2025-11-24 23:59");
+    }
+
+    #[test]
+    fn a_rejection_names_the_plugin_and_its_reason() {
+        let refused = Refused {
+            code: "rejected".into(),
+            by: Some("word-filter".into()),
+            reason: Some("sensitive".into()),
+            ..Refused::default()
+        };
+        let line = refusal(&WireError::Refused(refused));
+        assert_eq!(line, "rejected by word-filter: sensitive");
+    }
+}
