@@ -97,7 +97,10 @@ fn device_id() -> String {
         .flatten()
         .and_then(|name| name.into_string().ok());
     let place = terminal.unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()));
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
     let id = format!("chat-{host}{}", place.replace('/', "-"));
     id.chars().take(128).collect()
 }

@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::{bench, chat};
+
 /// Instant messaging whose behaviour is WebAssembly.
 #[derive(Debug, Parser)]
 #[command(
@@ -36,20 +38,37 @@ pub enum Command {
     /// Administrate a server: words, held messages, users, tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Admin(admin::Command),
+    /// Talk through a server, from a terminal.
+    Chat(chat::Args),
+    /// Measure what a message and a connection cost.
+    Bench(bench::Args),
 }
 
 /// Runs a command; what it is refused with goes to stderr.
 pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
-        Command::Serve(args) => serve::run(args),
-        Command::Plugin(command) => plugin::run(command),
-        Command::Admin(command) => admin::run(command),
+        Command::Serve(args) => serve::run(args).map(succeeded),
+        Command::Plugin(command) => plugin::run(command).map(succeeded),
+        Command::Admin(command) => admin::run(command).map(succeeded),
+        Command::Chat(args) => talk(args),
+        Command::Bench(args) => bench::run(args).map(succeeded),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("kith: {error:#}");
             ExitCode::from(1)
         }
     }
+}
+
+fn succeeded((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+fn talk(args: chat::Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(chat::run(args))
 }

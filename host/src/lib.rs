@@ -1,6 +1,7 @@
 //! Kith's host: connections, order and storage. Behaviour is in plugins; see `ARCHITECTURE.md`.
 
 pub mod app;
+pub mod bench;
 pub mod chat;
 pub mod cli;
 pub mod client;

@@ -1,4 +1,5 @@
-//! Who is signed in: keeps the tokens fresh. It keeps no password.
+//! Who is signed in: keeps the tokens fresh.
+//! It keeps no password.
 
 use std::time::{Duration, Instant};
 

@@ -124,7 +124,9 @@ pub(super) fn read(line: &str) -> Option<Result<Action, String>> {
     if command.starts_with(':') {
         return Some(Ok(Action::Say(command.to_owned())));
     }
-    let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let (name, rest) = command
+        .split_once(char::is_whitespace)
+        .unwrap_or((command, ""));
     let known = COMMANDS.iter().find(|known| known.name == name);
     Some(match known {
         None => Err(format!("there is no :{name}; :help shows what there is")),
@@ -161,7 +163,10 @@ mod tests {
     #[test]
     fn lines_are_messages_unless_one_colon_begins_them() {
         assert_eq!(action("hello there"), Action::Say("hello there".into()));
-        assert_eq!(action("/weather Paris"), Action::Say("/weather Paris".into()));
+        assert_eq!(
+            action("/weather Paris"),
+            Action::Say("/weather Paris".into())
+        );
         assert_eq!(action("::smile"), Action::Say(":smile".into()));
         assert_eq!(read("   "), None);
     }
@@ -173,7 +178,14 @@ mod tests {
         assert_eq!(action(":history 3 "), Action::History(3));
         assert_eq!(action(":recall #7"), Action::Recall(Some(7)));
         assert_eq!(action(":recall"), Action::Recall(None));
-        for wrong in [":open", ":open a b", ":history none", ":history 0", ":quit now", ":nope"] {
+        for wrong in [
+            ":open",
+            ":open a b",
+            ":history none",
+            ":history 0",
+            ":quit now",
+            ":nope",
+        ] {
             assert!(read(wrong).expect("not empty").is_err(), "{wrong}");
         }
     }

@@ -176,7 +176,12 @@ mod tests {
 
     #[test]
     fn only_what_stored_nothing_or_is_unknown_is_sent_again() {
-        for (code, again) in [("unavailable", true), ("timeout", true), ("rejected", false), ("conflict", false)] {
+        for (code, again) in [
+            ("unavailable", true),
+            ("timeout", true),
+            ("rejected", false),
+            ("conflict", false),
+        ] {
             assert_eq!(may_be_sent_again(&refused(code, 1)), again, "{code}");
         }
     }

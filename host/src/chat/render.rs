@@ -13,8 +13,15 @@ pub(super) fn clock(at_ms: u64, now: Timestamp, zone: &TimeZone) -> String {
     let Some(at) = at.and_then(|at| Timestamp::from_millisecond(at).ok()) else {
         return "--:--".to_owned();
     };
-    let (at, now) = (at.to_zoned(zone.clone()), now.to_zoned(zone.clone()));
-    let format = if at.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    let (at, now) = (
+        at.to_zoned_datetime(zone.clone()),
+        now.to_zoned_datetime(zone.clone()),
+    );
+    let format = if at.date() == now.date() {
+        "%H:%M"
+    } else {
+        "%Y-%m-%d %H:%M"
+    };
     at.strftime(format).to_string()
 }
 
@@ -24,7 +31,11 @@ pub(super) fn entry(entry: &Value, from: &str, name: impl Fn(&str) -> String) ->
         Some("message") => {
             let reply = entry["reply_to"].as_u64();
             let reply = reply.map(|seq| format!("(to #{seq}) ")).unwrap_or_default();
-            let edited = if entry["edited"] == true { " (edited)" } else { "" };
+            let edited = if entry["edited"] == true {
+                " (edited)"
+            } else {
+                ""
+            };
             if entry["recalled"] == true {
                 format!("{from}: (taken back)")
             } else {
@@ -39,7 +50,11 @@ pub(super) fn entry(entry: &Value, from: &str, name: impl Fn(&str) -> String) ->
         ),
         Some("react") => {
             let (emoji, target) = (plain(text_of(&entry["emoji"])), &entry["target"]);
-            let verb = if entry["on"] == false { "takes back" } else { "puts" };
+            let verb = if entry["on"] == false {
+                "takes back"
+            } else {
+                "puts"
+            };
             format!("— {from} {verb} {emoji} on #{target}")
         }
         Some("system") => {
@@ -48,7 +63,11 @@ pub(super) fn entry(entry: &Value, from: &str, name: impl Fn(&str) -> String) ->
             let what = ["title", "text", "role"].map(|field| text_of(&args[field]));
             let what = what.iter().filter(|text| !text.is_empty());
             let what: String = what.map(|text| format!(" {}", plain(text))).collect();
-            format!("— {}{}{what}", code.replace('_', " "), who.unwrap_or_default())
+            format!(
+                "— {}{}{what}",
+                code.replace('_', " "),
+                who.unwrap_or_default()
+            )
         }
         Some("void") => "— (not for you)".to_owned(),
         other => format!("— {}", plain(other.unwrap_or("something"))),
@@ -60,8 +79,18 @@ pub(super) fn content(content: &Value) -> String {
     let field = |name: &str| plain(text_of(&content[name]));
     match text_of(&content["type"]) {
         "text" => field("text"),
-        "location" => format!("[location {}, {} {}]", content["lat"], content["lon"], field("title")),
-        "card" => format!("[card {} {} {}]", field("title"), field("text"), field("url")),
+        "location" => format!(
+            "[location {}, {} {}]",
+            content["lat"],
+            content["lon"],
+            field("title")
+        ),
+        "card" => format!(
+            "[card {} {} {}]",
+            field("title"),
+            field("text"),
+            field("url")
+        ),
         "custom" => format!("[{}]", field("name")),
         kind @ ("image" | "voice" | "video" | "file") => format!("[{kind} {}]", field("name")),
         kind => format!("[{}]", plain(kind)),
@@ -121,13 +150,31 @@ mod tests {
     fn each_kind_of_entry_has_its_line() {
         let text = |text: &str| json!({"type": "text", "text": text});
         for (value, line) in [
-            (json!({"kind": "message", "content": text("你好")}), "bob: 你好"),
-            (json!({"kind": "message", "reply_to": 3, "edited": true, "content": text("b")}), "bob: (to #3) b (edited)"),
-            (json!({"kind": "message", "recalled": true}), "bob: (taken back)"),
+            (
+                json!({"kind": "message", "content": text("你好")}),
+                "bob: 你好",
+            ),
+            (
+                json!({"kind": "message", "reply_to": 3, "edited": true, "content": text("b")}),
+                "bob: (to #3) b (edited)",
+            ),
+            (
+                json!({"kind": "message", "recalled": true}),
+                "bob: (taken back)",
+            ),
             (json!({"kind": "recall", "target": 4}), "— bob took back #4"),
-            (json!({"kind": "edit", "target": 4, "content": text("c")}), "— bob changed #4 to: c"),
-            (json!({"kind": "system", "code": "member_joined", "args": {"user": "7"}}), "— member joined <7>"),
-            (json!({"kind": "message", "content": {"type": "image", "name": "a.png"}}), "bob: [image a.png]"),
+            (
+                json!({"kind": "edit", "target": 4, "content": text("c")}),
+                "— bob changed #4 to: c",
+            ),
+            (
+                json!({"kind": "system", "code": "member_joined", "args": {"user": "7"}}),
+                "— member joined <7>",
+            ),
+            (
+                json!({"kind": "message", "content": {"type": "image", "name": "a.png"}}),
+                "bob: [image a.png]",
+            ),
         ] {
             assert_eq!(shown(value), line);
         }

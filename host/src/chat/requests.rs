@@ -1,4 +1,5 @@
-//! What the commands do: each asks the server and shows the answer. A new command gets its arm in `act`.
+//! What the commands do: each asks the server and shows the answer.
+//! A new command gets its arm in `act`.
 
 use std::time::Instant;
 
@@ -80,7 +81,8 @@ impl Talk {
         let first = matches!(to, To::User(_));
         self.open = Some((to, name.to_owned()));
         if first {
-            self.say(&format!("* nothing was said between you and {name} yet")).await;
+            self.say(&format!("* nothing was said between you and {name} yet"))
+                .await;
             return Ok(());
         }
         self.history(OPENING).await
@@ -108,16 +110,22 @@ impl Talk {
             self.say("* nothing was said here yet").await;
             return Ok(());
         };
-        let ok = self.ask("history", json!({"conversation": id, "limit": count})).await?;
+        let ok = self
+            .ask("history", json!({"conversation": id, "limit": count}))
+            .await?;
         let entries = ok["entries"].as_array().cloned().unwrap_or_default();
         let head = ok["head"].as_u64().unwrap_or_default();
-        self.say(&format!("* {name}: {} of {head} entries", entries.len())).await;
+        self.say(&format!("* {name}: {} of {head} entries", entries.len()))
+            .await;
         let me = self.me.0.clone();
         for entry in &entries {
             let line = self.entry_line(entry).await;
             self.say(&line).await;
         }
-        let mine = entries.iter().rev().find(|entry| entry["from"] == *me && entry["kind"] == "message");
+        let mine = entries
+            .iter()
+            .rev()
+            .find(|entry| entry["from"] == *me && entry["kind"] == "message");
         let mine = mine.and_then(|entry| entry["seq"].as_u64());
         if let Some(known) = self.state.get_mut(&id) {
             known.skip_to(head);
@@ -125,7 +133,8 @@ impl Talk {
             known.mine = known.mine.max(mine.unwrap_or_default());
         }
         if head > 0 {
-            self.ask("read", json!({"conversation": id, "seq": head})).await?;
+            self.ask("read", json!({"conversation": id, "seq": head}))
+                .await?;
         }
         Ok(())
     }
@@ -138,10 +147,13 @@ impl Talk {
         let last = self.state.get(&id).map_or(0, |known| known.mine);
         let seq = seq.unwrap_or(last);
         if seq == 0 {
-            self.say("! you have said nothing here that could be taken back").await;
+            self.say("! you have said nothing here that could be taken back")
+                .await;
             return Ok(());
         }
-        let ok = self.ask("recall", json!({"conversation": id, "seq": seq})).await?;
+        let ok = self
+            .ask("recall", json!({"conversation": id, "seq": seq}))
+            .await?;
         if let (Some(known), Some(recall)) = (self.state.get_mut(&id), ok["seq"].as_u64()) {
             known.meet(recall);
         }
@@ -154,7 +166,8 @@ impl Talk {
         let rest = self.account.rest().await?;
         if on {
             rest.block(&user).await?;
-            self.say(&format!("* {name} can write to you no more")).await;
+            self.say(&format!("* {name} can write to you no more"))
+                .await;
         } else {
             rest.unblock(&user).await?;
             self.say(&format!("* {name} can write to you again")).await;
@@ -169,7 +182,8 @@ impl Talk {
         }
         for user in blocks {
             let name = user["username"].as_str().or(user["id"].as_str());
-            self.say(&format!("  {}", render::plain(name.unwrap_or_default()))).await;
+            self.say(&format!("  {}", render::plain(name.unwrap_or_default())))
+                .await;
         }
         Ok(())
     }
@@ -191,7 +205,8 @@ impl Talk {
     async fn list(&self) {
         let listed = self.state.listed();
         if listed.is_empty() {
-            self.say("* no conversations yet; :open NAME begins one").await;
+            self.say("* no conversations yet; :open NAME begins one")
+                .await;
         }
         for known in listed {
             let mark = if self.is_open(&known.id) { '*' } else { ' ' };
@@ -209,15 +224,27 @@ impl Talk {
     }
 
     pub(super) async fn list_unread(&self) {
-        for known in self.state.listed().into_iter().filter(|known| known.unread > 0) {
+        for known in self
+            .state
+            .listed()
+            .into_iter()
+            .filter(|known| known.unread > 0)
+        {
             let (title, unread) = (&known.title, known.unread);
-            self.say(&format!("* {title}: {unread} unread; :open {title} shows them")).await;
+            self.say(&format!(
+                "* {title}: {unread} unread; :open {title} shows them"
+            ))
+            .await;
         }
     }
 
     async fn who(&self) {
-        let peer = self.open.as_ref().map(|(_, name)| format!(", talking to {name}"));
+        let peer = self
+            .open
+            .as_ref()
+            .map(|(_, name)| format!(", talking to {name}"));
         let (peer, server) = (peer.unwrap_or_default(), self.account.server());
-        self.say(&format!("* you are {} on {server}{peer}", self.me.1)).await;
+        self.say(&format!("* you are {} on {server}{peer}", self.me.1))
+            .await;
     }
 }

@@ -173,7 +173,10 @@ mod tests {
 
     #[test]
     fn a_receipt_is_news_once_and_only_for_the_newest_of_ones_own() {
-        let mut log = Conversation { mine: 5, ..Conversation::default() };
+        let mut log = Conversation {
+            mine: 5,
+            ..Conversation::default()
+        };
         assert!(!log.read_by_peer(4));
         assert!(log.read_by_peer(6));
         assert!(!log.read_by_peer(7));
@@ -188,8 +191,14 @@ mod tests {
         let summary = json!({"id": "c", "kind": "direct", "peer": peer, "head": 4, "unread": 2});
         assert!(state.summary(&summary));
         assert!(!state.summary(&summary));
-        assert_eq!(state.with("7").map(|known| known.title.as_str()), Some("bob"));
-        assert_eq!((state.name("7"), state.behind()), (Some("bob"), vec!["c".to_owned()]));
+        assert_eq!(
+            state.with("7").map(|known| known.title.as_str()),
+            Some("bob")
+        );
+        assert_eq!(
+            (state.name("7"), state.behind()),
+            (Some("bob"), vec!["c".to_owned()])
+        );
         state.get_mut("c").expect("known").skip_to(4);
         assert!(state.behind().is_empty());
     }

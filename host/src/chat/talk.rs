@@ -191,7 +191,12 @@ impl Talk {
         connection.keep_alive(Duration::from_millis(beat)).await;
         self.link = Some((connection, events));
         self.pause = FIRST_PAUSE;
-        let me = |field: &str| welcome["user"][field].as_str().unwrap_or_default().to_owned();
+        let me = |field: &str| {
+            welcome["user"][field]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         self.me = (me("id"), me("username"));
         self.state.learn_name(&self.me.0, "you");
         if self.since.is_some() {
@@ -221,7 +226,8 @@ impl Talk {
         match error.code() {
             "banned" | "invalid_grant" | "unauthenticated" => {
                 let why = render::refusal(&error);
-                self.say(&format!("! the server lets you in no more: {why}")).await;
+                self.say(&format!("! the server lets you in no more: {why}"))
+                    .await;
                 self.over = Some(ExitCode::from(1));
             }
             _ => self.wait_to_connect(error.retry_after_ms()),
@@ -245,7 +251,10 @@ impl Talk {
         let (meaning, comes_back) = match closing.reason.as_str() {
             "banned" => ("the account is disabled", false),
             "kicked" => ("an administrator ended the session", false),
-            "replaced" => ("this device, or too many of them, connected from elsewhere", false),
+            "replaced" => (
+                "this device, or too many of them, connected from elsewhere",
+                false,
+            ),
             "unauthenticated" | "expired" => ("the sign-in is good no more", true),
             "draining" => ("the server is being stopped", true),
             "slow" => ("this client read too slowly", true),
@@ -267,7 +276,8 @@ impl Talk {
         }
         let unsent = self.outbox.len();
         if unsent > 0 {
-            self.say(&format!("! {unsent} messages were not sent")).await;
+            self.say(&format!("! {unsent} messages were not sent"))
+                .await;
         }
         self.terminal.close();
         match self.over {

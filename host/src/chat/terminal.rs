@@ -110,15 +110,17 @@ fn edit(
     mut prompts: mpsc::Receiver<String>,
 ) {
     while let Some(prompt) = prompts.blocking_recv() {
-        match editor.readline(&prompt) {
-            Ok(line) => {
-                let _ = editor.add_history_entry(line.as_str());
-                if lines.blocking_send(line).is_err() {
-                    return;
-                }
+        let line = loop {
+            match editor.readline(&prompt) {
+                Ok(line) => break line,
+                // The window has another size, or the process was stopped and went on: the prompt stands.
+                Err(ReadlineError::Signal(_)) => {}
+                Err(_) => return,
             }
-            Err(ReadlineError::WindowResized) => {}
-            Err(_) => return,
+        };
+        let _ = editor.add_history_entry(line.as_str());
+        if lines.blocking_send(line).is_err() {
+            return;
         }
     }
 }
@@ -126,9 +128,11 @@ fn edit(
 fn read_plainly(lines: mpsc::Sender<String>, mut prompts: mpsc::Receiver<String>) {
     let mut input = std::io::stdin().lock().lines();
     while prompts.blocking_recv().is_some() {
-        match input.next() {
-            Some(Ok(line)) if lines.blocking_send(line).is_ok() => {}
-            _ => return,
+        let Some(Ok(line)) = input.next() else {
+            return;
+        };
+        if lines.blocking_send(line).is_err() {
+            return;
         }
     }
 }

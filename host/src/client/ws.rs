@@ -5,6 +5,7 @@ mod ops;
 mod pump;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -313,8 +314,8 @@ impl Shared {
         }
         loop {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-            if !waiting.contains_key(&id) {
-                waiting.insert(id, waiter);
+            if let Entry::Vacant(free) = waiting.entry(id) {
+                free.insert(waiter);
                 return Ok(id);
             }
         }

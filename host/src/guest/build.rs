@@ -125,14 +125,13 @@ fn package(manifest: &Path) -> Result<Package> {
     }
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let wanted = manifest.canonicalize()?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let mut packages = metadata["packages"].as_array().into_iter().flatten();
     let own = packages
-        .filter(|package| {
+        .find(|package| {
             package["manifest_path"]
                 .as_str()
                 .is_some_and(|path| Path::new(path) == wanted)
         })
-        .next()
         .with_context(|| format!("cargo does not know {}", manifest.display()))?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     Ok(Package {

@@ -3,8 +3,9 @@
 
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::support::PATIENCE;
 
@@ -19,7 +20,8 @@ pub struct Call {
 /// An attached tracer.
 pub struct Trace {
     child: Child,
-    lines: Lines<BufReader<ChildStderr>>,
+    /// Reads while the tracer writes: a full pipe would stop it, and with it the server.
+    recorded: JoinHandle<Vec<Call>>,
 }
 
 impl Trace {
@@ -46,7 +48,14 @@ impl Trace {
         tokio::time::timeout(PATIENCE, attached)
             .await
             .expect("attached in time");
-        Self { child, lines }
+        let recorded = tokio::spawn(async move {
+            let mut calls = Vec::new();
+            while let Ok(Some(line)) = lines.next_line().await {
+                calls.extend(read(&line));
+            }
+            calls
+        });
+        Self { child, recorded }
     }
 
     /// Detaches; what was recorded, in order.
@@ -58,12 +67,8 @@ impl Trace {
             .await
             .expect("kill runs");
         assert!(told.success());
-        let mut calls = Vec::new();
-        while let Ok(Some(line)) = self.lines.next_line().await {
-            calls.extend(read(&line));
-        }
         let _ = self.child.wait().await;
-        calls
+        self.recorded.await.expect("the recording ends")
     }
 }
 

@@ -71,8 +71,11 @@ impl Talk {
     }
 
     /// Fetches and shows what stands behind the last entry shown.
-    pub(super) async fn fill(&mut self, id: &str) -> Result<(), WireError> {
-        let missed = self.state.get(id).map_or(0, |known| known.head - known.shown);
+    pub(in super::super) async fn fill(&mut self, id: &str) -> Result<(), WireError> {
+        let missed = self
+            .state
+            .get(id)
+            .map_or(0, |known| known.head - known.shown);
         if missed > SHOWN_AT_MOST {
             let ok = self.ask("history", json!({"conversation": id})).await?;
             let entries = ok["entries"].as_array().cloned().unwrap_or_default();
@@ -80,7 +83,8 @@ impl Talk {
             if let (Some(first), Some(known)) = (first, self.state.get_mut(id)) {
                 known.skip_to(first.saturating_sub(1));
                 let title = known.title.clone();
-                self.say(&format!("* {title}: … earlier ones by :open and :history")).await;
+                self.say(&format!("* {title}: … earlier ones by :open and :history"))
+                    .await;
             }
             return self.show_page(id, &entries).await;
         }
@@ -121,7 +125,10 @@ impl Talk {
 
     /// Shows an entry for the first time and says that it was received, or read.
     async fn show_new(&mut self, entry: &Value) {
-        let id = entry["conversation"].as_str().unwrap_or_default().to_owned();
+        let id = entry["conversation"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let seq = entry["seq"].as_u64().unwrap_or_default();
         let mine = entry["from"].as_str() == Some(self.me.0.as_str());
         let is_message = entry["kind"] == "message";
@@ -138,7 +145,11 @@ impl Talk {
             }
         }
         let title = self.state.get(&id).map_or("", |known| known.title.as_str());
-        let line = if open { line } else { format!("{title} | {line}") };
+        let line = if open {
+            line
+        } else {
+            format!("{title} | {line}")
+        };
         self.say(&line).await;
         if !mine {
             let op = if open { "read" } else { "received" };
@@ -146,7 +157,7 @@ impl Talk {
         }
     }
 
-    /// `14:05 #12 bob: hello`
+    /// Time, seq, author and what was said.
     pub(in super::super) async fn entry_line(&mut self, entry: &Value) -> String {
         let from = entry["by"].as_str().or(entry["from"].as_str());
         let from = from.unwrap_or_default().to_owned();
@@ -173,20 +184,26 @@ impl Talk {
         }
     }
 
-    async fn answered(&mut self, unsent: Unsent, result: Result<Value, WireError>) -> Result<(), WireError> {
+    async fn answered(
+        &mut self,
+        unsent: Unsent,
+        result: Result<Value, WireError>,
+    ) -> Result<(), WireError> {
         match result {
             Ok(ok) => self.done(unsent, &ok).await,
             Err(error) if goes_again(&error) => {
                 if error.code() != "closed" {
                     let why = render::refusal(&error);
-                    self.say(&format!("… {why}; sending again: {}", unsent.text)).await;
+                    self.say(&format!("… {why}; sending again: {}", unsent.text))
+                        .await;
                 }
                 self.outbox.again(unsent, &error, Instant::now());
                 Ok(())
             }
             Err(error) => {
                 let why = render::refusal(&error);
-                self.say(&format!("✗ not sent: {why}: {}", unsent.text)).await;
+                self.say(&format!("✗ not sent: {why}: {}", unsent.text))
+                    .await;
                 Ok(())
             }
         }
@@ -201,11 +218,13 @@ impl Talk {
                 let hold = ok["hold"].as_str().unwrap_or_default();
                 self.held.insert(hold.to_owned(), unsent.text.clone());
                 let text = &unsent.text;
-                self.say(&format!("◷ held, somebody must release it first: {text}")).await;
+                self.say(&format!("◷ held, somebody must release it first: {text}"))
+                    .await;
                 Ok(())
             }
             Some("dropped") => {
-                self.say(&format!("✗ not kept by the server: {}", unsent.text)).await;
+                self.say(&format!("✗ not kept by the server: {}", unsent.text))
+                    .await;
                 Ok(())
             }
             Some("command") => {
@@ -234,8 +253,14 @@ impl Talk {
                 (None, true) => format!("  ✓ #{seq} {at}"),
                 (Some(stored), true) => format!("  ✓ #{seq} {at} stored as: {stored}"),
                 (stored, false) => {
-                    let text = stored.clone().unwrap_or_else(|| render::plain(&unsent.text));
-                    let changed = if stored.is_some() { " (as it was stored)" } else { "" };
+                    let text = stored
+                        .clone()
+                        .unwrap_or_else(|| render::plain(&unsent.text));
+                    let changed = if stored.is_some() {
+                        " (as it was stored)"
+                    } else {
+                        ""
+                    };
                     format!("{at} #{seq} you: {text} ✓{changed}")
                 }
             };
@@ -265,18 +290,23 @@ impl Talk {
     }
 
     async fn receipt(&mut self, event: &Value) {
-        let (Some(id), Some(user)) = (event["conversation"].as_str(), event["user"].as_str()) else {
+        let (Some(id), Some(user)) = (event["conversation"].as_str(), event["user"].as_str())
+        else {
             return;
         };
         let read = event["read"].as_u64().unwrap_or_default();
         if user == self.me.0 {
             return;
         }
-        let news = self.state.get_mut(id).is_some_and(|known| known.read_by_peer(read));
+        let news = self
+            .state
+            .get_mut(id)
+            .is_some_and(|known| known.read_by_peer(read));
         if news {
             let user = user.to_owned();
             let name = self.name(&user).await;
-            self.say(&format!("  ✓✓ {name} has read up to #{read}")).await;
+            self.say(&format!("  ✓✓ {name} has read up to #{read}"))
+                .await;
         }
     }
 
@@ -285,7 +315,8 @@ impl Talk {
             let hold = event["hold"].as_str().unwrap_or_default();
             let text = self.held.remove(hold).unwrap_or_default();
             let reason = render::plain(event["reason"].as_str().unwrap_or("no reason given"));
-            self.say(&format!("✗ refused ({reason}): {}", render::plain(&text))).await;
+            self.say(&format!("✗ refused ({reason}): {}", render::plain(&text)))
+                .await;
         }
     }
 
@@ -295,7 +326,8 @@ impl Talk {
             self.open = None;
         }
         if let Some(gone) = self.state.gone(id) {
-            self.say(&format!("* {} is closed to you", gone.title)).await;
+            self.say(&format!("* {} is closed to you", gone.title))
+                .await;
         }
     }
 
@@ -340,7 +372,9 @@ impl Talk {
     pub(super) async fn load_conversations(&mut self) -> Result<(), WireError> {
         let mut cursor = None::<String>;
         loop {
-            let ok = self.ask("conversations", json!({"cursor": cursor, "limit": 200})).await?;
+            let ok = self
+                .ask("conversations", json!({"cursor": cursor, "limit": 200}))
+                .await?;
             for summary in ok["conversations"].as_array().into_iter().flatten() {
                 self.state.summary(summary);
                 let id = summary["id"].as_str().unwrap_or_default();
@@ -369,7 +403,10 @@ impl Talk {
             Ok(rest) => rest.user(user).await,
             Err(error) => Err(error),
         };
-        match profile.ok().and_then(|profile| profile["username"].as_str().map(str::to_owned)) {
+        match profile
+            .ok()
+            .and_then(|profile| profile["username"].as_str().map(str::to_owned))
+        {
             Some(name) => {
                 self.state.learn_name(user, &name);
                 name
