@@ -7,4 +7,5 @@ mod crash;
 mod filter;
 mod sessions;
 mod support;
+mod swap;
 mod tidy;

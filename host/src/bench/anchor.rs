@@ -1,18 +1,19 @@
 //! The yardstick: the least a durable message can cost here. A WebSocket relay that appends each message to a file and
 //! syncs it before the ack and the delivery. No accounts, no plugins, no order but the file's; it is no chat server.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::rc::Rc;
+use std::sync::mpsc;
 use std::thread;
 
 use anyhow::{Context, Result};
 use futures_util::{SinkExt, StreamExt};
-use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
@@ -22,7 +23,11 @@ use super::speech::anchor::{self, ACK, DELIVERY, HEADER};
 /// Each connection's buffers, bytes.
 const BUFFER: usize = 4096;
 
-type Routes = Arc<Mutex<HashMap<u32, UnboundedSender<Message>>>>;
+/// Records that may wait for the file, and frames for one client: more than the generator ever has under way.
+const WAITING: usize = 65_536;
+
+/// Each client's outgoing frames, by its number.
+type Routes = Rc<RefCell<HashMap<u32, Sender<Message>>>>;
 
 /// A message on its way to the file.
 struct Record {
@@ -35,27 +40,35 @@ struct Record {
 /// Serves on a free port of the loopback, whose address it prints, until it is killed.
 pub fn serve(folder: &Path) -> Result<()> {
     let file = File::create(folder.join("anchor.log")).context("cannot write the anchor's file")?;
-    let routes = Routes::default();
-    let (log, records) = mpsc::channel();
-    let receivers = routes.clone();
-    thread::spawn(move || append(file, &records, &receivers));
+    let (log, records) = mpsc::sync_channel(WAITING);
+    let (synced, batches) = tokio::sync::mpsc::channel(WAITING);
+    thread::spawn(move || append(file, &records, &synced));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(accept(routes, log))
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let routes = Routes::default();
+        tokio::task::spawn_local(hand_out(batches, routes.clone()));
+        accept(routes, log).await
+    })
 }
 
-async fn accept(routes: Routes, log: mpsc::Sender<Record>) -> Result<()> {
+async fn accept(routes: Routes, log: mpsc::SyncSender<Record>) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     eprintln!("anchor: {}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(connection(stream, routes.clone(), log.clone()));
+        tokio::task::spawn_local(connection(stream, routes.clone(), log.clone()));
     }
 }
 
 /// One client: its first frame says its number, every other one is a message.
-async fn connection(stream: TcpStream, routes: Routes, log: mpsc::Sender<Record>) -> Result<()> {
+async fn connection(
+    stream: TcpStream,
+    routes: Routes,
+    log: mpsc::SyncSender<Record>,
+) -> Result<()> {
     stream.set_nodelay(true)?;
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
@@ -66,10 +79,10 @@ async fn connection(stream: TcpStream, routes: Routes, log: mpsc::Sender<Record>
         return Ok(());
     };
     let from = anchor::number_at(&hello, 0);
-    let (sender, outgoing) = unbounded_channel();
-    let _ = sender.send(Message::Binary(anchor::short(ACK, 0)));
-    routes.lock().insert(from, sender);
-    tokio::spawn(write(sink, outgoing));
+    let (sender, outgoing) = tokio::sync::mpsc::channel(WAITING);
+    let _ = sender.try_send(Message::Binary(anchor::short(ACK, 0)));
+    routes.borrow_mut().insert(from, sender);
+    tokio::task::spawn_local(write(sink, outgoing));
     while let Some(Ok(message)) = stream.next().await {
         let Message::Binary(payload) = message else {
             continue;
@@ -84,14 +97,14 @@ async fn connection(stream: TcpStream, routes: Routes, log: mpsc::Sender<Record>
             break;
         }
     }
-    routes.lock().remove(&from);
+    routes.borrow_mut().remove(&from);
     Ok(())
 }
 
 /// Writes what waits, then flushes once.
 async fn write(
     mut sink: futures_util::stream::SplitSink<WebSocketStream<TcpStream>, Message>,
-    mut outgoing: UnboundedReceiver<Message>,
+    mut outgoing: Receiver<Message>,
 ) -> Result<()> {
     while let Some(message) = outgoing.recv().await {
         sink.feed(message).await?;
@@ -103,8 +116,8 @@ async fn write(
     Ok(())
 }
 
-/// The file's thread: everything that waits is one write and one sync; acks and deliveries follow it.
-fn append(mut file: File, records: &mpsc::Receiver<Record>, routes: &Routes) {
+/// The file's thread: everything that waits is one write and one sync, and handed on as a whole.
+fn append(mut file: File, records: &mpsc::Receiver<Record>, synced: &Sender<Vec<Record>>) {
     let mut bytes = Vec::new();
     while let Ok(first) = records.recv() {
         let batch: Vec<Record> = std::iter::once(first).chain(records.try_iter()).collect();
@@ -117,16 +130,25 @@ fn append(mut file: File, records: &mpsc::Receiver<Record>, routes: &Routes) {
             eprintln!("anchor: the file cannot be written: {error}");
             std::process::exit(1);
         }
-        let routes = routes.lock();
+        if synced.blocking_send(batch).is_err() {
+            return;
+        }
+    }
+}
+
+/// Acks and deliveries of what is durable.
+async fn hand_out(mut batches: Receiver<Vec<Record>>, routes: Routes) {
+    while let Some(batch) = batches.recv().await {
+        let routes = routes.borrow();
         for record in batch {
             if let Some(sender) = routes.get(&record.from) {
-                let _ = sender.send(Message::Binary(anchor::short(ACK, record.number)));
+                let _ = sender.try_send(Message::Binary(anchor::short(ACK, record.number)));
             }
             if let Some(receiver) = routes.get(&record.to) {
                 let mut frame = Vec::with_capacity(1 + record.payload.len() - HEADER + 4);
                 frame.push(DELIVERY);
                 frame.extend_from_slice(&record.payload[4..]);
-                let _ = receiver.send(Message::Binary(frame.into()));
+                let _ = receiver.try_send(Message::Binary(frame.into()));
             }
         }
     }

@@ -130,6 +130,19 @@ async fn take_over<G: Send + 'static>(
 mod tests {
     use super::*;
 
+    /// The size of the future a function of these arguments makes.
+    fn size_of_future<F: Future>(
+        _: impl FnOnce(Arc<Gateway>, OnUpgrade, Codec, u128) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connections_task_is_small() {
+        let size = size_of_future(take_over::<u128>);
+        assert!(size <= 2048, "{size} bytes for every connection");
+    }
+
     fn offered(offers: &[&'static str]) -> Result<(Codec, Option<&'static str>), ()> {
         let mut headers = HeaderMap::new();
         for offer in offers {

@@ -5,15 +5,17 @@
 
 mod build;
 mod configure;
+mod loaded;
 mod switch;
 mod versions;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use kith_runtime::{GenerationCell, Runtime, Version};
+use kith_runtime::{GenerationCell, Runtime};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+
+use loaded::Loaded;
 
 use super::bindings::Plan;
 use super::wasm::Pinned;
@@ -52,7 +54,10 @@ pub struct Rollout {
     pub(super) rules: RolloutRules,
     pub(super) limits: crate::content::ContentLimits,
     pub(super) cell: Arc<GenerationCell>,
+    /// Held by a change while it loads what it needs; never by a rollback.
+    pub(super) changing: Mutex<()>,
     pub(super) state: Mutex<State>,
+    pub(super) loaded: Loaded,
     /// Told whenever a generation took over: what was held for a failure is judged again.
     pub(super) switched: tokio::sync::Notify,
 }
@@ -60,12 +65,8 @@ pub struct Rollout {
 /// What only one change at a time may touch.
 pub(super) struct State {
     pub plan: Plan,
-    /// By digest and configuration: what is loaded and configured.
-    pub prepared: HashMap<PreparedKey, Arc<Version>>,
     /// Generation numbers that may be given out: the next, and the first that may not.
     pub numbers: (u64, u64),
-    /// Why a bound version could not be loaded, by digest.
-    pub absent: HashMap<String, String>,
     /// The version that was activated last, while it is watched.
     pub fresh: Option<Fresh>,
 }
@@ -75,14 +76,6 @@ pub(super) struct Fresh {
     pub plugin: String,
     pub digest: String,
     pub until_ms: u64,
-}
-
-/// A version under one configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct PreparedKey {
-    pub digest: String,
-    /// The revision of the plugin's configuration; 0 before the first.
-    pub config: u64,
 }
 
 impl Rollout {

@@ -1,7 +1,7 @@
 //! Building: from a plan to a generation of loaded versions, at start and at every change. A version that cannot be
 //! loaded is absent from the generation, with the reason; it stops nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use kith_runtime as runtime;
 use kith_runtime::{Generation, GenerationCell, HealthChange, Runtime, Version};
 use tokio::sync::Mutex;
 
-use super::{PreparedKey, Rollout, RolloutRules, State};
+use super::loaded::{Loaded, PreparedKey};
+use super::{Rollout, RolloutRules, State};
 use crate::clock::Clock;
 use crate::content::ContentLimits;
 use crate::journey::store_refusal;
@@ -42,9 +43,7 @@ impl Rollout {
         };
         let state = State {
             plan: plan.clone(),
-            prepared: HashMap::new(),
             numbers: (0, 0),
-            absent: HashMap::new(),
             fresh: None,
         };
         let rollout = Arc::new(Self {
@@ -54,7 +53,9 @@ impl Rollout {
             rules,
             limits,
             cell: Arc::new(GenerationCell::default()),
+            changing: Mutex::new(()),
             state: Mutex::new(state),
+            loaded: Loaded::default(),
             switched: tokio::sync::Notify::new(),
         });
         if is_first {
@@ -102,13 +103,16 @@ impl Rollout {
         Ok(())
     }
 
+    /// Loads everything a plan needs, and what a rollback from it would need, without holding anybody up. What cannot
+    /// be loaded is noted.
+    pub(super) async fn load_all(&self, plan: &Plan) {
+        for (plugin, version) in needed(plan) {
+            let _ = self.load(plugin, &version).await;
+        }
+    }
+
     /// A generation of everything a plan has serving; what cannot be loaded is absent.
-    pub(super) async fn build(
-        &self,
-        state: &mut State,
-        plan: &Plan,
-        number: u64,
-    ) -> Result<Generation, Refusal> {
+    pub(super) async fn build(&self, plan: &Plan, number: u64) -> Generation {
         let mut bindings = Vec::new();
         for binding in plan.serving() {
             let Some(hook) = runtime::Hook::from_name(&binding.hook) else {
@@ -118,9 +122,9 @@ impl Rollout {
                 version: binding.version.clone(),
                 digest: binding.digest.clone(),
             };
-            let loaded = self.load(state, &binding.plugin, &version).await;
+            let loaded = self.load(&binding.plugin, &version).await;
             let fallback = match &binding.fallback {
-                Some(version) => self.load(state, &binding.plugin, version).await.ok(),
+                Some(version) => self.load(&binding.plugin, version).await.ok(),
                 None => None,
             };
             bindings.push(runtime::Binding {
@@ -142,28 +146,13 @@ impl Rollout {
                 loaded,
             });
         }
-        // What a rollback would go to stays loaded under today's configuration.
-        for (name, plugin) in &plan.plugins {
-            if let Some(previous) = &plugin.previous {
-                let _ = self.load(state, name, previous).await;
-            }
-        }
-        Ok(Generation::new(number, bindings))
+        Generation::new(number, bindings)
     }
 
-    async fn load(
-        &self,
-        state: &mut State,
-        name: &str,
-        version: &VersionRef,
-    ) -> Result<Arc<Version>, String> {
-        let config = self
-            .stored_config(name)
-            .await
-            .map_err(|refusal| refusal.message.into_owned())?;
-        match self.prepare(state, version, (config.0, &config.1)).await {
+    async fn load(&self, name: &str, version: &VersionRef) -> Result<Arc<Version>, String> {
+        match self.prepare(name, version).await {
             Ok(prepared) => {
-                state.absent.remove(&version.digest);
+                self.loaded.is_absent(&version.digest, None);
                 Ok(prepared)
             }
             Err(refusal) => {
@@ -174,34 +163,22 @@ impl Rollout {
                     why,
                     "a bound version is absent"
                 );
-                state.absent.insert(version.digest.clone(), why.clone());
+                self.loaded.is_absent(&version.digest, Some(&why));
                 Err(why)
             }
         }
     }
 
     /// Lets go of what neither serves nor could be rolled back to.
-    pub(super) async fn forget_unused(&self, state: &mut State) -> Result<(), Refusal> {
+    pub(super) async fn forget_unused(&self, plan: &Plan) -> Result<(), Refusal> {
         let mut wanted = HashSet::new();
-        for (name, plugin) in &state.plan.plugins {
-            let (config, _) = self.stored_config(name).await?;
-            let fallbacks = state.plan.bindings.iter().filter(|b| b.plugin == *name);
-            let digests = [
-                Some(&plugin.digest),
-                plugin.previous.as_ref().map(|version| &version.digest),
-            ];
-            let digests = digests.into_iter().flatten().chain(
-                fallbacks
-                    .filter_map(|binding| binding.fallback.as_ref())
-                    .map(|version| &version.digest),
-            );
-            wanted.extend(digests.map(|digest| PreparedKey {
-                digest: digest.clone(),
-                config,
-            }));
+        for (plugin, version) in needed(plan) {
+            wanted.insert(PreparedKey {
+                digest: version.digest,
+                revision: self.configuration(plugin).await?.revision,
+            });
         }
-        state.prepared.retain(|key, _| wanted.contains(key));
-        let kept: Vec<_> = state.prepared.values().cloned().collect();
+        let kept = self.loaded.keep_only(&wanted);
         let runtime = self.runtime.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = runtime.sweep_cache(&kept) {
@@ -250,6 +227,32 @@ impl Rollout {
             tracing::error!(plugin, "the rollback is not complete");
         }
     }
+}
+
+/// The versions of a plan that must be loaded: what serves, its fallbacks, and what a rollback would go to.
+fn needed(plan: &Plan) -> Vec<(&str, VersionRef)> {
+    let mut needed = Vec::new();
+    for (name, plugin) in &plan.plugins {
+        needed.push((
+            name.as_str(),
+            VersionRef {
+                version: plugin.version.clone(),
+                digest: plugin.digest.clone(),
+            },
+        ));
+        needed.extend(
+            plugin
+                .previous
+                .clone()
+                .map(|version| (name.as_str(), version)),
+        );
+    }
+    let fallbacks = plan.bindings.iter();
+    needed.extend(fallbacks.filter_map(|binding| {
+        let version = binding.fallback.clone()?;
+        Some((binding.plugin.as_str(), version))
+    }));
+    needed
 }
 
 /// How a version would like to be bound.

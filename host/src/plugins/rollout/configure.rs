@@ -1,9 +1,12 @@
 //! Configurations: each change is prepared with the
 //! serving version and takes over as a new generation.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
-use super::{Rollout, State};
+use super::Rollout;
+use super::loaded::Configuration;
 use crate::journey::store_refusal;
 use crate::plugins::words;
 use crate::refusal::{Code, Refusal};
@@ -11,9 +14,8 @@ use crate::refusal::{Code, Refusal};
 impl Rollout {
     /// `{name, generation, values}` of a plugin.
     pub async fn config(&self, name: &str) -> Result<Value, Refusal> {
-        let (_, values) = self.stored_config(name).await?;
-        let state = self.state.lock().await;
-        self.config_json(&state, name, &values).await
+        self.known(&*self.state.lock().await, name)?;
+        self.config_json(name).await
     }
 
     /// Replaces the whole configuration.
@@ -28,8 +30,8 @@ impl Rollout {
             if values.contains_key(words::KEY) {
                 return Err(words_only());
             }
-            let (_, before) = self.stored_config(name).await?;
-            if let Some(list) = before.get(words::KEY) {
+            let before = self.configuration(name).await?;
+            if let Some(list) = before.values.get(words::KEY) {
                 values.insert(words::KEY.to_owned(), list.clone());
             }
         }
@@ -62,88 +64,92 @@ impl Rollout {
         name: &str,
         change: Map<String, Value>,
     ) -> Result<Value, Refusal> {
-        let (_, mut values) = self.stored_config(name).await?;
+        let mut values = self.configuration(name).await?.values.clone();
         values.extend(change);
         self.apply(name, values).await
     }
 
     /// Back to the configuration before.
     pub async fn rollback_config(&self, name: &str) -> Result<Value, Refusal> {
-        let mut state = self.state.lock().await;
-        self.known(&state, name)?;
+        let _changing = self.changing.lock().await;
+        self.known(&*self.state.lock().await, name)?;
         let reverted = self
             .accounts
             .revert_plugin_config(name)
             .await
             .map_err(|e| store_refusal(&e))?;
-        if reverted.is_none() {
-            return Err(Refusal::new(
+        let (revision, text) = reverted.ok_or_else(|| {
+            Refusal::new(
                 Code::Conflict,
                 format!("{name} has no configuration to go back to"),
-            ));
-        }
-        self.reconfigured(&mut state, name).await
+            )
+        })?;
+        let configuration = read_configuration(revision, &text)?;
+        self.reconfigured(name, configuration).await
     }
 
-    /// The revision and the values in force, without defaults; empty before the first.
-    pub(super) async fn stored_config(
-        &self,
-        name: &str,
-    ) -> Result<(u64, Map<String, Value>), Refusal> {
+    /// The configuration in force.
+    pub(super) async fn configuration(&self, name: &str) -> Result<Arc<Configuration>, Refusal> {
+        if let Some(known) = self.loaded.configuration(name) {
+            return Ok(known);
+        }
         let stored = self
             .accounts
             .plugin_config(name)
             .await
             .map_err(|e| store_refusal(&e))?;
-        let Some((revision, text)) = stored else {
-            return Ok((0, Map::new()));
+        let configuration = match stored {
+            Some((revision, text)) => read_configuration(revision, &text)?,
+            None => Configuration::default(),
         };
-        let values = serde_json::from_str(&text).map_err(|_| {
-            Refusal::new(Code::Internal, "a stored configuration could not be read")
-        })?;
-        Ok((revision, values))
+        let configuration = Arc::new(configuration);
+        self.loaded.configure(name, configuration.clone());
+        Ok(configuration)
     }
 
     async fn apply(&self, name: &str, values: Map<String, Value>) -> Result<Value, Refusal> {
-        let mut state = self.state.lock().await;
-        let version = self.known(&state, name)?;
+        let _changing = self.changing.lock().await;
+        let version = self.known(&*self.state.lock().await, name)?;
         // Prepared under the revision it will get, so that a refused configuration is never stored.
-        let (revision, _) = self.stored_config(name).await?;
-        let text = serde_json::to_string(&values).expect("a map of JSON values always encodes");
-        let next = revision + 1;
-        self.prepare(&mut state, &version, (next, &values)).await?;
-        let given = self
+        let revision = self.configuration(name).await?.revision + 1;
+        let mut configuration = Configuration { revision, values };
+        self.prepare_with(&version, &configuration).await?;
+        let text = serde_json::to_string(&configuration.values)
+            .expect("a map of JSON values always encodes");
+        configuration.revision = self
             .accounts
             .put_plugin_config(name, &text)
             .await
             .map_err(|e| store_refusal(&e))?;
-        if given != next {
-            state
-                .prepared
-                .retain(|key, _| !(key.digest == version.digest && key.config == next));
-        }
-        self.reconfigured(&mut state, name).await
+        self.reconfigured(name, configuration).await
     }
 
-    async fn reconfigured(&self, state: &mut State, name: &str) -> Result<Value, Refusal> {
-        let plan = state.plan.clone();
-        self.take_over(state, plan, &format!("config {name}"))
-            .await?;
-        let (_, values) = self.stored_config(name).await?;
-        self.config_json(state, name, &values).await
-    }
-
-    async fn config_json(
+    /// A stored configuration takes over; the caller holds `changing`.
+    async fn reconfigured(
         &self,
-        state: &State,
         name: &str,
-        values: &Map<String, Value>,
+        configuration: Configuration,
     ) -> Result<Value, Refusal> {
-        let mut shown = match self.known(state, name) {
-            Ok(_) => defaults(&self.schema(name).await?),
-            Err(refusal) => return Err(refusal),
+        // What a rollback would go to is loaded under it too, before the first can ask for it.
+        let previous = {
+            let state = self.state.lock().await;
+            let plan = state.plan.plugins.get(name);
+            plan.and_then(|plan| plan.previous.clone())
         };
-        shown.extend(values.clone());
+        if let Some(previous) = previous
+            && let Err(refusal) = self.prepare_with(&previous, &configuration).await
+        {
+            tracing::warn!(plugin = name, version = previous.version, why = %refusal.message,
+                "the version before does not take this configuration");
+        }
+        self.loaded.configure(name, Arc::new(configuration));
+        drop(self.change(&format!("config {name}"), |_| Ok(())).await?);
+        self.config_json(name).await
+    }
+
+    async fn config_json(&self, name: &str) -> Result<Value, Refusal> {
+        let mut shown = defaults(&self.schema(name).await?);
+        shown.extend(self.configuration(name).await?.values.clone());
         if name == words::FILTER {
             let count = shown
                 .get(words::KEY)
@@ -167,6 +173,12 @@ impl Rollout {
         let inspected = self.inspect(name, &newest.digest).await?;
         Ok(inspected["config_schema"].clone())
     }
+}
+
+fn read_configuration(revision: u64, text: &str) -> Result<Configuration, Refusal> {
+    let values = serde_json::from_str(text)
+        .map_err(|_| Refusal::new(Code::Internal, "a stored configuration could not be read"))?;
+    Ok(Configuration { revision, values })
 }
 
 fn words_only() -> Refusal {

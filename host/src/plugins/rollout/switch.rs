@@ -1,11 +1,14 @@
 //! Switching: activate, roll back, disable, bind.
 //! Whatever is to serve is loaded first; then one pointer store.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
+use tokio::sync::MutexGuard;
 
 use super::{Fresh, Rollout, State};
 use crate::journey::store_refusal;
-use crate::plugins::bindings::{BindingChange, Plan, PluginPlan, VersionRef, named};
+use crate::plugins::bindings::{BindingChange, BindingPlan, Plan, PluginPlan, VersionRef, named};
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::StoredGeneration;
 
@@ -23,52 +26,28 @@ impl Rollout {
             );
             return Err(Refusal::new(Code::Conflict, message));
         }
-        let mut state = self.state.lock().await;
+        let _changing = self.changing.lock().await;
         let target = VersionRef {
             version: found.version.clone(),
             digest: found.digest.clone(),
         };
-        let config = self.stored_config(name).await?;
-        let prepared = self
-            .prepare(&mut state, &target, (config.0, &config.1))
-            .await?;
-        let mut plan = state.plan.clone();
-        let before = plan.plugins.get(name).map(|plan| VersionRef {
-            version: plan.version.clone(),
-            digest: plan.digest.clone(),
-        });
-        let previous = before.filter(|before| *before != target);
-        let kept = plan
-            .plugins
-            .get(name)
-            .and_then(|plan| plan.previous.clone());
-        plan.place(
-            name,
-            &target,
-            super::build::default_bindings(&prepared, &target),
-        );
-        plan.plugins.insert(
-            name.to_owned(),
-            PluginPlan {
-                version: target.version.clone(),
-                digest: target.digest.clone(),
-                previous: previous.clone().or(kept),
-                disabled: false,
-            },
-        );
+        let prepared = self.prepare(name, &target).await?;
+        let bindings = super::build::default_bindings(&prepared, &target);
         if found.quarantined {
             self.accounts
                 .set_quarantined(&found.digest, false)
                 .await
                 .map_err(|e| store_refusal(&e))?;
         }
-        self.take_over(
-            &mut state,
-            plan,
-            &format!("activate {name}@{}", target.version),
-        )
-        .await?;
-        state.fresh = previous.map(|_| Fresh {
+        let mut replaced = false;
+        let cause = format!("activate {name}@{}", target.version);
+        let mut state = self
+            .change(&cause, |plan| {
+                replaced = activated(plan, name, &target, bindings.clone());
+                Ok(())
+            })
+            .await?;
+        state.fresh = replaced.then(|| Fresh {
             plugin: name.to_owned(),
             digest: target.digest.clone(),
             until_ms: self.clock.now_ms() + WATCH_MS,
@@ -78,9 +57,13 @@ impl Rollout {
 
     /// Back to the version before. The switch comes first, its record after: it is already compiled and warm.
     pub async fn rollback(&self, name: &str) -> Result<Value, Refusal> {
+        let arrived = Instant::now();
         let mut state = self.state.lock().await;
-        self.roll_back(&mut state, name, "rollback").await?;
-        Ok(self.switched_json(&state, name))
+        let switched = self.roll_back(&mut state, name, "rollback").await?;
+        let mut done = self.switched_json(&state, name);
+        let micros = (switched - arrived).as_micros();
+        done["switched_us"] = u64::try_from(micros).unwrap_or(u64::MAX).into();
+        Ok(done)
     }
 
     pub(super) async fn roll_back(
@@ -88,7 +71,7 @@ impl Rollout {
         state: &mut State,
         name: &str,
         cause: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Instant, Refusal> {
         self.known(state, name)?;
         let mut plan = state.plan.clone();
         let own = plan.plugins.get_mut(name).ok_or_else(|| unknown(name))?;
@@ -104,8 +87,7 @@ impl Rollout {
         });
         own.version.clone_from(&target.version);
         own.digest.clone_from(&target.digest);
-        let config = self.stored_config(name).await?;
-        let prepared = self.prepare(state, &target, (config.0, &config.1)).await?;
+        let prepared = self.prepare(name, &target).await?;
         plan.place(
             name,
             &target,
@@ -113,23 +95,24 @@ impl Rollout {
         );
         state.fresh = None;
         let number = self.number(state).await?;
-        let generation = self.build(state, &plan, number).await?;
-        self.cell.activate(generation);
+        self.cell.activate(self.build(&plan, number).await);
+        let switched = Instant::now();
         self.switched.notify_one();
         self.keep(state, plan, number, &format!("{cause} {name}"))
-            .await
+            .await?;
+        Ok(switched)
     }
 
     /// Unbinds a plugin, or binds it again.
     pub async fn set_disabled(&self, name: &str, disabled: bool) -> Result<Value, Refusal> {
-        let mut state = self.state.lock().await;
-        let mut plan = state.plan.clone();
-        plan.plugins
-            .get_mut(name)
-            .ok_or_else(|| unknown(name))?
-            .disabled = disabled;
+        let _changing = self.changing.lock().await;
         let verb = if disabled { "disable" } else { "enable" };
-        self.take_over(&mut state, plan, &format!("{verb} {name}"))
+        let state = self
+            .change(&format!("{verb} {name}"), |plan| {
+                let plugin = plan.plugins.get_mut(name);
+                plugin.ok_or_else(|| unknown(name))?.disabled = disabled;
+                Ok(())
+            })
             .await?;
         Ok(self.switched_json(&state, name))
     }
@@ -151,11 +134,12 @@ impl Rollout {
             }
             None => None,
         };
-        let mut state = self.state.lock().await;
-        self.known(&state, name)?;
-        let mut plan = state.plan.clone();
-        change_binding(&mut plan, name, hook, &change, fallback)?;
-        self.take_over(&mut state, plan, &format!("bind {name} {hook}"))
+        let _changing = self.changing.lock().await;
+        let state = self
+            .change(&format!("bind {name} {hook}"), |plan| {
+                plan.plugins.get(name).ok_or_else(|| unknown(name))?;
+                change_binding(plan, name, hook, &change, fallback.clone())
+            })
             .await?;
         let mut done = self.switched_json(&state, name);
         let binding = state
@@ -167,6 +151,27 @@ impl Rollout {
         Ok(done)
     }
 
+    /// Changes the plan. What the new one needs is loaded before anybody has to wait; where a rollback was faster, the
+    /// change is made again to what that left. The caller holds `changing`.
+    pub(super) async fn change(
+        &self,
+        cause: &str,
+        mut change: impl FnMut(&mut Plan) -> Result<(), Refusal>,
+    ) -> Result<MutexGuard<'_, State>, Refusal> {
+        loop {
+            let mut plan = self.state.lock().await.plan.clone();
+            change(&mut plan)?;
+            self.load_all(&plan).await;
+            let mut state = self.state.lock().await;
+            let mut now = state.plan.clone();
+            change(&mut now)?;
+            if now == plan {
+                self.take_over(&mut state, plan, cause).await?;
+                return Ok(state);
+            }
+        }
+    }
+
     /// Builds a plan's generation, records it, and lets it take over.
     pub(super) async fn take_over(
         &self,
@@ -175,11 +180,11 @@ impl Rollout {
         cause: &str,
     ) -> Result<(), Refusal> {
         let number = self.number(state).await?;
-        let generation = self.build(state, &plan, number).await?;
+        let generation = self.build(&plan, number).await;
         self.keep(state, plan, number, cause).await?;
         self.cell.activate(generation);
         self.switched.notify_one();
-        self.forget_unused(state).await
+        self.forget_unused(&state.plan).await
     }
 
     async fn keep(
@@ -241,6 +246,32 @@ impl Rollout {
 
 fn unknown(name: &str) -> Refusal {
     Refusal::not_found(format!("{name} was never activated"))
+}
+
+/// Puts a version in force, with the one before it to go back to; whether there is a change.
+fn activated(plan: &mut Plan, name: &str, target: &VersionRef, bindings: Vec<BindingPlan>) -> bool {
+    let before = plan.plugins.get(name).cloned();
+    let replaced = before
+        .as_ref()
+        .is_some_and(|before| before.digest != target.digest);
+    let previous = match before {
+        Some(before) if replaced => Some(VersionRef {
+            version: before.version,
+            digest: before.digest,
+        }),
+        before => before.and_then(|before| before.previous),
+    };
+    plan.place(name, target, bindings);
+    plan.plugins.insert(
+        name.to_owned(),
+        PluginPlan {
+            version: target.version.clone(),
+            digest: target.digest.clone(),
+            previous,
+            disabled: false,
+        },
+    );
+    replaced
 }
 
 fn change_binding(

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use kith_runtime::{Inspection, LoadError, Version};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{PreparedKey, Rollout, Signatures, State};
+use super::loaded::{Configuration, PreparedKey};
+use super::{Rollout, Signatures};
 use crate::journey::store_refusal;
 use crate::plugins::bindings::VersionRef;
 use crate::refusal::{Code, Refusal};
@@ -134,25 +135,34 @@ impl Rollout {
     /// Loads a version under its plugin's configuration, or takes it as it is already loaded.
     pub(super) async fn prepare(
         &self,
-        state: &mut State,
+        name: &str,
         version: &VersionRef,
-        config: (u64, &Map<String, Value>),
+    ) -> Result<Arc<Version>, Refusal> {
+        let configuration = self.configuration(name).await?;
+        self.prepare_with(version, &configuration).await
+    }
+
+    pub(super) async fn prepare_with(
+        &self,
+        version: &VersionRef,
+        configuration: &Configuration,
     ) -> Result<Arc<Version>, Refusal> {
         let key = PreparedKey {
             digest: version.digest.clone(),
-            config: config.0,
+            revision: configuration.revision,
         };
-        if let Some(prepared) = state.prepared.get(&key) {
-            return Ok(prepared.clone());
+        if let Some(prepared) = self.loaded.version(&key) {
+            return Ok(prepared);
         }
         let component = self.component(&version.digest).await?;
-        let (runtime, values) = (self.runtime.clone(), Value::Object(config.1.clone()));
+        let runtime = self.runtime.clone();
+        let values = Value::Object(configuration.values.clone());
         let prepared = tokio::task::spawn_blocking(move || runtime.prepare(&component, &values));
         let prepared = prepared
             .await
             .map_err(|_| inspection_died())?
             .map_err(|error| load_refusal(&error))?;
-        state.prepared.insert(key, prepared.clone());
+        self.loaded.add(key, prepared.clone());
         Ok(prepared)
     }
 
@@ -187,27 +197,23 @@ impl Rollout {
                 "hooks": bindings.map(|b| b.hook.as_str()).collect::<Vec<_>>(),
                 "generation": generation,
             });
-            if let Some(note) = note(&state, version, bound.is_some()) {
+            if let Some(note) = bound.and_then(|_| self.note(version)) {
                 row["note"] = note.into();
             }
             row
         });
         Ok(listed.collect())
     }
-}
 
-/// What an administrator should know of a version beside its state.
-fn note(state: &State, version: &PluginVersion, bound: bool) -> Option<String> {
-    if let Some(why) = state.absent.get(&version.digest).filter(|_| bound) {
-        return Some(format!("not loadable: {why}"));
+    /// What an administrator should know of a bound version beside its state.
+    fn note(&self, version: &PluginVersion) -> Option<String> {
+        if let Some(why) = self.loaded.why_absent(&version.digest) {
+            return Some(format!("not loadable: {why}"));
+        }
+        let prepared = self.loaded.any_of(&version.digest)?;
+        let why = prepared.not_baked()?;
+        Some(format!("not baked: {why}"))
     }
-    let prepared = state
-        .prepared
-        .iter()
-        .find(|(key, _)| key.digest == version.digest)
-        .map(|(_, v)| v);
-    let why = prepared.filter(|_| bound)?.not_baked()?;
-    Some(format!("not baked: {why}"))
 }
 
 fn inspection_json(inspection: &Inspection) -> Value {

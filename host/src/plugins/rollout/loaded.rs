@@ -1,0 +1,80 @@
+//! What is loaded: versions under their configurations, and why one could not be. Kept in memory, so that a rollback
+//! reads nothing and compiles nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use kith_runtime::Version;
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
+
+/// A plugin's configuration in force.
+#[derive(Debug, Default)]
+pub(in crate::plugins) struct Configuration {
+    /// 0 before the first.
+    pub revision: u64,
+    /// Without defaults.
+    pub values: Map<String, Value>,
+}
+
+/// A version under one configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::plugins) struct PreparedKey {
+    pub digest: String,
+    pub revision: u64,
+}
+
+#[derive(Default)]
+pub(in crate::plugins) struct Loaded {
+    versions: Mutex<HashMap<PreparedKey, Arc<Version>>>,
+    /// By plugin.
+    configurations: Mutex<HashMap<String, Arc<Configuration>>>,
+    /// By digest.
+    absent: Mutex<HashMap<String, String>>,
+}
+
+impl Loaded {
+    pub(super) fn version(&self, key: &PreparedKey) -> Option<Arc<Version>> {
+        self.versions.lock().get(key).cloned()
+    }
+
+    pub(super) fn add(&self, key: PreparedKey, version: Arc<Version>) {
+        self.versions.lock().insert(key, version);
+    }
+
+    /// Any configuration's.
+    pub(super) fn any_of(&self, digest: &str) -> Option<Arc<Version>> {
+        let versions = self.versions.lock();
+        let found = versions.iter().find(|(key, _)| key.digest == digest);
+        found.map(|(_, version)| version.clone())
+    }
+
+    /// Lets go of everything else; what is left.
+    pub(super) fn keep_only(&self, wanted: &HashSet<PreparedKey>) -> Vec<Arc<Version>> {
+        let mut versions = self.versions.lock();
+        versions.retain(|key, _| wanted.contains(key));
+        versions.values().cloned().collect()
+    }
+
+    pub(super) fn configuration(&self, plugin: &str) -> Option<Arc<Configuration>> {
+        self.configurations.lock().get(plugin).cloned()
+    }
+
+    pub(super) fn configure(&self, plugin: &str, configuration: Arc<Configuration>) {
+        self.configurations
+            .lock()
+            .insert(plugin.to_owned(), configuration);
+    }
+
+    pub(super) fn is_absent(&self, digest: &str, why: Option<&str>) {
+        let mut absent = self.absent.lock();
+        match why {
+            Some(why) => absent.insert(digest.to_owned(), why.to_owned()),
+            None => absent.remove(digest),
+        };
+    }
+
+    pub(super) fn why_absent(&self, digest: &str) -> Option<String> {
+        self.absent.lock().get(digest).cloned()
+    }
+}
