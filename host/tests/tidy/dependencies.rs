@@ -28,9 +28,13 @@ pub fn check_manifests(repository: &Repository) -> Vec<Finding> {
         let folder = file.path.trim_end_matches("Cargo.toml");
         // A template is filled in by `kith plugin new`, a guest of tests is built for another target: both stand outside
         // the workspace.
-        if ["sdk/template", "host/runtime/tests/guests/", "host/tests/guests/"]
-            .iter()
-            .any(|outside| folder.starts_with(outside))
+        if [
+            "sdk/template",
+            "host/runtime/tests/guests/",
+            "host/tests/guests/",
+        ]
+        .iter()
+        .any(|outside| folder.starts_with(outside))
             || folder.contains("/template/")
         {
             continue;
