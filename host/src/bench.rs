@@ -4,13 +4,13 @@
 mod anchor;
 mod contender;
 mod echo;
-mod link;
+pub mod link;
 mod load;
 mod memory;
-mod people;
+pub mod people;
 mod report;
 mod rounds;
-mod speech;
+pub mod speech;
 mod stalled;
 
 use std::path::{Path, PathBuf};

@@ -174,6 +174,42 @@ async fn no_ack_leaves_before_the_sync_that_covers_it() {
     }
 }
 
+/// System calls of the server for each of a conversation's messages, one after the other. Counts, not times: what grew
+/// here would cost every message on every machine.
+#[tokio::test]
+async fn a_message_makes_no_more_system_calls_than_it_did() {
+    const MESSAGES: u64 = 100;
+    let server = ServerProcess::start().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let (mut from, mut to) = (server.session(&ann).await, server.session(&bob).await);
+    from.send_text(&bob.id, "warm", "x").await;
+    to.event("entry").await;
+    let trace = strace::Trace::attach(server.pid(), &["-s", "0"]).await;
+    for n in 0..MESSAGES {
+        from.send_text(&bob.id, &format!("{n}"), "x").await;
+        to.event("entry").await;
+    }
+    let mut counts = BTreeMap::new();
+    for call in trace.finish().await.into_iter().filter(|call| call.done) {
+        *counts.entry(call.name).or_insert(0_u64) += 1;
+    }
+    let of = |names: &[&str]| -> u64 { names.iter().filter_map(|name| counts.get(*name)).sum() };
+    let syncs = of(&["fdatasync", "fsync"]);
+    assert!(
+        (MESSAGES..=MESSAGES + 2).contains(&syncs),
+        "one sync a message: {counts:?}"
+    );
+    // The request, and the attempt that finds nothing more.
+    assert!(of(&["recvfrom", "read"]) <= 3 * MESSAGES, "{counts:?}");
+    // The ack, the event, the log, and the wake-ups between their threads.
+    assert!(
+        of(&["sendto", "write", "writev", "sendmsg"]) <= 6 * MESSAGES,
+        "{counts:?}"
+    );
+    let all: u64 = counts.values().sum();
+    assert!(all <= 22 * MESSAGES, "{all} system calls: {counts:?}");
+}
+
 async fn refused_while(injected: &[&str], only_journal: bool) {
     let mut server = ServerProcess::start().await;
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);

@@ -202,9 +202,10 @@ async fn swapping_under_load_loses_doubles_reorders_and_refuses_nothing() {
         talking.push((sender, listener, heads));
     }
     let long = std::env::var_os("KITH_LONG").is_some();
-    let until = Instant::now() + Duration::from_secs(if long { 60 } else { 8 });
+    let until = Instant::now() + Duration::from_secs(if long { 600 } else { 30 });
     let (mut swaps, mut newest) = (0_usize, 0);
-    while Instant::now() < until {
+    // A busy machine takes longer for a swap: the number of them counts, and that they go on for that long.
+    while Instant::now() < until || swaps < 4 * KINDS.len() {
         let generation = activate(&server, KINDS[swaps % KINDS.len()]).await;
         assert!(generation > newest, "generations only rise");
         newest = generation;
@@ -236,10 +237,7 @@ async fn swapping_under_load_loses_doubles_reorders_and_refuses_nothing() {
         }
         messages += book.places.len();
     }
-    assert!(
-        swaps >= 20 && messages >= 200,
-        "{swaps} swaps, {messages} messages"
-    );
+    assert!(messages >= 200, "{swaps} swaps, {messages} messages");
     for kind in ["good", "other", "slow"] {
         let version = format!("1.0.0-{kind} ");
         assert!(

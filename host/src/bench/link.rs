@@ -140,6 +140,12 @@ impl Link {
         }
     }
 
+    /// Reads once, waiting while the socket blocks, and gives every whole frame's payload to `each`.
+    pub fn receive_some(&mut self, mut each: impl FnMut(&[u8])) -> Result<()> {
+        self.read_some()?;
+        self.take_frames(&mut each)
+    }
+
     fn take_frames(&mut self, each: &mut impl FnMut(&[u8])) -> Result<()> {
         let mut taken = 0;
         while let Some((opcode, start, end)) = frame_at(&self.unread[taken..]) {

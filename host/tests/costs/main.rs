@@ -1,0 +1,136 @@
+//! What a message costs in counts: allocations and bytes allocated by the server, with both plugins on. Counts do not
+//! depend on the machine, so they may not grow unseen. A binary of its own, because it counts for the whole process.
+
+use std::net::SocketAddr;
+
+use kith::app::{App, Launch};
+use kith::bench::link::Link;
+use kith::bench::people::{User, connect, introduce};
+use kith::bench::speech::{Address, Heard, Speech, text};
+use kith::client::{Device, Rest};
+use kith::config::Config;
+
+#[global_allocator]
+static COUNTING: dhat::Alloc = dhat::Alloc;
+
+const MESSAGES: u64 = 500;
+/// What was counted when this was last changed on purpose, and a tenth.
+const ALLOCATIONS_MOST: f64 = 105.0;
+const BYTES_MOST: f64 = 15_000.0;
+
+/// The server's own tasks are all that allocates between two counts: the clients reuse their buffers.
+#[test]
+fn a_message_allocates_no_more_than_it_did() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let data = tempfile::tempdir().expect("a folder");
+    let app = runtime.block_on(start(&data));
+    let users = runtime.block_on(users(app.address));
+    let mut one = connect(app.address, &users[0]).expect("connects");
+    let mut other = connect(app.address, &users[1]).expect("connects");
+    let conversation = introduce(&mut one, &mut other, &users[1].id).expect("talks");
+    let to = Address {
+        conversation,
+        ..Address::default()
+    };
+    let frames: Vec<Vec<u8>> = (1..=2 * MESSAGES)
+        .map(|number| {
+            let mut frame = Vec::new();
+            let said = text(number, 200, kith::bench::people::FILLER);
+            Speech::Kith.message(&to, 7, number, &said, &mut frame);
+            frame
+        })
+        .collect();
+    let (warm, counted) = frames.split_at(MESSAGES as usize);
+    talk(&mut one, &mut other, warm);
+    let profiler = dhat::Profiler::builder().testing().build();
+    talk(&mut one, &mut other, counted);
+    let stats = dhat::HeapStats::get();
+    drop(profiler);
+    let allocations = stats.total_blocks as f64 / MESSAGES as f64;
+    let bytes = stats.total_bytes as f64 / MESSAGES as f64;
+    println!("{allocations:.1} allocations and {bytes:.0} bytes per message");
+    assert!(
+        allocations <= ALLOCATIONS_MOST,
+        "{allocations:.1} allocations per message"
+    );
+    assert!(
+        bytes <= BYTES_MOST,
+        "{bytes:.0} bytes allocated per message"
+    );
+    runtime.block_on(app.drain());
+}
+
+/// Each message is acknowledged and delivered before the next.
+fn talk(one: &mut Link, other: &mut Link, frames: &[Vec<u8>]) {
+    for frame in frames {
+        one.queue(frame);
+        one.flush().expect("writes");
+        until(one, |heard| matches!(heard, Heard::Ack(_)));
+        until(other, |heard| matches!(heard, Heard::Delivery(_)));
+    }
+}
+
+fn until(link: &mut Link, wanted: impl Fn(&Heard) -> bool) {
+    let mut found = false;
+    while !found {
+        link.receive_some(|payload| {
+            let heard = Speech::Kith.hear(payload);
+            assert!(!matches!(heard, Heard::Refused(_)), "{heard:?}");
+            found |= wanted(&heard);
+        })
+        .expect("reads");
+    }
+}
+
+async fn start(data: &tempfile::TempDir) -> App {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let plugins = std::env::var("KITH_PLUGINS_DIR").unwrap_or_else(|_| {
+        let test = std::env::current_exe().expect("the test's own path");
+        let profile = test.ancestors().nth(2).expect("the profile's folder");
+        profile.join("plugins").display().to_string()
+    });
+    let mut config = Config::default();
+    config.server.listen = "127.0.0.1:0".into();
+    config.server.admin_listen = "127.0.0.1:0".into();
+    config.server.data = data.path().display().to_string();
+    config.server.plugins = plugins;
+    config.auth.argon2_memory_kib = 8;
+    config.limits.rate = false;
+    let launch = Launch {
+        bootstrap_token: None,
+    };
+    let app = App::start(&config, launch)
+        .await
+        .expect("the server starts");
+    assert_eq!(
+        app.rollout.list().await.expect("a list").len(),
+        2,
+        "both plugins serve"
+    );
+    app
+}
+
+async fn users(address: SocketAddr) -> Vec<User> {
+    let rest = Rest::new(&format!("http://{address}")).expect("a client");
+    let device = Device::new("bench", "bot", "costs");
+    let mut users = Vec::new();
+    for name in ["ann", "bob"] {
+        let user = rest
+            .register(name, "password-1", None)
+            .await
+            .expect("registers");
+        let tokens = rest
+            .sign_in(name, "password-1", &device)
+            .await
+            .expect("signs in");
+        users.push(User {
+            id: user["id"].as_str().expect("an id").to_owned(),
+            token: tokens.access_token,
+        });
+    }
+    users
+}
