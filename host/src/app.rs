@@ -135,16 +135,17 @@ impl App {
     /// Refuses new work, says goodbye to every session, lets commits finish; at most ten seconds.
     pub async fn drain(self) {
         self.health.draining();
-        let _ = self.stop.send(true);
         self.registry.end_all(Bye::Draining);
         let ended = async {
             while self.registry.count() > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            // Until here requests were taken and refused with `unavailable`; who asks now finds nobody.
+            self.log.close().await;
+            let _ = self.stop.send(true);
             for listener in self.listeners {
                 let _ = listener.await;
             }
-            self.log.close().await;
             let _ = self.delivery.await;
         };
         if tokio::time::timeout(DRAIN, ended).await.is_err() {

@@ -26,7 +26,7 @@ impl Config {
                     ConfigError(format!("cannot read {}: {error}", file.display()))
                 })?;
                 toml::from_str::<Table>(&text).map_err(|error| {
-                    ConfigError(format!("{}: {}", file.display(), error.message()))
+                    ConfigError(format!("{}: {}", file.display(), one_line(&error)))
                 })?
             }
             None => Table::new(),
@@ -56,7 +56,7 @@ impl Config {
         let config: Self = Value::Table(table)
             .try_into()
             .map_err(|error: toml::de::Error| {
-                ConfigError(format!("the configuration: {}", error.message()))
+                ConfigError(format!("the configuration: {}", one_line(&error)))
             })?;
         config.check()?;
         Ok(config)
@@ -166,6 +166,17 @@ pub fn example() -> String {
         }
     }
     text
+}
+
+/// What is wrong and at which key, in one line.
+fn one_line(error: &toml::de::Error) -> String {
+    let told = error.to_string();
+    let lines: Vec<&str> = told
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join(" ")
 }
 
 #[cfg(test)]

@@ -229,6 +229,7 @@ pub fn store_refusal(error: &StoreError) -> Refusal {
     match error {
         StoreError::Unavailable(_) => Refusal::unavailable("the store is unavailable"),
         StoreError::Timeout => Refusal::new(Code::Timeout, "the store did not answer in time"),
+        StoreError::NotACursor => Refusal::bad_request("not a cursor of this list"),
         StoreError::Damaged(_) => Refusal::new(Code::Internal, "stored data could not be read"),
     }
 }

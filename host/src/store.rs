@@ -31,6 +31,9 @@ pub enum StoreError {
     /// The data is not what this program wrote.
     #[error("damaged data: {0}")]
     Damaged(String),
+    /// The caller's cursor is of no list of this store.
+    #[error("not a cursor of this list")]
+    NotACursor,
 }
 
 /// Who waits for a change.

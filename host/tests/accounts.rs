@@ -437,6 +437,7 @@ async fn bad_input_is_never_a_500() {
         ("DELETE", "/v1/users", 405),
         ("GET", "/v1/conversations?limit=x", 400),
         ("GET", "/v1/conversations?limit=0", 400),
+        ("GET", "/v1/conversations?cursor=x", 400),
         ("GET", "/v1/blocks?cursor=x", 400),
         ("GET", "/v1/ws", 400),
     ] {

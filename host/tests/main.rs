@@ -5,6 +5,7 @@ mod accounts;
 mod conformance;
 mod conversations;
 mod crash;
+mod edges;
 mod filter;
 mod sessions;
 mod support;

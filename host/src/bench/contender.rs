@@ -93,7 +93,7 @@ impl Contender {
             // Whoever is silent, or never reads, is to stay for the whole measurement.
             .env("KITH_SESSION__HEARTBEAT_MS", "3600000")
             .env("KITH_SESSION__SLOW_MS", "3600000")
-            .env("RUST_LOG", "warn");
+            .env("KITH_LOG", "warn");
         Self::start(name, Speech::Kith, cores, command)
     }
 

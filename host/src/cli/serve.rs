@@ -27,9 +27,17 @@ pub struct Args {
     pub plugins: Option<String>,
 }
 
+/// What of the environment is text; a name or a value that is none can be no setting.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text)
+}
+
 /// Serves until it is told to stop.
 pub fn run(args: Args) -> Result<()> {
-    let mut config = Config::load(args.config.as_deref(), std::env::vars())?;
+    let mut config = Config::load(args.config.as_deref(), environment())?;
     let flags = [
         (&mut config.server.listen, args.listen),
         (&mut config.server.admin_listen, args.admin_listen),
@@ -64,7 +72,7 @@ async fn serve(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// SIGTERM and SIGINT drain.
+/// SIGTERM and SIGINT drain. SIGHUP asks for a reload: no setting can be changed while it runs, so it is only said.
 fn signals() -> Result<tokio::sync::mpsc::Receiver<()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
@@ -76,6 +84,12 @@ fn signals() -> Result<tokio::sync::mpsc::Receiver<()>> {
             let _ = sender.send(()).await;
         });
     }
+    let mut reload = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    tokio::spawn(async move {
+        while reload.recv().await.is_some() {
+            tracing::warn!("asked to reload: every setting needs a restart, nothing was changed");
+        }
+    });
     Ok(receiver)
 }
 

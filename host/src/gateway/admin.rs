@@ -23,6 +23,7 @@ use super::respond::Answer;
 use crate::clock::Clock;
 use crate::conversation::Profile;
 use crate::entry::Viewer;
+use crate::journey::reads::PageLimits;
 use crate::journey::{Journey, store_refusal};
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
@@ -64,8 +65,9 @@ impl FromRequestParts<Admin> for Administrator {
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
         let token = token
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .unwrap_or_default();
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map_or("", |(_, token)| token.trim());
         admin
             .administrator(token)
             .await
@@ -124,6 +126,12 @@ impl Admin {
     }
 }
 
+/// How long the administration's lists are.
+const PAGES: PageLimits = PageLimits {
+    default: 50,
+    most: 200,
+};
+
 #[derive(OpenApi)]
 #[openapi(info(title = "Kith administration", version = "1"))]
 struct Document;
@@ -150,6 +158,7 @@ pub fn router(admin: Admin) -> Router {
         )
         .fallback(async || Answer(Refusal::not_found("there is no such path")))
         .method_not_allowed_fallback(super::respond::method_not_allowed)
+        .layer(axum::middleware::map_response(super::respond::documented))
         .with_state(admin)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -29,6 +29,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 enum End {
     /// The client is gone; nothing more can be said.
     Lost,
+    /// The client closed: its close is answered.
+    Closed,
     Goodbye(Bye),
 }
 
@@ -37,7 +39,7 @@ pub async fn serve<S>(gateway: Arc<Gateway>, mut socket: WebSocketStream<S>, cod
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let welcomed = Box::pin(welcome(&gateway, &mut socket, codec)).await;
+    let welcomed = Box::pin(welcome_in_time(&gateway, &mut socket, codec)).await;
     let end = match welcomed {
         Ok((session, hello)) => {
             let end = attended(&gateway, &mut socket, &session, hello).await;
@@ -46,8 +48,28 @@ where
         }
         Err(end) => end,
     };
-    if let End::Goodbye(bye) = end {
-        Box::pin(goodbye(&mut socket, codec, bye)).await;
+    match end {
+        End::Lost => {}
+        End::Closed => Box::pin(answer_close(&mut socket)).await,
+        End::Goodbye(bye) => Box::pin(goodbye(&mut socket, codec, bye)).await,
+    }
+}
+
+/// A connection may take this long for its `hello`, whatever it says or leaves unread, and while the server stays.
+async fn welcome_in_time<S>(
+    gateway: &Gateway,
+    socket: &mut WebSocketStream<S>,
+    codec: Codec,
+) -> Result<(Arc<Session>, Vec<u8>), End>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    tokio::select! {
+        biased;
+        welcomed = tokio::time::timeout(gateway.limits.hello, welcome(gateway, socket, codec)) => {
+            welcomed.unwrap_or(Err(End::Goodbye(Bye::Idle)))
+        }
+        bye = gateway.registry.ending() => Err(End::Goodbye(bye)),
     }
 }
 
@@ -60,11 +82,12 @@ async fn welcome<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let deadline = tokio::time::Instant::now() + gateway.limits.hello;
+    let mut pace = Pace::default();
     loop {
-        let next = tokio::time::timeout_at(deadline, next_request(socket, codec)).await;
-        let request = next.map_err(|_| End::Goodbye(Bye::Idle))??;
-        let Some(mut request) = request else { continue };
+        let Some(mut request) = next_request(socket, codec).await? else {
+            continue;
+        };
+        pace.one_more(gateway).map_err(End::Goodbye)?;
         if request.op != "hello" {
             let refusal = Refusal::new(Code::Unauthenticated, "say hello first");
             reply(socket, codec, error_json(request.id, &refusal)).await?;
@@ -243,7 +266,7 @@ fn request_of(
     match message {
         None => Err(End::Lost),
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(None),
-        Some(Ok(Message::Close(_))) => Err(End::Lost),
+        Some(Ok(Message::Close(_))) => Err(End::Closed),
         Some(Ok(message)) => frame::decode(codec, &message)
             .map(Some)
             .map_err(|_| End::Goodbye(Bye::BadFrame)),
@@ -283,9 +306,24 @@ where
         };
         socket.close(Some(close)).await?;
         while let Some(Ok(_)) = socket.next().await {}
+        // After a frame that could not be read the rest of what the client sends is no frame either. Unread, it would
+        // turn the end of the connection into a reset, and the goodbye could be lost with it.
+        let bare = socket.get_mut();
+        bare.shutdown().await?;
+        let mut unread = [0; 1024];
+        while bare.read(&mut unread).await? > 0 {}
         Ok::<(), Error>(())
     };
     let _ = tokio::time::timeout(GOODBYE, parting).await;
+}
+
+/// Reading on writes the answer to the client's close, then finds the end.
+async fn answer_close<S>(socket: &mut WebSocketStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let ending = async { while let Some(Ok(_)) = socket.next().await {} };
+    let _ = tokio::time::timeout(GOODBYE, ending).await;
 }
 
 fn in_codec(codec: Codec, json: Vec<u8>) -> bytes::Bytes {

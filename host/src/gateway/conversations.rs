@@ -95,6 +95,7 @@ async fn socket(State(state): State<Conversations>, request: Request) -> Respons
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ListWindow {
     /// From the page before.
     cursor: Option<String>,
@@ -118,6 +119,7 @@ async fn list(
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Stretch {
     /// Only entries above this seq.
     after: Option<u64>,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::{Bye, Event, Session};
 use crate::ids::{SessionId, UserId};
@@ -34,6 +35,8 @@ pub struct Registry {
     count: AtomicUsize,
     /// Milliseconds since 1970 UTC, moved by `sweep`; good to about a second.
     coarse_now: AtomicU64,
+    /// Set once every session is to end, those to come too.
+    ending: watch::Sender<Option<Bye>>,
 }
 
 impl Registry {
@@ -43,6 +46,7 @@ impl Registry {
             rules,
             count: AtomicUsize::new(0),
             coarse_now: AtomicU64::new(now_ms),
+            ending: watch::Sender::new(None),
         }
     }
 
@@ -84,6 +88,16 @@ impl Registry {
         }
         sessions.push(session.clone());
         self.count.fetch_add(1, Ordering::Relaxed);
+        if let Some(bye) = *self.ending.borrow() {
+            session.outbox.close(bye);
+        }
+    }
+
+    /// Resolves when every session is to end.
+    pub async fn ending(&self) -> Bye {
+        let mut ending = self.ending.subscribe();
+        let told = ending.wait_for(Option::is_some).await;
+        told.ok().and_then(|bye| *bye).unwrap_or(Bye::Draining)
     }
 
     /// Takes this very session away; a newer one of the same device stays.
@@ -141,8 +155,9 @@ impl Registry {
         });
     }
 
-    /// Ends every session here.
+    /// Ends every session here, and each that comes.
     pub fn end_all(&self, bye: Bye) {
+        self.ending.send_replace(Some(bye));
         for shard in &self.shards {
             shard
                 .lock()

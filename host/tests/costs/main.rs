@@ -13,7 +13,12 @@ use kith::config::Config;
 #[global_allocator]
 static COUNTING: dhat::Alloc = dhat::Alloc;
 
+/// What is counted is the whole process's, so one test waits for the other.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 const MESSAGES: u64 = 500;
+const CONNECTIONS: usize = 100;
+const IDLE_BYTES_MOST: usize = 1;
 /// What was counted when this was last changed on purpose, and a tenth.
 const ALLOCATIONS_MOST: f64 = 105.0;
 const BYTES_MOST: f64 = 15_000.0;
@@ -21,6 +26,9 @@ const BYTES_MOST: f64 = 15_000.0;
 /// The server's own tasks are all that allocates between two counts: the clients reuse their buffers.
 #[test]
 fn a_message_allocates_no_more_than_it_did() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -28,7 +36,7 @@ fn a_message_allocates_no_more_than_it_did() {
         .expect("a runtime");
     let data = tempfile::tempdir().expect("a folder");
     let app = runtime.block_on(start(&data));
-    let users = runtime.block_on(users(app.address));
+    let users = runtime.block_on(users(app.address, 2));
     let mut one = connect(app.address, &users[0]).expect("connects");
     let mut other = connect(app.address, &users[1]).expect("connects");
     let conversation = introduce(&mut one, &mut other, &users[1].id).expect("talks");
@@ -61,6 +69,44 @@ fn a_message_allocates_no_more_than_it_did() {
         bytes <= BYTES_MOST,
         "{bytes:.0} bytes allocated per message"
     );
+    runtime.block_on(app.drain());
+}
+
+/// What an idle connection keeps on the heap, with the account behind it. The client's own buffers are in it too.
+#[test]
+fn an_idle_connection_keeps_no_more_than_it_did() {
+    let _alone = ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let data = tempfile::tempdir().expect("a folder");
+    let app = runtime.block_on(start(&data));
+    let users = runtime.block_on(users(app.address, CONNECTIONS + 2));
+    let (first, rest) = users.split_at(2);
+    let _warm: Vec<Link> = first
+        .iter()
+        .map(|user| connect(app.address, user).expect("connects"))
+        .collect();
+    let profiler = match std::env::var_os("KITH_HEAP_FILE") {
+        Some(file) => dhat::Profiler::builder().file_name(file).build(),
+        None => dhat::Profiler::builder().testing().build(),
+    };
+    let links: Vec<Link> = rest
+        .iter()
+        .map(|user| connect(app.address, user).expect("connects"))
+        .collect();
+    let bytes = dhat::HeapStats::get().curr_bytes / CONNECTIONS;
+    drop(profiler);
+    println!("{bytes} bytes for each idle connection, both ends");
+    assert!(
+        bytes <= IDLE_BYTES_MOST,
+        "{bytes} bytes for each idle connection"
+    );
+    drop(links);
     runtime.block_on(app.drain());
 }
 
@@ -114,11 +160,12 @@ async fn start(data: &tempfile::TempDir) -> App {
     app
 }
 
-async fn users(address: SocketAddr) -> Vec<User> {
+async fn users(address: SocketAddr, count: usize) -> Vec<User> {
     let rest = Rest::new(&format!("http://{address}")).expect("a client");
     let device = Device::new("bench", "bot", "costs");
     let mut users = Vec::new();
-    for name in ["ann", "bob"] {
+    for number in 0..count {
+        let name = &format!("user{number}");
         let user = rest
             .register(name, "password-1", None)
             .await

@@ -1,6 +1,8 @@
 //! Routes of held messages: what waits,
 //! and an administrator's word on it.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
@@ -9,8 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Admin, Administrator};
-use crate::gateway::respond::Answer;
+use super::{Admin, Administrator, PAGES};
+use crate::gateway::respond::{Answer, Body};
 use crate::ids::HoldId;
 use crate::journey::store_refusal;
 use crate::refusal::Refusal;
@@ -25,11 +27,12 @@ pub fn routes() -> OpenApiRouter<Admin> {
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Window {
     /// From the page before.
     cursor: Option<String>,
     /// 1 to 200; 50 when left out.
-    limit: Option<usize>,
+    limit: Option<i64>,
 }
 
 /// Messages that wait for a decision, oldest first.
@@ -39,7 +42,7 @@ async fn list(
     _: Administrator,
     Query(window): Query<Window>,
 ) -> Result<Json<Value>, Answer> {
-    let limit = window.limit.unwrap_or(50).clamp(1, 200);
+    let limit = PAGES.cut(window.limit)?;
     let after = match window.cursor {
         Some(cursor) => Some(
             cursor
@@ -48,24 +51,41 @@ async fn list(
         ),
         None => None,
     };
-    let page = admin
-        .journey
-        .log
-        .held_page(None, after, limit)
-        .await
-        .map_err(|e| store_refusal(&e))?;
-    let full = page.len() == limit;
-    let cursor = page.last().filter(|_| full).map(|last| last.id.to_string());
-    let held: Vec<_> = page
-        .iter()
-        .filter(|held| held.refused.is_none())
-        .map(|held| held_json(held))
-        .collect();
+    let (page, more) = waiting(&admin, after, limit).await?;
+    let cursor = page.last().filter(|_| more).map(|last| last.id.to_string());
+    let held: Vec<_> = page.iter().map(|held| held_json(held)).collect();
     let mut answer = json!({"held": held});
     if let Some(cursor) = cursor {
         answer["cursor"] = cursor.into();
     }
     Ok(Json(answer))
+}
+
+/// The next messages that wait, and whether there are more; refused ones stay for their senders' lists alone.
+async fn waiting(
+    admin: &Admin,
+    mut after: Option<HoldId>,
+    limit: usize,
+) -> Result<(Vec<Arc<HeldMessage>>, bool), Refusal> {
+    let mut waiting = Vec::new();
+    loop {
+        let page = admin
+            .journey
+            .log
+            .held_page(None, after, limit + 1)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        let whole = page.len() > limit;
+        after = page.last().map(|last| last.id);
+        waiting.extend(page.into_iter().filter(|held| held.refused.is_none()));
+        if waiting.len() > limit {
+            waiting.truncate(limit);
+            return Ok((waiting, true));
+        }
+        if !whole {
+            return Ok((waiting, false));
+        }
+    }
 }
 
 fn held_json(held: &HeldMessage) -> Value {
@@ -122,7 +142,7 @@ async fn refuse(
     State(admin): State<Admin>,
     who: Administrator,
     Path(hold): Path<String>,
-    Json(Refuse { reason }): Json<Refuse>,
+    Body(Refuse { reason }): Body<Refuse>,
 ) -> Result<Json<Value>, Answer> {
     let well_formed = reason
         .chars()

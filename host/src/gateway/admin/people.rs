@@ -14,8 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Admin, Administrator, made, user_json};
-use crate::gateway::respond::Answer;
+use super::{Admin, Administrator, PAGES, made, user_json};
+use crate::gateway::respond::{Answer, Body};
 use crate::ids::UserId;
 use crate::journey::store_refusal;
 use crate::refusal::Refusal;
@@ -31,13 +31,14 @@ pub fn routes() -> OpenApiRouter<Admin> {
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Window {
     #[serde(default)]
     query: String,
     /// From the page before.
     cursor: Option<String>,
     /// 1 to 200; 50 when left out.
-    limit: Option<usize>,
+    limit: Option<i64>,
 }
 
 /// Users by name.
@@ -47,15 +48,17 @@ async fn users(
     _: Administrator,
     Query(window): Query<Window>,
 ) -> Result<Json<Value>, Answer> {
-    let limit = window.limit.unwrap_or(50).clamp(1, 200);
+    let limit = PAGES.cut(window.limit)?;
     let found = admin
         .accounts
-        .find_users(&window.query, window.cursor.as_deref(), limit)
+        .find_users(&window.query, window.cursor.as_deref(), limit + 1)
         .await;
-    let found = found.map_err(|e| store_refusal(&e))?;
+    let mut found = found.map_err(|e| store_refusal(&e))?;
+    let more = found.len() > limit;
+    found.truncate(limit);
     let cursor = found
         .last()
-        .filter(|_| found.len() == limit)
+        .filter(|_| more)
         .map(|last| last.profile.username.clone());
     let mut answer = json!({"users": found.iter().map(|user| user_json(user)).collect::<Vec<_>>()});
     if let Some(cursor) = cursor {
@@ -138,7 +141,7 @@ struct NewToken {
 async fn create_token(
     State(admin): State<Admin>,
     who: Administrator,
-    Json(NewToken { name }): Json<NewToken>,
+    Body(NewToken { name }): Body<NewToken>,
 ) -> Result<Response, Answer> {
     if name.is_empty() || name.chars().count() > 64 {
         return Err(Refusal::bad_request("name must have 1 to 64 characters").into());

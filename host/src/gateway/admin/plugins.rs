@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Admin, Administrator, made};
-use crate::gateway::respond::Answer;
+use crate::gateway::respond::{Answer, Body};
 use crate::plugins::bindings::BindingChange;
 
 /// Every plugin route.
@@ -91,7 +91,7 @@ async fn activate(
     State(admin): State<Admin>,
     who: Administrator,
     Path(name): Path<String>,
-    Json(wanted): Json<Activate>,
+    Body(wanted): Body<Activate>,
 ) -> Result<Json<Value>, Answer> {
     let done = admin
         .rollout
@@ -150,7 +150,7 @@ async fn bind(
     State(admin): State<Admin>,
     who: Administrator,
     Path((name, hook)): Path<(String, String)>,
-    Json(change): Json<BindingChange>,
+    Body(change): Body<BindingChange>,
 ) -> Result<Json<Value>, Answer> {
     let done = admin.rollout.bind(&name, &hook, change).await?;
     admin
@@ -181,7 +181,7 @@ async fn replace_config(
     State(admin): State<Admin>,
     who: Administrator,
     Path(name): Path<String>,
-    Json(Values { values }): Json<Values>,
+    Body(Values { values }): Body<Values>,
 ) -> Result<Json<Value>, Answer> {
     let done = admin.rollout.replace_config(&name, values).await?;
     admin.audit(&who, "plugin.config", &name).await?;
@@ -201,7 +201,7 @@ async fn set_config(
     State(admin): State<Admin>,
     who: Administrator,
     Path(name): Path<String>,
-    Json(Texts { texts }): Json<Texts>,
+    Body(Texts { texts }): Body<Texts>,
 ) -> Result<Json<Value>, Answer> {
     let done = admin.rollout.set_config(&name, texts).await?;
     admin.audit(&who, "plugin.config", &name).await?;

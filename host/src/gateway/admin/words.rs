@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Admin, Administrator};
-use crate::gateway::respond::Answer;
+use crate::gateway::respond::{Answer, Body};
 use crate::plugins::words::Word;
 
 /// Room for a million words.
@@ -42,7 +42,7 @@ struct Added {
 async fn add(
     State(admin): State<Admin>,
     who: Administrator,
-    Json(Added { words }): Json<Added>,
+    Body(Added { words }): Body<Added>,
 ) -> Result<Json<Value>, Answer> {
     let count = words.len();
     let done = admin.words.add(words).await?;
@@ -62,7 +62,7 @@ struct Removed {
 async fn remove(
     State(admin): State<Admin>,
     who: Administrator,
-    Json(Removed { words }): Json<Removed>,
+    Body(Removed { words }): Body<Removed>,
 ) -> Result<Json<Value>, Answer> {
     let done = admin.words.remove(&words).await?;
     admin
@@ -95,7 +95,7 @@ struct Tested {
 async fn test(
     State(admin): State<Admin>,
     _: Administrator,
-    Json(Tested { text }): Json<Tested>,
+    Body(Tested { text }): Body<Tested>,
 ) -> Result<Json<Value>, Answer> {
     Ok(Json(admin.words.test(&text).await?))
 }

@@ -111,6 +111,7 @@ pub(super) async fn checked_name(state: &HttpState, name: &str) -> Result<String
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Search {
     /// The beginning of a user name, or any part of a display name.
     query: Option<String>,
@@ -181,6 +182,7 @@ async fn found(state: &HttpState, id: &str) -> Result<std::sync::Arc<User>, Refu
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Window {
     /// From the page before.
     cursor: Option<String>,

@@ -151,7 +151,10 @@ pub fn summaries(
         places.push((member.pinned, updated_at, id));
     }
     places.sort_unstable_by(|a, b| b.cmp(a));
-    let after = cursor.and_then(read_cursor);
+    let after = match cursor {
+        Some(cursor) => Some(read_cursor(cursor).ok_or(StoreError::NotACursor)?),
+        None => None,
+    };
     let mut rest = places
         .into_iter()
         .filter(|place| after.is_none_or(|after| *place < after))
