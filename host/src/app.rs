@@ -1,9 +1,9 @@
 //! The composition root: the only file that names concrete adapters. Builds every part in dependency order, starts
 //! what runs by itself, and ends it all in the reverse order.
 
+mod limits;
 mod names;
 
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -22,8 +22,8 @@ use crate::gateway::admin::{self, Admin};
 use crate::gateway::conversations::Conversations;
 use crate::gateway::http::health::Health;
 use crate::gateway::http::{self, HttpState};
-use crate::gateway::listen::{self, AddressCount};
-use crate::gateway::rate::{StrangerRates, UserRate};
+use crate::gateway::listen::{self, AddressCount, Entrance};
+use crate::gateway::rate::StrangerRates;
 use crate::gateway::{ConnectionLimits, Gateway};
 use crate::identity::{Identity, PasswordCost, Passwords, TokenLife, Tokens};
 use crate::ids::IdSource;
@@ -72,26 +72,28 @@ impl App {
         let data = PathBuf::from(&config.server.data);
         make_folder(&data)?;
         let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
-        let accounts: Arc<dyn Accounts> = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
+        let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
+        let accounts: Arc<dyn Accounts> = tables.clone();
         let health = Arc::new(Health::new(log.clone(), accounts.clone()));
         let rollout = start_plugins(config, &data, &accounts, &clock).await?;
 
-        let limits = content_limits(config);
         let journey = Arc::new(Journey::new(
             log.clone(),
             accounts.clone(),
+            tables,
             rollout.clone(),
             clock.clone(),
-            limits,
+            (content_limits(config), limits::people(&config.limits)),
         ));
         let registry = Arc::new(Registry::new(session_rules(config), clock.now_ms()));
         let identity = Arc::new(identity(config, &accounts, &clock, &registry).await?);
         let gateway = gateway(config, &journey, &registry, &identity, &clock);
-        let strangers = strangers(config);
+        let strangers = limits::strangers(&config.limits);
         let public = http::router(
             HttpState {
                 identity: identity.clone(),
                 accounts: accounts.clone(),
+                journey: journey.clone(),
                 names: Arc::new(names::FilteredNames {
                     rollout: rollout.clone(),
                     clock: clock.clone(),
@@ -197,12 +199,17 @@ impl Running {
         };
         let delivery = tokio::spawn(delivery.run(settlements));
         let (stop, stopped) = watch::channel(false);
-        let (address, public) = listen_on(&config.server.listen, public, stopped.clone()).await?;
-        let (admin_address, admin) = listen_on(&config.server.admin_listen, admin, stopped).await?;
+        let entrance = limits::entrance(config);
+        let (address, public) =
+            listen_on(&config.server.listen, public, entrance, stopped.clone()).await?;
+        let entrance = limits::admin_entrance();
+        let (admin_address, admin) =
+            listen_on(&config.server.admin_listen, admin, entrance, stopped).await?;
         let background = vec![
             tokio::spawn(sweep(registry.clone(), clock, identity, strangers)),
             tokio::spawn(rollout.clone().watch()),
             tokio::spawn(judge_held_again(journey.clone(), rollout.clone())),
+            tokio::spawn(keep_paying(journey.clone())),
         ];
         health.ready();
         Ok(App {
@@ -272,8 +279,6 @@ async fn identity(
         memory_kib: config.auth.argon2_memory_kib,
         passes: config.auth.argon2_passes,
     };
-    let limits = &config.limits;
-    let sends = NonZeroU32::new(limits.sends_per_s).zip(NonZeroU32::new(limits.sends_burst));
     Ok(Identity {
         accounts: accounts.clone(),
         passwords: Passwords::new(cost).map_err(|why| anyhow!("auth.argon2: {why}"))?,
@@ -284,9 +289,8 @@ async fn identity(
             access_s: config.auth.access_ttl_s,
             refresh_s: config.auth.refresh_ttl_s,
         },
-        sends: sends
-            .filter(|_| limits.rate)
-            .map(|(per_s, burst)| UserRate::new(per_s, burst)),
+        devices_most: config.devices.signed_in,
+        rates: limits::users(&config.limits),
     })
 }
 
@@ -313,11 +317,7 @@ fn gateway(
             frame_bytes: config.limits.frame_bytes,
             text_chars: config.limits.text_chars,
             pages: page_limits(config),
-            requests_per_s: if config.limits.rate {
-                REQUESTS_PER_S
-            } else {
-                0
-            },
+            requests: limits::devices(&config.limits),
         },
         next_session: AtomicU64::new(1),
     })
@@ -325,17 +325,6 @@ fn gateway(
 
 /// What every session may have waiting even when all sessions together have too much.
 const FAIR_QUEUE_BYTES: usize = 16 * 1024;
-/// Requests of one connection a second before it is closed.
-const REQUESTS_PER_S: u32 = 500;
-
-fn strangers(config: &Config) -> Option<Arc<StrangerRates>> {
-    let per_hour = NonZeroU32::new(config.limits.registers_per_hour_per_address)?;
-    config
-        .limits
-        .rate
-        .then(|| Arc::new(StrangerRates::new(per_hour)))
-}
-
 fn content_limits(config: &Config) -> ContentLimits {
     ContentLimits {
         text_chars: config.limits.text_chars,
@@ -369,6 +358,7 @@ fn node_name(config: &Config, now_ms: u64) -> String {
 async fn listen_on(
     address: &str,
     router: axum::Router,
+    entrance: Entrance,
     stopped: watch::Receiver<bool>,
 ) -> Result<(std::net::SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind(address)
@@ -377,7 +367,7 @@ async fn listen_on(
     let bound = listener.local_addr()?;
     Ok((
         bound,
-        tokio::spawn(listen::serve(listener, router, stopped)),
+        tokio::spawn(listen::serve(listener, router, entrance, stopped)),
     ))
 }
 
@@ -402,8 +392,8 @@ async fn sweep(
         ticks.tick().await;
         registry.sweep(clock.now_ms());
         if round % 64 == 63 {
-            if let Some(rate) = &identity.sends {
-                rate.tidy();
+            if let Some(rates) = &identity.rates {
+                rates.tidy();
             }
             if let Some(rates) = &strangers {
                 rates.tidy();
@@ -420,6 +410,11 @@ async fn judge_held_again(journey: Arc<Journey>, rollout: Arc<Rollout>) {
             tracing::warn!(message = %refusal.message, "held messages could not be judged again");
         }
     }
+}
+
+/// Entries owed to logs are entered, what a crash left first.
+async fn keep_paying(journey: Arc<Journey>) {
+    journey.keep_paying().await;
 }
 
 fn refused(refusal: Refusal) -> anyhow::Error {

@@ -4,6 +4,7 @@
 mod account;
 mod commands;
 mod outbox;
+mod people;
 mod render;
 mod requests;
 mod state;

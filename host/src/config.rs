@@ -107,17 +107,34 @@ impl Config {
         }
         let zero =
             self.session.heartbeat_ms == 0 || self.session.hello_ms == 0 || self.limits.batch == 0;
-        if zero
-            || self.limits.sends_per_s == 0
-            || self.limits.sends_burst == 0
-            || self.limits.registers_per_hour_per_address == 0
-        {
+        if zero || rates(&self.limits).contains(&0) {
             return refuse(
                 "session.heartbeat_ms, session.hello_ms, limits.batch and the rates must be at least 1",
             );
         }
         Ok(())
     }
+}
+
+/// Every rate: a rate of nothing would keep everybody out.
+fn rates(limits: &LimitsConfig) -> [u32; 15] {
+    [
+        limits.sends_per_s,
+        limits.sends_burst,
+        limits.requests_per_s,
+        limits.requests_burst,
+        limits.device_requests_per_s,
+        limits.device_requests_burst,
+        limits.searches_per_s,
+        limits.searches_burst,
+        limits.friend_requests_per_hour,
+        limits.reports_per_hour,
+        limits.requests_per_s_per_address,
+        limits.requests_burst_per_address,
+        limits.sign_ins_per_minute_per_address,
+        limits.sign_ins_per_minute_per_user,
+        limits.registers_per_hour_per_address,
+    ]
 }
 
 /// A text as the type its setting has.

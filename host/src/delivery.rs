@@ -197,7 +197,22 @@ impl Delivery {
             Change::Prefs {
                 conversation, user, ..
             } => self.push_summary(*user, *conversation, sender).await,
+            Change::Profile { conversation, user } => {
+                self.tell_profile(*conversation, *user).await;
+            }
             _ => {}
+        }
+    }
+
+    /// The changed summary to the others, whose peer's name or picture it is.
+    async fn tell_profile(&self, conversation: ConversationId, user: UserId) {
+        let Ok(members) = self.log.members(conversation).await else {
+            return;
+        };
+        for &other in members.iter().filter(|other| **other != user) {
+            if self.registry.is_online(other) {
+                self.push_summary(other, conversation, None).await;
+            }
         }
     }
 
@@ -250,7 +265,8 @@ fn conversation_of(change: &Change) -> ConversationId {
         }
         Change::Drop { conversation, .. }
         | Change::Receipt { conversation, .. }
-        | Change::Prefs { conversation, .. } => *conversation,
+        | Change::Prefs { conversation, .. }
+        | Change::Profile { conversation, .. } => *conversation,
         Change::Refuse { .. } => ConversationId(0),
     }
 }

@@ -39,8 +39,12 @@ pub trait Doorkeeper: Send + Sync + 'static {
     async fn authenticate(&self, token: &str) -> Result<Caller, Refusal>;
     /// The caller's own profile, as `hello` answers it.
     async fn profile(&self, user: UserId) -> Result<serde_json::Value, Refusal>;
+    /// What a connected device calls itself.
+    async fn name_device(&self, caller: &Caller, name: &str) -> Result<(), Refusal>;
     /// One more send of a user: refused with `rate_limited` when there are too many.
     fn admit_send(&self, user: UserId) -> Result<(), Refusal>;
+    /// One more REST request of a user.
+    fn admit_request(&self, user: UserId) -> Result<(), Refusal>;
 }
 
 /// Bounds of a connection.
@@ -53,8 +57,8 @@ pub struct ConnectionLimits {
     /// Unicode scalar values of a text, told in `hello`.
     pub text_chars: usize,
     pub pages: PageLimits,
-    /// Requests of one connection a second before it is closed with `too_fast`; 0 is no limit.
-    pub requests_per_s: u32,
+    /// Requests of one device; `None` is no limit.
+    pub requests: Option<rate::Pace>,
 }
 
 /// What every connection shares.

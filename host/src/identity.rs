@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 pub use self::passwords::{PasswordCost, Passwords};
 pub use self::tokens::Tokens;
 use crate::clock::Clock;
+use crate::gateway::rate::UserRates;
 use crate::gateway::{Caller, Doorkeeper};
 use crate::ids::UserId;
 use crate::journey::store_refusal;
@@ -62,7 +63,10 @@ pub struct Identity {
     pub clock: Arc<dyn Clock>,
     pub registry: Arc<Registry>,
     pub life: TokenLife,
-    pub sends: Option<crate::gateway::rate::UserRate>,
+    /// Devices a user may be signed in on.
+    pub devices_most: usize,
+    /// `None` when rates are off.
+    pub rates: Option<UserRates>,
 }
 
 /// What a device says of itself when it signs in.
@@ -109,10 +113,15 @@ impl Identity {
             created_at: now,
             seen_at: now,
         };
-        self.accounts
-            .put_device(&device)
+        let ended = self
+            .accounts
+            .put_device(&device, self.devices_most)
             .await
             .map_err(|e| store_refusal(&e))?;
+        for surplus in &ended {
+            self.registry
+                .end(surplus.user, Some(&surplus.id), None, Bye::Unauthenticated);
+        }
         // The same device's earlier sign-in is over, and so is whatever lives of it.
         self.registry
             .end(device.user, Some(&device.id), None, Bye::Unauthenticated);
@@ -233,6 +242,14 @@ impl Identity {
         Ok(())
     }
 
+    /// One more of what `ask` counts; never refused when rates are off.
+    pub fn admit(
+        &self,
+        ask: impl FnOnce(&UserRates) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        self.rates.as_ref().map_or(Ok(()), ask)
+    }
+
     async fn known_user(&self, id: UserId) -> Result<Arc<User>, Refusal> {
         let user = self
             .accounts
@@ -277,11 +294,27 @@ impl Doorkeeper for Identity {
         Ok(serde_json::to_value(&user.profile).expect("a profile encodes"))
     }
 
-    fn admit_send(&self, user: UserId) -> Result<(), Refusal> {
-        match &self.sends {
-            Some(rate) => rate.admit(user),
-            None => Ok(()),
+    async fn name_device(&self, caller: &Caller, name: &str) -> Result<(), Refusal> {
+        let known = self
+            .accounts
+            .device(caller.user, &caller.device)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        if known.is_none_or(|device| device.name == name) {
+            return Ok(());
         }
+        self.accounts
+            .name_device(caller.user, &caller.device, name)
+            .await
+            .map_err(|e| store_refusal(&e))
+    }
+
+    fn admit_send(&self, user: UserId) -> Result<(), Refusal> {
+        self.admit(|rates| rates.admit_send(user))
+    }
+
+    fn admit_request(&self, user: UserId) -> Result<(), Refusal> {
+        self.admit(|rates| rates.admit_request(user))
     }
 }
 

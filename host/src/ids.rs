@@ -71,6 +71,10 @@ decimal_id!(
     HoldId
 );
 decimal_id!(
+    /// A friend request.
+    RequestId
+);
+decimal_id!(
     /// One connected device of one user, for as long as it is connected.
     SessionId
 );

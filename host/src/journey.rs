@@ -7,9 +7,12 @@
 pub mod admit;
 pub mod change;
 pub mod decide;
+pub mod friends;
 pub mod held;
+pub mod notices;
 pub mod reads;
 pub mod receipts;
+pub mod reports;
 
 use std::sync::Arc;
 
@@ -22,6 +25,7 @@ use crate::ids::{ConversationId, UserId};
 use crate::plugins::{Judge, Plugins};
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Accounts;
+use crate::store::people::{People, PeopleLimits};
 use crate::store::{
     Append, Change, CommitError, FirstAnswer, Hold, MessageLog, NotTaken, Origin, ResendKey,
     StoreError, Submission,
@@ -32,9 +36,12 @@ use decide::{Judged, Question};
 pub struct Journey {
     pub(crate) log: Arc<dyn MessageLog>,
     pub(crate) accounts: Arc<dyn Accounts>,
+    pub(crate) people: Arc<dyn People>,
     pub(crate) plugins: Arc<dyn Plugins>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: ContentLimits,
+    pub(crate) people_limits: PeopleLimits,
+    pub(crate) debts: notices::Debts,
 }
 
 /// Whom a message is for.
@@ -68,16 +75,21 @@ impl Journey {
     pub fn new(
         log: Arc<dyn MessageLog>,
         accounts: Arc<dyn Accounts>,
+        people: Arc<dyn People>,
         plugins: Arc<dyn Plugins>,
         clock: Arc<dyn Clock>,
-        limits: ContentLimits,
+        limits: (ContentLimits, PeopleLimits),
     ) -> Self {
+        let (limits, people_limits) = limits;
         Self {
             log,
             accounts,
+            people,
             plugins,
             clock,
             limits,
+            people_limits,
+            debts: notices::Debts::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod embedded_log;
+pub mod people;
 pub mod sqlite_accounts;
 
 use std::sync::Arc;
@@ -77,6 +78,11 @@ pub enum Change {
         conversation: ConversationId,
         user: UserId,
         prefs: Prefs,
+    },
+    /// The profile of a direct conversation's member changed: the other one's summary differs from what it was.
+    Profile {
+        conversation: ConversationId,
+        user: UserId,
     },
 }
 
@@ -369,6 +375,14 @@ pub trait MessageLog: Send + Sync + 'static {
 
     /// Current members, for delivery.
     async fn members(&self, conversation: ConversationId) -> Result<Arc<[UserId]>, StoreError>;
+
+    /// Ids of direct conversations a user is in, after one.
+    async fn direct_conversations(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>, StoreError>;
 
     async fn summary(
         &self,

@@ -1,6 +1,8 @@
 //! The commands that begin with a colon: one table of names, help and readers. A new command is a row here and an
 //! arm in `talk`. Lines that begin with anything else are messages, those that begin with `/` too.
 
+use super::people::Deed;
+
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
@@ -14,6 +16,7 @@ pub(super) enum Action {
     Block(String),
     Unblock(String),
     Blocks,
+    People(Deed),
     Held,
     Sync,
     Who,
@@ -84,6 +87,68 @@ const COMMANDS: &[Command] = &[
         usage: ":blocks",
         about: "show whom you have blocked",
         read: |rest| alone(rest, Action::Blocks),
+    },
+    Command {
+        name: "friends",
+        usage: ":friends",
+        about: "show your friends and who asks to be one",
+        read: |rest| alone(rest, Action::People(Deed::Friends)),
+    },
+    Command {
+        name: "ask",
+        usage: ":ask NAME [TEXT]",
+        about: "ask somebody to be your friend",
+        read: |rest| {
+            let (name, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            let text = Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+            word(name).map(|name| Action::People(Deed::Ask(name, text)))
+        },
+    },
+    Command {
+        name: "accept",
+        usage: ":accept NAME",
+        about: "be the friend of somebody who asked",
+        read: |rest| word(rest).map(|name| Action::People(Deed::Answer(name, true))),
+    },
+    Command {
+        name: "refuse",
+        usage: ":refuse NAME",
+        about: "say no to somebody who asked; they are not told",
+        read: |rest| word(rest).map(|name| Action::People(Deed::Answer(name, false))),
+    },
+    Command {
+        name: "unfriend",
+        usage: ":unfriend NAME",
+        about: "be somebody's friend no more",
+        read: |rest| word(rest).map(|name| Action::People(Deed::End(name))),
+    },
+    Command {
+        name: "name",
+        usage: ":name NAME",
+        about: "change the name you are shown with",
+        read: |rest| (!rest.is_empty()).then(|| Action::People(Deed::Name(rest.to_owned()))),
+    },
+    Command {
+        name: "devices",
+        usage: ":devices",
+        about: "show where you are signed in",
+        read: |rest| alone(rest, Action::People(Deed::Devices)),
+    },
+    Command {
+        name: "signout",
+        usage: ":signout DEVICE",
+        about: "sign a device of yours out",
+        read: |rest| word(rest).map(|id| Action::People(Deed::SignOut(id))),
+    },
+    Command {
+        name: "report",
+        usage: ":report NAME REASON",
+        about: "report somebody to the administrators",
+        read: |rest| {
+            let (name, reason) = rest.split_once(char::is_whitespace)?;
+            let deed = Deed::Report(name.to_owned(), reason.trim().to_owned());
+            Some(Action::People(deed))
+        },
     },
     Command {
         name: "held",
@@ -178,12 +243,23 @@ mod tests {
         assert_eq!(action(":history 3 "), Action::History(3));
         assert_eq!(action(":recall #7"), Action::Recall(Some(7)));
         assert_eq!(action(":recall"), Action::Recall(None));
+        let ask = |text: Option<&str>| Deed::Ask("bob".into(), text.map(str::to_owned));
+        assert_eq!(action(":ask bob"), Action::People(ask(None)));
+        assert_eq!(
+            action(":ask bob it is me"),
+            Action::People(ask(Some("it is me")))
+        );
+        let report = Deed::Report("bob".into(), "much spam".into());
+        assert_eq!(action(":report bob  much spam"), Action::People(report));
         for wrong in [
             ":open",
             ":open a b",
             ":history none",
             ":history 0",
             ":quit now",
+            ":ask",
+            ":report bob",
+            ":name",
             ":nope",
         ] {
             assert!(read(wrong).expect("not empty").is_err(), "{wrong}");

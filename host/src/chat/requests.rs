@@ -33,6 +33,7 @@ impl Talk {
             Action::Block(name) => self.block(&name, true).await,
             Action::Unblock(name) => self.block(&name, false).await,
             Action::Blocks => self.blocks().await,
+            Action::People(deed) => self.do_people(deed).await,
             Action::Held => self.show_held().await,
             Action::Sync => {
                 self.catch_up().await?;
@@ -89,7 +90,7 @@ impl Talk {
     }
 
     /// The id of the user with exactly this name.
-    async fn find(&mut self, name: &str) -> Result<String, WireError> {
+    pub(super) async fn find(&mut self, name: &str) -> Result<String, WireError> {
         let found = self.account.rest().await?.users(name).await?;
         let user = found.iter().find(|user| user["username"] == name);
         match user.and_then(|user| user["id"].as_str()) {

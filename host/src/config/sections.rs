@@ -1,6 +1,8 @@
 //! Every setting: its type, its default,
 //! and the comment that the example file shows. Units stand in the names.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// What the example file is made of: sections, what they are about, their fields with their comments.
@@ -70,6 +72,9 @@ sections! {
         admin_listen: String = "127.0.0.1:7701",
         /// The folder everything embedded is kept in. Not reloadable.
         data: String = "data",
+        /// Addresses of proxies in front, whose X-Forwarded-For says whom a request came from; without, limits by address
+        /// count all that comes through a proxy as one. Not reloadable.
+        proxies: Vec<IpAddr> = Vec::new(),
         /// Components loaded and activated at first start; empty is the folder `plugins` beside the program.
         plugins: String = "",
     }
@@ -131,6 +136,8 @@ sections! {
     devices: DevicesConfig {
         /// Devices of one kind of one user online at once; with more the one longest idle goes. Not reloadable.
         per_kind: usize = 5_usize,
+        /// Devices a user may be signed in on, at least 1; with more the one longest unseen is signed out. Not reloadable.
+        signed_in: usize = 100_usize,
     }
     /// Sessions.
     session: SessionConfig {
@@ -153,10 +160,40 @@ sections! {
         sends_per_s: u32 = 20_u32,
         /// Messages a user may send at once. Not reloadable.
         sends_burst: u32 = 60_u32,
+        /// REST requests a user may make a second, on average. Not reloadable.
+        requests_per_s: u32 = 50_u32,
+        /// REST requests a user may make at once. Not reloadable.
+        requests_burst: u32 = 200_u32,
+        /// Requests a connected device may make a second, on average; one that goes on though refused is closed. Not reloadable.
+        device_requests_per_s: u32 = 100_u32,
+        /// Requests a connected device may make at once. Not reloadable.
+        device_requests_burst: u32 = 400_u32,
+        /// Searches a user may make a second, on average. Not reloadable.
+        searches_per_s: u32 = 5_u32,
+        /// Searches a user may make at once. Not reloadable.
+        searches_burst: u32 = 20_u32,
+        /// Friend requests a user may make in an hour. Not reloadable.
+        friend_requests_per_hour: u32 = 60_u32,
+        /// Friend requests of a user that may wait for an answer; as many again that wait for the user's. Not reloadable.
+        friend_requests_waiting: u64 = 500_u64,
+        /// Friends a user may have. Not reloadable.
+        friends: u64 = 5000_u64,
+        /// Reports a user may file in an hour. Not reloadable.
+        reports_per_hour: u32 = 30_u32,
+        /// REST requests and handshakes from one address a second, on average. Not reloadable.
+        requests_per_s_per_address: u32 = 200_u32,
+        /// REST requests and handshakes from one address at once. Not reloadable.
+        requests_burst_per_address: u32 = 1000_u32,
+        /// Sign-ins and token refreshes from one address in a minute. Not reloadable.
+        sign_ins_per_minute_per_address: u32 = 60_u32,
+        /// Sign-ins as one user from one address in a minute; ten times as many from everywhere. Not reloadable.
+        sign_ins_per_minute_per_user: u32 = 10_u32,
         /// Users registered from one address in an hour. Not reloadable.
         registers_per_hour_per_address: u32 = 30_u32,
-        /// WebSocket connections open from one address; 0 is no limit. Not reloadable.
+        /// WebSocket connections open from one address, and as many other sockets; 0 is no limit. Not reloadable.
         connections_per_address: usize = 1000_usize,
+        /// Open sockets of all clients; one more is refused at once. Not reloadable.
+        connections: usize = 200_000_usize,
         /// Bytes of one frame, at least 1024. Not reloadable.
         frame_bytes: usize = 65_536_usize,
         /// Unicode scalar values of one text. Not reloadable.

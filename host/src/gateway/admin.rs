@@ -4,6 +4,7 @@
 pub mod held;
 pub mod people;
 pub mod plugins;
+pub mod reports;
 pub mod words;
 
 use std::sync::Arc;
@@ -145,6 +146,7 @@ pub fn router(admin: Admin) -> Router {
                 .merge(words::routes())
                 .merge(held::routes())
                 .merge(people::routes())
+                .merge(reports::routes())
                 .merge(own_routes()),
         )
         .split_for_parts();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::frame::{self, Request};
+use super::rate::{Bucket, Turn};
 use super::{Gateway, ops};
 use crate::delivery::{error_json, ok_json};
 use crate::ids::SessionId;
@@ -108,6 +109,7 @@ where
     }
 }
 
+const DEVICE_NAME_CHARS: usize = 64;
 const DEVICE_KINDS: [&str; 5] = ["web", "ios", "android", "desktop", "bot"];
 
 async fn greet(
@@ -121,7 +123,7 @@ async fn greet(
     };
     let mut device = frame::Fields(device);
     let (device_id, kind) = (device.text("id")?, device.text("kind")?);
-    device.text_or_none("name")?;
+    let name = device.text_or_none("name")?;
     if !DEVICE_KINDS.contains(&kind.as_str()) {
         return Err(Refusal::bad_request(
             "device.kind must be web, ios, android, desktop or bot",
@@ -133,6 +135,9 @@ async fn greet(
             Code::Unauthenticated,
             "the token was issued for another device",
         ));
+    }
+    if let Some(name) = name.as_deref().map(shown).filter(|name| !name.is_empty()) {
+        gateway.doorkeeper.name_device(&caller, &name).await?;
     }
     let user = gateway.doorkeeper.profile(caller.user).await?;
     let id = SessionId(gateway.next_session.fetch_add(1, Ordering::Relaxed));
@@ -164,6 +169,12 @@ async fn greet(
     Ok((session, ok_json(request.id, &ok)))
 }
 
+/// A device's name as it is kept: of a sane length, without control characters.
+fn shown(name: &str) -> String {
+    let shown = name.trim().chars().filter(|c| !c.is_control());
+    shown.take(DEVICE_NAME_CHARS).collect()
+}
+
 /// The attended part: until the client goes or the session is to end.
 async fn attended<S>(
     gateway: &Arc<Gateway>,
@@ -177,7 +188,7 @@ where
     if let Err(end) = reply(socket, session.codec, hello).await {
         return end;
     }
-    let mut pace = Pace::default();
+    let mut bucket = Bucket::new(gateway.limits.requests);
     loop {
         let mut read = 0;
         while read < BURST && !session.outbox.is_full() {
@@ -188,10 +199,11 @@ where
                     match request_of(message, session.codec) {
                         Ok(None) => {}
                         Ok(Some(request)) => {
-                            if let Err(bye) = pace.one_more(gateway) {
-                                return End::Goodbye(bye);
+                            match bucket.take(Instant::now()) {
+                                Turn::Taken => Box::pin(ops::handle(gateway, session, request)).await,
+                                Turn::Refused(refusal) => ops::refuse(session, request.id, &refusal),
+                                Turn::Hopeless => return End::Goodbye(Bye::TooFast),
                             }
-                            Box::pin(ops::handle(gateway, session, request)).await;
                         }
                         Err(end) => return end,
                     }
@@ -330,32 +342,5 @@ fn in_codec(codec: Codec, json: Vec<u8>) -> bytes::Bytes {
     match codec {
         Codec::Json => json.into(),
         Codec::Msgpack => to_msgpack(&json),
-    }
-}
-
-/// Counts a connection's requests by the second.
-#[derive(Default)]
-struct Pace {
-    second: u64,
-    requests: u32,
-}
-
-impl Pace {
-    /// A client that asks faster than any person or bot has cause to is told goodbye.
-    fn one_more(&mut self, gateway: &Gateway) -> Result<(), Bye> {
-        let limit = gateway.limits.requests_per_s;
-        if limit == 0 {
-            return Ok(());
-        }
-        let second = gateway.registry.coarse_now() / 1000;
-        if second != self.second {
-            (self.second, self.requests) = (second, 0);
-        }
-        self.requests += 1;
-        if self.requests > limit {
-            Err(Bye::TooFast)
-        } else {
-            Ok(())
-        }
     }
 }

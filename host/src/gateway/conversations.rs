@@ -59,8 +59,11 @@ impl FromRequestParts<Conversations> for SignedIn {
         if !token.0.eq_ignore_ascii_case("bearer") {
             return Err(refused());
         }
-        let caller = state.gateway.doorkeeper.authenticate(token.1.trim()).await;
-        caller
+        let doorkeeper = &state.gateway.doorkeeper;
+        let caller = doorkeeper.authenticate(token.1.trim()).await;
+        let admitted =
+            caller.and_then(|caller| doorkeeper.admit_request(caller.user).map(|()| caller));
+        admitted
             .map(SignedIn)
             .map_err(|refusal| Answer(refusal).into_response())
     }

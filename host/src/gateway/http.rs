@@ -1,30 +1,36 @@
 //! The public REST router: every route of clients, the document that describes them, and what holds for all of
 //! them (authorisation by bearer token, documented errors, body limits).
 
+mod friends;
 pub mod health;
 mod me;
 mod oauth;
+mod reports;
 mod users;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::header;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
+use axum::middleware::Next;
+use axum::response::IntoResponse;
 use axum::{Json, Router};
 use utoipa::OpenApi;
+use utoipa::openapi::Response;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::conversations::{self, Conversations};
+use super::listen::Peer;
 use super::rate::StrangerRates;
 use super::respond::{Answer, documented, method_not_allowed, not_found};
-use super::{Caller, Doorkeeper};
+use super::{Caller, Doorkeeper as _};
 use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::ids::IdSource;
+use crate::journey::Journey;
 use crate::journey::reads::PageLimits;
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Accounts;
@@ -41,6 +47,7 @@ pub trait NameCheck: Send + Sync + 'static {
 pub struct HttpState {
     pub identity: Arc<Identity>,
     pub accounts: Arc<dyn Accounts>,
+    pub journey: Arc<Journey>,
     pub names: Arc<dyn NameCheck>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<IdSource>,
@@ -51,9 +58,12 @@ pub struct HttpState {
 }
 
 impl FromRequestParts<HttpState> for Caller {
-    type Rejection = Response;
+    type Rejection = axum::response::Response;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Response> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &HttpState,
+    ) -> Result<Self, Self::Rejection> {
         let authenticated = match bearer(parts) {
             Some(token) => state.identity.authenticate(token).await,
             None => Err(Refusal::new(
@@ -61,7 +71,11 @@ impl FromRequestParts<HttpState> for Caller {
                 "a bearer token is needed",
             )),
         };
-        authenticated.map_err(|refusal| Answer(refusal).into_response())
+        let admitted = authenticated.and_then(|caller: Self| {
+            state.identity.admit_request(caller.user)?;
+            Ok(caller)
+        });
+        admitted.map_err(|refusal| Answer(refusal).into_response())
     }
 }
 
@@ -85,10 +99,13 @@ const BODY_BYTES: usize = 256 * 1024;
 
 /// Every public route.
 pub fn router(state: HttpState, conversations: Conversations) -> Router {
+    let strangers = state.strangers.clone();
     let accounts = OpenApiRouter::with_openapi(Document::openapi())
         .merge(users::routes())
         .merge(oauth::routes())
         .merge(me::routes())
+        .merge(friends::routes())
+        .merge(reports::routes())
         .merge(health::routes())
         .with_state(state);
     let (router, mut document) = accounts
@@ -99,6 +116,7 @@ pub fn router(state: HttpState, conversations: Conversations) -> Router {
         .components
         .get_or_insert_default()
         .add_security_scheme("bearer", scheme);
+    may_be_too_often(&mut document);
     let document = Arc::new(document);
     router
         .route(
@@ -109,4 +127,44 @@ pub fn router(state: HttpState, conversations: Conversations) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::map_response(documented))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(axum::middleware::from_fn_with_state(strangers, admitted))
+}
+
+/// Any request may come too often.
+fn may_be_too_often(document: &mut utoipa::openapi::OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let methods = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.patch,
+        ];
+        for operation in methods.into_iter().flatten() {
+            let known = &mut operation.responses.responses;
+            if !OF_PROBES.contains(&path.as_str()) {
+                let refused = Response::new("too often: `retry_after_ms`");
+                known.entry("429".to_owned()).or_insert(refused.into());
+            }
+        }
+    }
+}
+
+/// What watches the server is not counted.
+const OF_PROBES: [&str; 2] = ["/healthz", "/readyz"];
+
+/// One more request of an address, before it is known whose it is.
+async fn admitted(
+    State(strangers): State<Option<Arc<StrangerRates>>>,
+    request: Request,
+    next: Next,
+) -> axum::response::Response {
+    let peer = request.extensions().get::<Peer>();
+    if let (Some(rates), Some(Peer(address))) = (&strangers, peer)
+        && !OF_PROBES.contains(&request.uri().path())
+        && let Err(refusal) = rates.admit_request(address.ip())
+    {
+        return Answer(refusal).into_response();
+    }
+    next.run(request).await
 }

@@ -8,26 +8,77 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
+
+use super::rate::network;
+use crate::refusal::Refusal;
 
 /// How long a client may take to send a request's headers.
 const HEADERS: Duration = Duration::from_secs(10);
 /// Most bytes of a request's headers.
 const HEADER_BYTES: usize = 16 * 1024;
 
-/// Where a request came from, as the socket says it.
+/// Where a request came from.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// Open WebSocket connections by address.
+/// Whose sockets are taken, and whom they stand for.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    /// Sockets of everybody.
+    all: Arc<Semaphore>,
+    /// Sockets of one address.
+    by_address: AddressCount,
+    /// Their word on whom a request came from is taken, and their sockets are nobody's in particular.
+    proxies: Arc<[IpAddr]>,
+}
+
+impl Entrance {
+    /// So many sockets of `all` and of each address (0 is no limit) that is none of the `proxies`.
+    pub fn new(all: usize, by_address: usize, proxies: &[IpAddr]) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
+            by_address: AddressCount::new(by_address),
+            proxies: proxies.into(),
+        }
+    }
+
+    fn enter(&self, address: IpAddr) -> Option<(OwnedSemaphorePermit, Option<AddressGuard>)> {
+        let permit = self.all.clone().try_acquire_owned().ok()?;
+        if self.proxies.contains(&address) {
+            return Some((permit, None));
+        }
+        Some((permit, Some(self.by_address.enter(address)?)))
+    }
+
+    /// Whom a request came from: the socket's other end or, behind proxies, the nearest address that is none of them.
+    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
+        if !self.proxies.contains(&peer.ip()) {
+            return peer;
+        }
+        let values = headers.get_all("x-forwarded-for").iter();
+        let hops: Vec<_> = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(|hop| hop.trim().parse::<IpAddr>())
+            .collect();
+        let mut nearest = hops.into_iter().rev();
+        match nearest.find(|hop| !hop.as_ref().is_ok_and(|hop| self.proxies.contains(hop))) {
+            Some(Ok(client)) => SocketAddr::new(client, 0),
+            Some(Err(_)) | None => peer,
+        }
+    }
+}
+
+/// Open sockets, or WebSocket connections among them, by address.
 #[derive(Debug, Clone)]
 pub struct AddressCount {
     open: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -45,6 +96,7 @@ impl AddressCount {
 
     /// Counts one more until the guard is dropped; `None` when the address has enough.
     pub fn enter(&self, address: IpAddr) -> Option<AddressGuard> {
+        let address = network(address);
         let mut open = self.open.lock();
         let count = open.entry(address).or_insert(0);
         if self.most > 0 && *count >= self.most {
@@ -78,7 +130,12 @@ impl Drop for AddressGuard {
 }
 
 /// Accepts until `stop` turns true, then lets requests under way finish; upgraded connections go on by themselves.
-pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    entrance: Entrance,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -87,8 +144,16 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
         };
         match accepted {
             Ok((socket, peer)) => {
+                let Some(guard) = entrance.enter(peer.ip()) else {
+                    refuse(&socket);
+                    continue;
+                };
                 let _ = socket.set_nodelay(true);
-                tokio::spawn(one(socket, peer, router.clone(), stop.clone()));
+                let serving = one(socket, peer, router.clone(), entrance.clone(), stop.clone());
+                tokio::spawn(async move {
+                    serving.await;
+                    drop(guard);
+                });
             }
             Err(error) => {
                 // Out of file descriptors, mostly: accepting again at once would only spin.
@@ -99,11 +164,31 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
     }
 }
 
-async fn one(socket: TcpStream, peer: SocketAddr, router: Router, mut stop: watch::Receiver<bool>) {
+/// Tells a client that there is no room, if it can be told without waiting.
+fn refuse(socket: &TcpStream) {
+    let wait = Duration::from_secs(1);
+    let refusal = Refusal::rate_limited(wait, "too many connections");
+    let body = serde_json::to_string(&refusal).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         retry-after: 1\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = socket.try_write(answer.as_bytes());
+}
+
+async fn one(
+    socket: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    entrance: Entrance,
+    mut stop: watch::Receiver<bool>,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
+        let client = entrance.client(peer, request.headers());
+        request.extensions_mut().insert(Peer(client));
         router.oneshot(request)
     });
     let connection = http1::Builder::new()
@@ -124,4 +209,32 @@ async fn one(socket: TcpStream, peer: SocketAddr, router: Router, mut stop: watc
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_known_proxy_is_believed_about_whom_a_request_came_from() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let entrance = Entrance::new(1, 1, &[ip("10.0.0.1"), ip("10.0.0.2")]);
+        let client = |peer: &str, forwarded: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in forwarded {
+                headers.append("x-forwarded-for", value.parse().expect("a header"));
+            }
+            entrance.client(SocketAddr::new(ip(peer), 7), &headers).ip()
+        };
+        assert_eq!(client("192.0.2.1", &["203.0.113.9"]), ip("192.0.2.1"));
+        assert_eq!(client("10.0.0.1", &["203.0.113.9"]), ip("203.0.113.9"));
+        // What stands before the nearest address is the client's own claim.
+        let claimed = ["198.51.100.7, 203.0.113.9", "10.0.0.2"];
+        assert_eq!(client("10.0.0.1", &claimed), ip("203.0.113.9"));
+        assert_eq!(
+            client("10.0.0.1", &["203.0.113.9, unknown"]),
+            ip("10.0.0.1")
+        );
+        assert_eq!(client("10.0.0.1", &[]), ip("10.0.0.1"));
+    }
 }

@@ -30,6 +30,15 @@ pub async fn handle(gateway: &Arc<Gateway>, session: &Session, request: Request)
     });
 }
 
+/// Answers a request that was not even looked at.
+pub fn refuse(session: &Session, request: u32, refusal: &Refusal) {
+    let answer = error_json(request, refusal);
+    session.outbox.answer(match session.codec {
+        Codec::Json => answer.into(),
+        Codec::Msgpack => to_msgpack(&answer),
+    });
+}
+
 /// `None`: the settlement answers.
 async fn dispatch(
     gateway: &Gateway,

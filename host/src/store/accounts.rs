@@ -31,6 +31,19 @@ pub enum UserKind {
     Service,
 }
 
+/// A name as searches compare it: case and width folded, so that `Ａｎｎ` is found as `ann`.
+pub fn folded(name: &str) -> String {
+    let narrow = |c: char| match c {
+        '\u{3000}' => ' ',
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        other => other,
+    };
+    name.chars()
+        .map(narrow)
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
 /// A signed-in device. Its `family` names the chain of refresh tokens; access tokens carry it too, so that ending
 /// the family ends both.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +122,7 @@ pub trait Accounts: Send + Sync + 'static {
     async fn create_user(&self, user: &User) -> Result<bool, StoreError>;
     async fn user(&self, id: UserId) -> Result<Option<Arc<User>>, StoreError>;
     async fn user_named(&self, username: &str) -> Result<Option<Arc<User>>, StoreError>;
-    /// By beginning of the user name or any part of the display name, case folded; ordered by user name.
+    /// By beginning of the user name or any part of the display name, case and width folded; ordered by user name.
     async fn find_users(
         &self,
         query: &str,
@@ -132,8 +145,9 @@ pub trait Accounts: Send + Sync + 'static {
     /// Disabling ends every device; names the ended ones.
     async fn set_disabled(&self, id: UserId, disabled: bool) -> Result<Vec<Device>, StoreError>;
 
-    /// Signs a device in, in place of whatever the same user and device id had.
-    async fn put_device(&self, device: &Device) -> Result<(), StoreError>;
+    /// Signs a device in, in place of whatever the same user and device id had. Of more than `most` devices those
+    /// longest unseen are ended; names the ended ones.
+    async fn put_device(&self, device: &Device, most: usize) -> Result<Vec<Device>, StoreError>;
     async fn device(&self, user: UserId, id: &str) -> Result<Option<Arc<Device>>, StoreError>;
     async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError>;
     /// Replaces the refresh token `old` by `new`, once; a token used before ends its device.
@@ -144,6 +158,8 @@ pub trait Accounts: Send + Sync + 'static {
         expires_at: u64,
         now: u64,
     ) -> Result<Rotation, StoreError>;
+    /// What a device calls itself.
+    async fn name_device(&self, user: UserId, id: &str, name: &str) -> Result<(), StoreError>;
     /// Signs a device out; `None` when there was none.
     async fn end_device(&self, user: UserId, id: &str) -> Result<Option<Device>, StoreError>;
     /// The device whose refresh token this is, in force or used.

@@ -254,6 +254,15 @@ impl MessageLog for EmbeddedLog {
         }
     }
 
+    async fn direct_conversations(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        self.tables().direct_conversations(user, after, limit)
+    }
+
     async fn summary(
         &self,
         conversation: ConversationId,

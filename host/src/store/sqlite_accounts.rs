@@ -1,10 +1,13 @@
 //! Accounts and administrators' tables in SQLite. Implements `Accounts`; knows no other adapter.
 //!
-//! One connection writes and reads, behind a lock and off the async threads; what the message path asks is answered
+//! One connection writes and reads, another searches, each behind a lock and off the async threads; what the message path asks is answered
 //! from memory, exactly, because this process is the only writer.
 
 mod administration;
+mod friends;
 mod people;
+mod relations;
+mod reports;
 mod schema;
 
 use std::collections::HashMap;
@@ -12,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use super::StoreError;
 use super::accounts::{Device, Relation, User};
@@ -24,6 +27,8 @@ const CACHED_MOST: usize = 100_000;
 /// The open tables.
 pub struct SqliteAccounts {
     connection: Arc<Mutex<Connection>>,
+    /// For searches alone: they read many rows, and nothing else waits for them.
+    searching: Arc<Mutex<Connection>>,
     users: Cache<UserId, Arc<User>>,
     devices: Cache<(UserId, String), Arc<Device>>,
     relations: Cache<(UserId, UserId), Relation>,
@@ -88,8 +93,11 @@ impl SqliteAccounts {
             .pragma_update(None, "foreign_keys", true)
             .map_err(unavailable)?;
         schema::migrate(&mut connection).map_err(unavailable)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let searching = Connection::open_with_flags(file, flags).map_err(unavailable)?;
         Ok(Arc::new(Self {
             connection: Arc::new(Mutex::new(connection)),
+            searching: Arc::new(Mutex::new(searching)),
             users: Cache::new(),
             devices: Cache::new(),
             relations: Cache::new(),
@@ -101,7 +109,22 @@ impl SqliteAccounts {
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let connection = self.connection.clone();
+        Self::on(&self.connection, work).await
+    }
+
+    /// Reads on the connection of searches.
+    async fn search<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        Self::on(&self.searching, work).await
+    }
+
+    async fn on<T: Send + 'static>(
+        connection: &Arc<Mutex<Connection>>,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let connection = connection.clone();
         let worked = tokio::task::spawn_blocking(move || work(&mut connection.lock())).await;
         worked.map_err(unavailable)?.map_err(unavailable)
     }

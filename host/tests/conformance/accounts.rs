@@ -18,6 +18,8 @@ const BOB: UserId = UserId(22);
 /// When the tests' tokens are used; they expire later.
 const NOW: u64 = 1_000;
 const LATER: u64 = 1_000_000;
+/// More devices than any of the promises is about.
+const DEVICES_MOST: usize = 100;
 
 fn user(id: UserId, username: &str, display_name: &str) -> User {
     User {
@@ -133,11 +135,11 @@ pub async fn names_are_found_by_their_beginning_and_any_part_of_the_display_name
 pub async fn a_refresh_token_works_once_and_its_reuse_ends_the_device(open: Opened) {
     let accounts = with_two(&open).await;
     accounts
-        .put_device(&device(ANN, "phone", 1))
+        .put_device(&device(ANN, "phone", 1), DEVICES_MOST)
         .await
         .expect("a write");
     accounts
-        .put_device(&device(ANN, "desk", 9))
+        .put_device(&device(ANN, "desk", 9), DEVICES_MOST)
         .await
         .expect("a write");
     let rotate = async |old: u8, new: u8| {
@@ -179,7 +181,7 @@ pub async fn a_refresh_token_works_once_and_its_reuse_ends_the_device(open: Open
 pub async fn an_expired_refresh_token_is_unknown(open: Opened) {
     let accounts = with_two(&open).await;
     accounts
-        .put_device(&device(ANN, "phone", 1))
+        .put_device(&device(ANN, "phone", 1), DEVICES_MOST)
         .await
         .expect("a write");
     let late = accounts
@@ -192,12 +194,12 @@ pub async fn a_new_password_ends_all_devices_but_one(open: Opened) {
     let accounts = with_two(&open).await;
     for (id, refresh) in [("phone", 1), ("desk", 2), ("pad", 3)] {
         accounts
-            .put_device(&device(ANN, id, refresh))
+            .put_device(&device(ANN, id, refresh), DEVICES_MOST)
             .await
             .expect("a write");
     }
     accounts
-        .put_device(&device(BOB, "phone", 4))
+        .put_device(&device(BOB, "phone", 4), DEVICES_MOST)
         .await
         .expect("a write");
     let ended = accounts
@@ -223,7 +225,7 @@ pub async fn a_new_password_ends_all_devices_but_one(open: Opened) {
 pub async fn disabling_ends_every_device(open: Opened) {
     let accounts = with_two(&open).await;
     accounts
-        .put_device(&device(ANN, "phone", 1))
+        .put_device(&device(ANN, "phone", 1), DEVICES_MOST)
         .await
         .expect("a write");
     let ended = accounts.set_disabled(ANN, true).await.expect("a write");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::support::{PATIENCE, TestSocket, TestUser, connect_to};
 
@@ -71,6 +72,39 @@ impl ServerProcess {
             .collect();
         journals.sort();
         journals.pop().expect("a journal")
+    }
+
+    /// A file of the server's data.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.folder.path().join("data").join(name)
+    }
+
+    /// The body of a user's request.
+    pub async fn get_as(&self, user: &TestUser, path: &str) -> Value {
+        let url = format!("http://{}{path}", self.address);
+        let asked = self.http.get(url).bearer_auth(&user.token).send().await;
+        asked.expect("an answer").json().await.expect("JSON")
+    }
+
+    /// The status and body of a user's request.
+    pub async fn post_as(&self, user: &TestUser, path: &str, body: Value) -> (u16, Value) {
+        let begun = self.begin_post_as(user, path, body).await;
+        begun.expect("ends").expect("an answer")
+    }
+
+    /// A user's request that may outlive the server.
+    pub fn begin_post_as(
+        &self,
+        user: &TestUser,
+        path: &str,
+        body: Value,
+    ) -> JoinHandle<reqwest::Result<(u16, Value)>> {
+        let url = format!("http://{}{path}", self.address);
+        let request = self.http.post(url).bearer_auth(&user.token).json(&body);
+        tokio::spawn(async move {
+            let response = request.send().await?;
+            Ok((response.status().as_u16(), response.json().await?))
+        })
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {

@@ -58,6 +58,12 @@ impl Trace {
         Self { child, recorded }
     }
 
+    /// Ends the tracer of a process that was killed while a call of it was delayed: it would wait for it for ever.
+    pub async fn abandon(mut self) {
+        let _ = self.child.kill().await;
+        self.recorded.abort();
+    }
+
     /// Detaches; what was recorded, in order.
     pub async fn finish(mut self) -> Vec<Call> {
         let pid = self.child.id().expect("a running tracer").to_string();

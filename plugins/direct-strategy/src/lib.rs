@@ -15,18 +15,28 @@ enum Strangers {
     FriendsOnly,
 }
 
+/// Who may ask to be a friend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum FriendRequests {
+    Everyone,
+    Nobody,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DirectStrategy {
     strangers: Strangers,
     first_message_max_chars: usize,
+    friend_requests: FriendRequests,
+    refusals_most: u32,
     recall_window_s: u64,
     edit_window_s: u64,
 }
 
 impl Plugin for DirectStrategy {
     const SUMMARY: &'static str =
-        "Blocks, strangers' first messages, and the time to recall or edit.";
+        "Blocks, strangers' first messages, friend requests, and the time to recall or edit.";
     const CONFIG_SCHEMA: &'static str = r#"{
         "type": "object",
         "properties": {
@@ -37,6 +47,14 @@ impl Plugin for DirectStrategy {
             "first_message_max_chars": {
                 "type": "integer", "minimum": 0, "default": 0,
                 "description": "longest text of a stranger before an answer; 0 is no limit"
+            },
+            "friend_requests": {
+                "type": "string", "enum": ["everyone", "nobody"], "default": "everyone",
+                "description": "who may ask to be a friend"
+            },
+            "refusals_most": {
+                "type": "integer", "minimum": 0, "default": 3,
+                "description": "after so many refusals by the same user further requests reach nobody; 0 is no limit"
             },
             "recall_window_s": {
                 "type": "integer", "minimum": 0, "default": 120, "description": "seconds a sender may recall a message"
@@ -67,6 +85,7 @@ impl MessageStrategy for DirectStrategy {
             "edit" if blocked(command) => refuse_blocked(),
             "edit" => self.own_within(command, self.edit_window_s, "edit"),
             "react" if blocked(command) => refuse_blocked(),
+            "friend-request" => self.friend_request(command),
             _ => Decision::pass(),
         }
     }
@@ -102,6 +121,26 @@ impl DirectStrategy {
         Decision::pass()
     }
 
+    /// The fact `accepting` says that it is a request being accepted; `refusals`, how often the peer refused the sender.
+    fn friend_request(&self, command: &Command) -> Decision {
+        if blocked(command) {
+            return refuse_blocked();
+        }
+        if fact(command, "accepting").is_some() {
+            return Decision::pass();
+        }
+        if self.friend_requests == FriendRequests::Nobody {
+            return Decision::reject("friend-requests-off", "nobody may ask to be a friend here");
+        }
+        let refusals: u32 = fact(command, "refusals")
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0);
+        if self.refusals_most > 0 && refusals >= self.refusals_most {
+            return Decision::drop("refused-before", "the other one has said no often enough");
+        }
+        Decision::pass()
+    }
+
     fn own_within(&self, command: &Command, window_s: u64, what: &str) -> Decision {
         if command.target_sender != command.sender {
             return Decision::reject(
@@ -114,6 +153,12 @@ impl DirectStrategy {
         }
         Decision::pass()
     }
+}
+
+fn fact<'a>(command: &'a Command, name: &str) -> Option<&'a str> {
+    let mut facts = command.facts.iter();
+    let found = facts.find(|fact| fact.name == name)?;
+    Some(&found.value)
 }
 
 fn blocked(command: &Command) -> bool {
@@ -129,11 +174,16 @@ kith_plugin::register_plugin!(DirectStrategy: message_strategy);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kith_plugin::Verdict;
+    use kith_plugin::{Fact, Verdict};
 
     fn strategy(strangers: &str) -> DirectStrategy {
+        configured(strangers, "everyone")
+    }
+
+    fn configured(strangers: &str, friend_requests: &str) -> DirectStrategy {
         let config = format!(
-            r#"{{"strangers":"{strangers}","first_message_max_chars":5,"recall_window_s":120,"edit_window_s":60}}"#
+            r#"{{"strangers":"{strangers}","first_message_max_chars":5,"friend_requests":"{friend_requests}",
+                "refusals_most":2,"recall_window_s":120,"edit_window_s":60}}"#
         );
         DirectStrategy::configure(config.as_bytes()).expect("a good configuration")
     }
@@ -242,6 +292,44 @@ mod tests {
             code(&strategy("allow").decide(&recall("2", 1))),
             Some("forbidden")
         );
+    }
+
+    #[test]
+    fn friends_are_asked_for_where_it_is_allowed_and_not_again_and_again() {
+        let request = |facts: &[(&str, &str)]| Command {
+            operation: "friend-request".into(),
+            facts: facts
+                .iter()
+                .map(|(name, value)| Fact {
+                    name: (*name).into(),
+                    value: (*value).into(),
+                })
+                .collect(),
+            ..send()
+        };
+        let (open, closed) = (strategy("allow"), configured("allow", "nobody"));
+        assert_eq!(open.decide(&request(&[])).verdict, Verdict::Pass);
+        assert_eq!(
+            open.decide(&request(&[("refusals", "1")])).verdict,
+            Verdict::Pass
+        );
+        let often = open.decide(&request(&[("refusals", "2")]));
+        assert!(matches!(often.verdict, Verdict::Drop(_)));
+        assert_eq!(
+            code(&closed.decide(&request(&[]))),
+            Some("friend-requests-off")
+        );
+        assert_eq!(
+            closed.decide(&request(&[("accepting", "7")])).verdict,
+            Verdict::Pass
+        );
+        for facts in [&[][..], &[("accepting", "7")]] {
+            let blocked = Command {
+                blocked: true,
+                ..request(facts)
+            };
+            assert_eq!(code(&open.decide(&blocked)), Some("blocked"));
+        }
     }
 
     #[test]

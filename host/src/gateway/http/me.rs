@@ -2,7 +2,7 @@
 //! profile, password, devices.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use super::HttpState;
 use super::users::{check_password, checked_name};
 use crate::conversation::Profile;
 use crate::gateway::Caller;
+use crate::gateway::listen::Peer;
 use crate::gateway::respond::{Answer, Body};
 use crate::journey::store_refusal;
 use crate::refusal::{Code, Refusal};
@@ -77,6 +78,7 @@ async fn change_me(
     let user = changed.map_err(|e| store_refusal(&e))?;
     let user = user
         .ok_or_else(|| Refusal::new(Code::Unauthenticated, "the user does not exist any more"))?;
+    state.journey.profile_changed();
     Ok(Json(user.profile.clone()))
 }
 
@@ -90,13 +92,18 @@ struct PasswordChange {
 
 /// Changes the password; every other device is signed out.
 #[utoipa::path(put, path = "/v1/me/password", request_body = PasswordChange, security(("bearer" = [])),
-    responses((status = 204), (status = 400), (status = 401), (status = 403)))]
+    responses((status = 204), (status = 400), (status = 401), (status = 403), (status = 429), (status = 503)))]
 async fn change_password(
     State(state): State<HttpState>,
     caller: Caller,
+    peer: Option<Extension<Peer>>,
     Body(change): Body<PasswordChange>,
 ) -> Result<StatusCode, Answer> {
     check_password(&change.new)?;
+    // The current password can be guessed here as well as at the token endpoint.
+    if let (Some(rates), Some(Extension(Peer(address)))) = (&state.strangers, peer) {
+        rates.admit_attempt(address.ip(), &caller.user.to_string())?;
+    }
     state
         .identity
         .change_password(&caller, &change.current, &change.new)
@@ -113,12 +120,13 @@ async fn devices(State(state): State<HttpState>, caller: Caller) -> Result<Json<
         .devices(caller.user)
         .await
         .map_err(|e| store_refusal(&e))?;
-    let online: Vec<String> = state.identity.registry.with(caller.user, |sessions| {
+    let online: Vec<(String, u64)> = state.identity.registry.with(caller.user, |sessions| {
         sessions
             .iter()
-            .map(|session| session.device.clone())
+            .map(|session| (session.device.clone(), session.heard_at()))
             .collect()
     });
+    let heard = |device: &str| online.iter().find(|(online, _)| online == device);
     let rows: Vec<_> = devices
         .iter()
         .map(|device| {
@@ -127,8 +135,8 @@ async fn devices(State(state): State<HttpState>, caller: Caller) -> Result<Json<
                 "kind": device.kind,
                 "name": device.name,
                 "created_at": device.created_at,
-                "seen_at": device.seen_at,
-                "online": online.contains(&device.id),
+                "seen_at": heard(&device.id).map_or(device.seen_at, |(_, at)| device.seen_at.max(*at)),
+                "online": heard(&device.id).is_some(),
                 "current": device.id == caller.device,
             })
         })

@@ -53,7 +53,7 @@ async fn token(
     let granted = match grant.grant_type.as_deref() {
         Some("password") => password_grant(&state, peer, grant).await,
         Some("refresh_token") => match grant.refresh_token {
-            Some(token) => state.identity.refresh(&token).await,
+            Some(token) => refresh_grant(&state, peer, &token).await,
             None => return oauth_error("invalid_request", "refresh_token is missing"),
         },
         Some(_) => {
@@ -97,6 +97,17 @@ async fn password_grant(
         .identity
         .sign_in(&username, &password, NewDevice { id, kind })
         .await
+}
+
+async fn refresh_grant(
+    state: &HttpState,
+    peer: Option<Extension<Peer>>,
+    token: &str,
+) -> Result<Issued, GrantError> {
+    if let (Some(rates), Some(Extension(Peer(address)))) = (&state.strangers, peer) {
+        rates.admit_sign_in(address.ip())?;
+    }
+    state.identity.refresh(token).await
 }
 
 fn tokens(issued: &Issued) -> Response {

@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::HttpState;
+use super::friends::direction;
 use crate::conversation::Profile;
 use crate::gateway::Caller;
 use crate::gateway::frame::user_id;
@@ -121,19 +122,28 @@ struct Search {
     limit: Option<i64>,
 }
 
+/// No name is longer.
+const QUERY_CHARS_MOST: usize = 64;
+
 /// Users by name.
 #[utoipa::path(get, path = "/v1/users", params(Search), security(("bearer" = [])),
     responses((status = 200, description = "`users`, and `cursor` while there is more"), (status = 400), (status = 401)))]
 async fn search(
     State(state): State<HttpState>,
-    _: Caller,
+    caller: Caller,
     Query(search): Query<Search>,
 ) -> Result<Json<Value>, Answer> {
     let query = search.query.unwrap_or_default();
     if query.trim().is_empty() {
         return Err(Refusal::bad_request("query is missing").into());
     }
+    if query.chars().count() > QUERY_CHARS_MOST {
+        return Err(Refusal::bad_request("query must have 1 to 64 characters").into());
+    }
     let limit = state.pages.cut(search.limit)?;
+    state
+        .identity
+        .admit(|rates| rates.admit_search(caller.user))?;
     let found = state
         .accounts
         .find_users(query.trim(), search.cursor.as_deref(), limit + 1)
@@ -151,7 +161,7 @@ async fn search(
 
 /// A public profile, and the caller's relation to it.
 #[utoipa::path(get, path = "/v1/users/{id}", security(("bearer" = [])),
-    responses((status = 200), (status = 401), (status = 404)))]
+    responses((status = 200, description = "a profile and `relation`: `self`, `blocked`, `friend`, `request`? (`sent` or `received`), `request_id`?"), (status = 401), (status = 404)))]
 async fn show(
     State(state): State<HttpState>,
     caller: Caller,
@@ -169,10 +179,18 @@ async fn show(
         "blocked": relation.blocking,
         "friend": relation.friends,
     });
+    let waiting = state
+        .journey
+        .waiting_between(caller.user, user.profile.id)
+        .await?;
+    if let Some(request) = waiting {
+        body["relation"]["request"] = direction(&request, caller.user).into();
+        body["relation"]["request_id"] = request.id.to_string().into();
+    }
     Ok(Json(body))
 }
 
-async fn found(state: &HttpState, id: &str) -> Result<std::sync::Arc<User>, Refusal> {
+pub(super) async fn found(state: &HttpState, id: &str) -> Result<std::sync::Arc<User>, Refusal> {
     let user = state
         .accounts
         .user(user_id(id)?)

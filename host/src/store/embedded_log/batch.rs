@@ -71,6 +71,7 @@ impl<'a> Batch<'a> {
                 user,
                 prefs,
             } => self.prefs(*conversation, *user, prefs),
+            Change::Profile { conversation, user } => self.profile(*conversation, *user),
         }
     }
 
@@ -333,6 +334,22 @@ impl<'a> Batch<'a> {
             }));
         }
         member.changed = self.next_stamp();
+        self.put_member(conversation, user, member.clone());
+        Ok(Ok(Outcome::Member {
+            member,
+            moved: true,
+            head,
+        }))
+    }
+
+    /// Only the other member's summary differs: the member's own row keeps its stamp.
+    fn profile(&mut self, conversation: ConversationId, user: UserId) -> Applied {
+        let mut member = match self.member(conversation, user)? {
+            Ok(member) => member,
+            Err(error) => return Ok(Err(error)),
+        };
+        let head = self.state(conversation)?.map_or(0, |state| state.head);
+        member.profile_changed = self.next_stamp();
         self.put_member(conversation, user, member.clone());
         Ok(Ok(Outcome::Member {
             member,

@@ -259,7 +259,7 @@ fn last_change(state: &State, user: UserId, member: &Member) -> u64 {
         .conversation
         .peer_of(user)
         .and_then(|peer| state.member(peer))
-        .map_or(0, |peer| peer.changed);
+        .map_or(0, |peer| peer.changed.max(peer.profile_changed));
     member
         .changed
         .max(peer)

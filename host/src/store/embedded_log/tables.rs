@@ -175,6 +175,35 @@ impl Tables {
         Ok(conversations)
     }
 
+    /// Direct conversations a user is in, after one. Reads rows, so that no conversation in use loses its place in memory.
+    pub fn direct_conversations(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        let first = after.map_or(0, |after| after.0.saturating_add(1));
+        let range = key::membership(user, ConversationId(first))
+            ..=key::membership(user, ConversationId(u128::MAX));
+        let mut found = Vec::new();
+        for guard in self.rows.range(range) {
+            let row = guard.key().map_err(unavailable)?;
+            let id = row
+                .get(9..25)
+                .and_then(|id| id.try_into().ok())
+                .map(u128::from_be_bytes)
+                .ok_or_else(|| damaged("a membership's key"))?;
+            let conversation = self.conversation(ConversationId(id))?;
+            if conversation.is_some_and(|(row, _)| row.kind == Kind::Direct) {
+                found.push(ConversationId(id));
+            }
+            if found.len() == limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     /// A conversation's state, from its newest row.
     pub fn state(&self, id: ConversationId) -> Result<Option<State>, StoreError> {
         let Some((conversation, changed)) = self.conversation(id)? else {

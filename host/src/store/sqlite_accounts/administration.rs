@@ -79,8 +79,8 @@ impl Accounts for SqliteAccounts {
         self.update_disabled(id, disabled).await
     }
 
-    async fn put_device(&self, device: &Device) -> Result<(), StoreError> {
-        self.insert_device(device).await
+    async fn put_device(&self, device: &Device, most: usize) -> Result<Vec<Device>, StoreError> {
+        self.insert_device(device, most).await
     }
 
     async fn device(&self, user: UserId, id: &str) -> Result<Option<Arc<Device>>, StoreError> {
@@ -89,6 +89,10 @@ impl Accounts for SqliteAccounts {
 
     async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
         self.load_devices(user).await
+    }
+
+    async fn name_device(&self, user: UserId, id: &str, name: &str) -> Result<(), StoreError> {
+        self.update_device_name(user, id, name).await
     }
 
     async fn rotate_refresh(

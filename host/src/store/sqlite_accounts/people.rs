@@ -1,5 +1,5 @@
 //! Users, devices,
-//! refresh tokens, blocks.
+//! refresh tokens.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{SqliteAccounts, signed, unsigned};
 use crate::conversation::Profile;
 use crate::ids::UserId;
 use crate::store::StoreError;
-use crate::store::accounts::{Device, Relation, Rotation, User, UserKind};
+use crate::store::accounts::{Device, Rotation, User, UserKind, folded};
 
 const USER: &str = "id, username, display_name, avatar, kind, password, disabled, created_at";
 const DEVICE: &str =
@@ -71,6 +71,23 @@ fn end_devices(
     Ok(ended)
 }
 
+/// Of too many devices those longest unseen go; never the one that has just come.
+fn end_surplus(
+    connection: &Connection,
+    newest: &Device,
+    most: usize,
+) -> rusqlite::Result<Vec<Device>> {
+    let delete = format!(
+        "DELETE FROM devices WHERE user = ?1 AND id IN (
+             SELECT id FROM devices WHERE user = ?1 AND id <> ?2 ORDER BY seen_at DESC LIMIT -1 OFFSET ?3
+         ) RETURNING {DEVICE}"
+    );
+    let kept = i64::try_from(most.saturating_sub(1)).unwrap_or(i64::MAX);
+    let mut delete = connection.prepare_cached(&delete)?;
+    let ended = delete.query_map(params![signed(newest.user.0), newest.id, kept], device_of)?;
+    ended.collect()
+}
+
 impl SqliteAccounts {
     pub(super) async fn insert_user(&self, user: &User) -> Result<bool, StoreError> {
         let user = user.clone();
@@ -84,7 +101,7 @@ impl SqliteAccounts {
                     signed(user.profile.id.0),
                     user.profile.username,
                     user.profile.display_name,
-                    user.profile.display_name.to_lowercase(),
+                    folded(&user.profile.display_name),
                     user.profile.avatar,
                     kind,
                     user.password,
@@ -135,14 +152,13 @@ impl SqliteAccounts {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Arc<User>>, StoreError> {
-        let escaped = query
-            .to_lowercase()
+        let escaped = folded(query)
             .replace('\\', "\\\\")
             .replace('%', "\\%")
             .replace('_', "\\_");
         let (start, part) = (format!("{escaped}%"), format!("%{escaped}%"));
         let after = after.unwrap_or_default().to_owned();
-        let found = self.with(move |connection| {
+        let found = self.search(move |connection| {
             let mut select = connection.prepare_cached(&format!(
                 "SELECT {USER} FROM users WHERE username > ?1
                  AND (username LIKE ?2 ESCAPE '\\' OR folded_name LIKE ?3 ESCAPE '\\') ORDER BY username LIMIT ?4"
@@ -163,17 +179,25 @@ impl SqliteAccounts {
         let avatar = avatar.map(|avatar| avatar.map(str::to_owned));
         let changed = self.with(move |connection| {
             let transaction = connection.transaction()?;
+            let mut changed = 0;
             if let Some(name) = &display_name {
-                let folded = name.to_lowercase();
-                transaction.execute(
-                    "UPDATE users SET display_name = ?2, folded_name = ?3 WHERE id = ?1",
-                    params![signed(id.0), name, folded],
+                changed += transaction.execute(
+                    "UPDATE users SET display_name = ?2, folded_name = ?3 WHERE id = ?1 AND display_name <> ?2",
+                    params![signed(id.0), name, folded(name)],
                 )?;
             }
             if let Some(avatar) = &avatar {
-                transaction.execute(
-                    "UPDATE users SET avatar = ?2 WHERE id = ?1",
+                changed += transaction.execute(
+                    "UPDATE users SET avatar = ?2 WHERE id = ?1 AND avatar IS NOT ?2",
                     params![signed(id.0), avatar],
+                )?;
+            }
+            if changed > 0 {
+                // Owed to the peers in the same write, so that no crash keeps the change from them.
+                transaction.execute(
+                    "INSERT INTO changed_profiles (user, change) VALUES (?1, 1)
+                     ON CONFLICT (user) DO UPDATE SET change = change + 1",
+                    [signed(id.0)],
                 )?;
             }
             transaction.commit()
@@ -231,11 +255,16 @@ impl SqliteAccounts {
         Ok(ended)
     }
 
-    pub(super) async fn insert_device(&self, device: &Device) -> Result<(), StoreError> {
+    pub(super) async fn insert_device(
+        &self,
+        device: &Device,
+        most: usize,
+    ) -> Result<Vec<Device>, StoreError> {
         let device = device.clone();
-        let key = (device.user, device.id.clone());
+        let user = device.user;
         let put = self.with(move |connection| {
-            connection.execute(
+            let transaction = connection.transaction()?;
+            transaction.execute(
                 &format!("INSERT OR REPLACE INTO devices ({DEVICE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
                 params![
                     signed(device.user.0),
@@ -248,11 +277,14 @@ impl SqliteAccounts {
                     signed(device.created_at),
                     signed(device.seen_at),
                 ],
-            )
+            )?;
+            let ended = end_surplus(&transaction, &device, most)?;
+            transaction.commit()?;
+            Ok(ended)
         });
-        put.await?;
-        self.devices.forget(|known| *known == key);
-        Ok(())
+        let ended = put.await?;
+        self.devices.forget(|(known, _)| *known == user);
+        Ok(ended)
     }
 
     pub(super) async fn load_device(
@@ -289,6 +321,25 @@ impl SqliteAccounts {
             select.query_map([signed(user.0)], device_of)?.collect()
         })
         .await
+    }
+
+    pub(super) async fn update_device_name(
+        &self,
+        user: UserId,
+        id: &str,
+        name: &str,
+    ) -> Result<(), StoreError> {
+        let (wanted, name) = (id.to_owned(), name.to_owned());
+        let named = self.with(move |connection| {
+            connection.execute(
+                "UPDATE devices SET name = ?3 WHERE user = ?1 AND id = ?2",
+                params![signed(user.0), wanted, name],
+            )
+        });
+        named.await?;
+        self.devices
+            .forget(|(known, device)| *known == user && device == id);
+        Ok(())
     }
 
     pub(super) async fn rotate(
@@ -343,71 +394,6 @@ impl SqliteAccounts {
                 return Ok(Some(device));
             }
             used_device(connection, &refresh)
-        })
-        .await
-    }
-
-    pub(super) async fn load_relation(
-        &self,
-        user: UserId,
-        other: UserId,
-    ) -> Result<Relation, StoreError> {
-        let age = match self.relations.get(&(user, other)) {
-            Ok(relation) => return Ok(relation),
-            Err(age) => age,
-        };
-        let found = self.with(move |connection| {
-            let mut select =
-                connection.prepare_cached("SELECT 1 FROM blocks WHERE user = ?1 AND other = ?2")?;
-            let blocking = select.exists(params![signed(user.0), signed(other.0)])?;
-            let blocked = select.exists(params![signed(other.0), signed(user.0)])?;
-            Ok(Relation {
-                blocked,
-                blocking,
-                friends: false,
-            })
-        });
-        let relation = found.await?;
-        self.relations.keep(age, (user, other), relation);
-        Ok(relation)
-    }
-
-    pub(super) async fn update_block(
-        &self,
-        user: UserId,
-        other: UserId,
-        on: bool,
-    ) -> Result<(), StoreError> {
-        let changed = self.with(move |connection| {
-            let sql = if on {
-                "INSERT INTO blocks (user, other) VALUES (?1, ?2) ON CONFLICT DO NOTHING"
-            } else {
-                "DELETE FROM blocks WHERE user = ?1 AND other = ?2"
-            };
-            connection.execute(sql, params![signed(user.0), signed(other.0)])
-        });
-        changed.await?;
-        self.relations
-            .forget(|pair| *pair == (user, other) || *pair == (other, user));
-        Ok(())
-    }
-
-    pub(super) async fn load_blocks(
-        &self,
-        user: UserId,
-        after: Option<UserId>,
-        limit: usize,
-    ) -> Result<Vec<UserId>, StoreError> {
-        self.with(move |connection| {
-            let mut select =
-                connection.prepare_cached("SELECT other FROM blocks WHERE user = ?1")?;
-            let rows =
-                select.query_map([signed(user.0)], |row| Ok(UserId(unsigned(row.get(0)?))))?;
-            let mut all: Vec<UserId> = rows.collect::<rusqlite::Result<_>>()?;
-            all.sort_unstable();
-            all.retain(|other| after.is_none_or(|after| *other > after));
-            all.truncate(limit);
-            Ok(all)
         })
         .await
     }

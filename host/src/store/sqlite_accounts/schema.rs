@@ -3,7 +3,8 @@
 
 use rusqlite::Connection;
 
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE users (
         id INTEGER PRIMARY KEY, username TEXT NOT NULL UNIQUE, display_name TEXT NOT NULL, folded_name TEXT NOT NULL,
         avatar TEXT, kind TEXT NOT NULL, password TEXT, disabled INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL
@@ -38,7 +39,26 @@ const STEPS: &[&str] = &["
     CREATE TABLE documents (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
     CREATE TABLE admin_tokens (token BLOB PRIMARY KEY, name TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
     CREATE TABLE audit (at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL) STRICT;
-"];
+",
+    "
+    CREATE TABLE friends (
+        user INTEGER NOT NULL, other INTEGER NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (user, other)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE friend_requests (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, asker INTEGER NOT NULL, asked INTEGER NOT NULL, text TEXT,
+        at INTEGER NOT NULL, state INTEGER NOT NULL, refusals INTEGER NOT NULL, UNIQUE (asker, asked)
+    ) STRICT;
+    CREATE INDEX friend_requests_asked ON friend_requests (asked, state);
+    CREATE TABLE notices (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, user INTEGER NOT NULL, code TEXT NOT NULL, args TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE changed_profiles (user INTEGER PRIMARY KEY, change INTEGER NOT NULL) STRICT;
+    CREATE TABLE reports (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, reporter INTEGER NOT NULL, user INTEGER,
+        conversation TEXT, seq INTEGER, reason TEXT NOT NULL, text TEXT
+    ) STRICT;
+",
+];
 
 /// Does the steps this file has not seen yet. A file of a newer program is refused.
 pub fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
