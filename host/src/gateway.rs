@@ -10,6 +10,7 @@ pub mod listen;
 pub mod ops;
 pub mod rate;
 pub mod respond;
+pub mod search;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub trait Doorkeeper: Send + Sync + 'static {
     async fn profile(&self, user: UserId) -> Result<serde_json::Value, Refusal>;
     /// One more send of a user: refused with `rate_limited` when there are too many.
     fn admit_send(&self, user: UserId) -> Result<(), Refusal>;
+    /// One more search of a user, likewise.
+    fn admit_search(&self, user: UserId) -> Result<(), Refusal>;
 }
 
 /// Bounds of a connection.

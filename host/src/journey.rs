@@ -10,6 +10,7 @@ pub mod decide;
 pub mod held;
 pub mod reads;
 pub mod receipts;
+pub mod search;
 
 use std::sync::Arc;
 

@@ -39,7 +39,11 @@ impl<K: std::hash::Hash + Eq + Clone> Keyed<K> {
     }
 }
 
-/// Sends of a user.
+/// Searches of one user: so many at once, then so many a second.
+const SEARCHES_BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(39);
+const SEARCHES_PER_S: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+
+/// How often a user does a thing: sends, searches.
 pub struct UserRate(Keyed<UserId>);
 
 impl UserRate {
@@ -48,6 +52,15 @@ impl UserRate {
         Self(Keyed::new(
             Quota::per_second(per_s).allow_burst(burst),
             "too many messages at once",
+        ))
+    }
+
+    /// Searches of a user.
+    pub fn of_searches() -> Self {
+        let (per_s, burst) = (SEARCHES_PER_S, SEARCHES_BURST);
+        Self(Keyed::new(
+            Quota::per_second(per_s).allow_burst(burst),
+            "too many searches at once",
         ))
     }
 

@@ -20,7 +20,7 @@ pub struct ServerProcess {
 }
 
 /// The built program: set by `cargo verify`, else beside the test's profile.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let set = std::env::var_os("KITH_BIN").map(PathBuf::from);
     set.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_kith")))
 }
@@ -54,6 +54,15 @@ impl ServerProcess {
         }
     }
 
+    /// SIGTERM; returns once the server has drained.
+    pub async fn stop(&mut self) {
+        let mut child = self.child.take().expect("a running server");
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told");
+        assert!(child.wait().await.expect("its end").success());
+    }
+
     pub async fn restart(&mut self) {
         let (child, address) = spawn(&self.folder).await;
         (self.child, self.address) = (Some(child), address);
@@ -71,6 +80,22 @@ impl ServerProcess {
             .collect();
         journals.sort();
         journals.pop().expect("a journal")
+    }
+
+    /// Where everything is kept.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// As `get`, for a user.
+    pub async fn get_as(&self, user: &TestUser, path: &str) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.address);
+        let request = self.http.get(url).bearer_auth(&user.token);
+        let response = request.send().await.expect("an answer");
+        (
+            response.status().as_u16(),
+            response.json().await.expect("JSON"),
+        )
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
