@@ -218,8 +218,10 @@ impl Running {
         };
         let delivery = tokio::spawn(delivery.run(settlements));
         let (stop, stopped) = watch::channel(false);
-        let (address, public) = machine::listen_on(&config.server.listen, public, stopped.clone()).await?;
-        let (admin_address, admin) = machine::listen_on(&config.server.admin_listen, admin, stopped).await?;
+        let (address, public) =
+            machine::listen_on(&config.server.listen, public, stopped.clone()).await?;
+        let (admin_address, admin) =
+            machine::listen_on(&config.server.admin_listen, admin, stopped).await?;
         let indexing = index.as_ref().map(|serving| {
             let indexer = indexer(&log, serving, clock.clone());
             tokio::spawn(indexer.run())

@@ -45,7 +45,10 @@ async fn say(socket: &mut TestSocket, to: &TestUser, texts: &[&str]) -> String {
     for text in texts {
         let ack = socket.send_text(&to.id, &fresh_id(), text).await;
         assert_eq!(ack["ok"]["state"], "committed", "{ack}");
-        conversation = ack["ok"]["conversation"].as_str().expect("an id").to_owned();
+        conversation = ack["ok"]["conversation"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
     }
     conversation
 }
@@ -81,7 +84,10 @@ async fn every_substring_of_chinese_is_found_and_other_words_whole() {
     let server = searching().await;
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     let mut socket = server.session(&ann).await;
-    let (one, two) = ("我们明天在北京市长安街见面", "新的iPhone手机用Kubernetes部署，ＧＯＯＤ");
+    let (one, two) = (
+        "我们明天在北京市长安街见面",
+        "新的iPhone手机用Kubernetes部署，ＧＯＯＤ",
+    );
     say(&mut socket, &bob, &[one, two, "北 京"]).await;
     let chars: Vec<char> = one.chars().collect();
     for length in [1, 2, 3, 5, 13] {
@@ -123,7 +129,11 @@ async fn filters_narrow_by_conversation_sender_and_time() {
     let with_eve = say(&mut of_ann, &eve, &["plan two"]).await;
     say(&mut of_bob, &ann, &["plan three"]).await;
     let all = search(&server, &ann, "q=plan").await;
-    assert_eq!(texts(&all), ["plan three", "plan two", "plan one"], "newest first");
+    assert_eq!(
+        texts(&all),
+        ["plan three", "plan two", "plan one"],
+        "newest first"
+    );
     assert!(all["cursor"].is_null());
     let at: Vec<u64> = all["messages"]
         .as_array()
@@ -132,21 +142,44 @@ async fn filters_narrow_by_conversation_sender_and_time() {
         .map(|hit| hit["entry"]["at"].as_u64().expect("a time"))
         .collect();
     for (fields, expected) in [
-        (format!("q=plan&conversation={with_bob}"), vec!["plan three", "plan one"]),
+        (
+            format!("q=plan&conversation={with_bob}"),
+            vec!["plan three", "plan one"],
+        ),
         (format!("q=plan&conversation={with_eve}"), vec!["plan two"]),
         (format!("q=plan&from={}", bob.id), vec!["plan three"]),
         (format!("from={}", bob.id), vec!["plan three"]),
-        (format!("q=plan&after={}&before={}", at[0] + 1, u64::MAX), vec![]),
+        (
+            format!("q=plan&after={}&before={}", at[0] + 1, u64::MAX),
+            vec![],
+        ),
         (format!("q=plan&before={}", at[2] - 1), vec![]),
-        (format!("conversation={with_bob}"), vec!["plan three", "no word", "plan one"]),
-        (format!("conversation={with_bob}&from={}", ann.id), vec!["no word", "plan one"]),
-        (format!("conversation={with_bob}&q=plan&from={}&after={}&before={}", ann.id, at[2], at[2]), vec!["plan one"]),
+        (
+            format!("conversation={with_bob}"),
+            vec!["plan three", "no word", "plan one"],
+        ),
+        (
+            format!("conversation={with_bob}&from={}", ann.id),
+            vec!["no word", "plan one"],
+        ),
+        (
+            format!(
+                "conversation={with_bob}&q=plan&from={}&after={}&before={}",
+                ann.id, at[2], at[2]
+            ),
+            vec!["plan one"],
+        ),
         ("q=plan&from=77".to_owned(), vec![]),
     ] {
         let answer = search(&server, &ann, &fields).await;
         assert_eq!(texts(&answer), expected, "{fields}");
     }
-    let inclusive = search(&server, &ann, &format!("q=plan&after={}&before={}", at[0], at[0])).await;
+    let inclusive = search(
+        &server,
+        &ann,
+        &format!("q=plan&after={}&before={}", at[0], at[0]),
+    )
+    .await;
     assert!(texts(&inclusive).contains(&"plan three"));
 }
 
@@ -155,7 +188,9 @@ async fn pages_neither_repeat_nor_skip_while_more_is_said() {
     let server = searching().await;
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     let mut socket = server.session(&ann).await;
-    let said: Vec<String> = (0..25).map(|n| format!("walrus {}", "more ".repeat(n % 5))).collect();
+    let said: Vec<String> = (0..25)
+        .map(|n| format!("walrus {}", "more ".repeat(n % 5)))
+        .collect();
     let said: Vec<&str> = said.iter().map(String::as_str).collect();
     let conversation = say(&mut socket, &bob, &said).await;
     for fields in ["q=walrus", "q=walrus&order=best", "conversation=@"] {
@@ -165,8 +200,14 @@ async fn pages_neither_repeat_nor_skip_while_more_is_said() {
             let answer = search(&server, &bob, &format!("{fields}&limit=7{cursor}")).await;
             let messages = answer["messages"].as_array().expect("messages");
             assert!(messages.len() <= 7);
-            seen.extend(messages.iter().map(|hit| hit["entry"]["seq"].as_u64().expect("a seq")));
-            let Some(next) = answer["cursor"].as_str() else { break };
+            seen.extend(
+                messages
+                    .iter()
+                    .map(|hit| hit["entry"]["seq"].as_u64().expect("a seq")),
+            );
+            let Some(next) = answer["cursor"].as_str() else {
+                break;
+            };
             cursor = format!("&cursor={next}");
             assert!(page < 20);
             if page == 0 {
@@ -203,9 +244,21 @@ async fn highlights_are_in_scalar_values_of_the_text_they_are_in() {
     let expected = json!([{"start": 3, "end": 8}, {"start": 9, "end": 11}, {"start": 12, "end": 14}, {"start": 15, "end": 19}]);
     assert_eq!(answer["messages"][0]["highlights"], expected, "{answer}");
     for (content, query, field) in [
-        (json!({"type": "file", "media": "1", "mime": "a/b", "bytes": 1, "name": "an invoice.pdf"}), "invoice", "name"),
-        (json!({"type": "location", "lat": 1, "lon": 2, "title": "a lighthouse"}), "lighthouse", "title"),
-        (json!({"type": "card", "title": "a trip", "text": "to mars"}), "trip", "title"),
+        (
+            json!({"type": "file", "media": "1", "mime": "a/b", "bytes": 1, "name": "an invoice.pdf"}),
+            "invoice",
+            "name",
+        ),
+        (
+            json!({"type": "location", "lat": 1, "lon": 2, "title": "a lighthouse"}),
+            "lighthouse",
+            "title",
+        ),
+        (
+            json!({"type": "card", "title": "a trip", "text": "to mars"}),
+            "trip",
+            "title",
+        ),
     ] {
         let fields = json!({"to": {"user": bob.id}, "client_id": fresh_id(), "content": content});
         let ack = socket.request("send", fields).await;
@@ -216,7 +269,10 @@ async fn highlights_are_in_scalar_values_of_the_text_they_are_in() {
         assert!(highlight["end"].as_u64() > highlight["start"].as_u64());
     }
     let across = search(&server, &bob, "q=mars trip").await;
-    assert_eq!(across["messages"][0]["highlights"].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        across["messages"][0]["highlights"].as_array().map(Vec::len),
+        Some(2)
+    );
 }
 
 #[tokio::test]
@@ -232,12 +288,23 @@ async fn nobody_finds_what_is_not_theirs() {
     assert!(texts(&search(&server, &eve, "q=secret").await).is_empty());
     let by_sender = search(&server, &eve, &format!("from={}", ann.id)).await;
     assert!(texts(&by_sender).is_empty());
-    for fields in [format!("conversation={conversation}"), format!("q=secret&conversation={conversation}"), "q=x&conversation=none".to_owned()] {
+    for fields in [
+        format!("conversation={conversation}"),
+        format!("q=secret&conversation={conversation}"),
+        "q=x&conversation=none".to_owned(),
+    ] {
         let (status, answer) = ask(&server, &eve, &fields).await;
-        assert_eq!((status, answer["code"].as_str()), (404, Some("not_found")), "{fields}");
+        assert_eq!(
+            (status, answer["code"].as_str()),
+            (404, Some("not_found")),
+            "{fields}"
+        );
     }
     let (status, answer) = server.call("GET", "/v1/search?q=secret", None, None).await;
-    assert_eq!((status, answer["code"].as_str()), (401, Some("unauthenticated")));
+    assert_eq!(
+        (status, answer["code"].as_str()),
+        (401, Some("unauthenticated"))
+    );
 }
 
 #[tokio::test]
@@ -247,14 +314,22 @@ async fn what_was_recalled_is_found_by_nobody_and_leaves_the_disk() {
     let mut socket = server.session(&ann).await;
     let conversation = say(&mut socket, &bob, &["the word is zyzzyva", "another word"]).await;
     assert_eq!(texts(&search(&server, &bob, "q=zyzzyva").await).len(), 1);
-    let recalled = socket.request("recall", json!({"conversation": conversation, "seq": 1})).await;
+    let recalled = socket
+        .request("recall", json!({"conversation": conversation, "seq": 1}))
+        .await;
     assert!(recalled["ok"].is_object(), "{recalled}");
     // At once: the log is asked, however late the index is.
     let (_, answer) = ask(&server, &bob, "q=zyzzyva").await;
     assert!(texts(&answer).is_empty());
     assert!(texts(&search(&server, &bob, "q=zyzzyva").await).is_empty());
-    assert_eq!(texts(&search(&server, &bob, "q=word").await), ["another word"]);
-    assert_eq!(texts(&search(&server, &bob, &format!("conversation={conversation}")).await), ["another word"]);
+    assert_eq!(
+        texts(&search(&server, &bob, "q=word").await),
+        ["another word"]
+    );
+    assert_eq!(
+        texts(&search(&server, &bob, &format!("conversation={conversation}")).await),
+        ["another word"]
+    );
 }
 
 #[tokio::test]
@@ -263,14 +338,30 @@ async fn what_cannot_be_asked_is_refused() {
     let ann = server.user("ann").await;
     server.app().indexed().await;
     let long = format!("q={}", "好".repeat(257));
-    for fields in ["", "q=", "q=%20", &long, "q=a&limit=0", "q=a&order=oldest", "q=a&cursor=x", "q=a&after=x", "q=a&cursor=b0000000000000000000000001"] {
+    for fields in [
+        "",
+        "q=",
+        "q=%20",
+        &long,
+        "q=a&limit=0",
+        "q=a&order=oldest",
+        "q=a&cursor=x",
+        "q=a&after=x",
+        "q=a&cursor=b0000000000000000000000001",
+    ] {
         let (status, answer) = ask(&server, &ann, fields).await;
-        assert_eq!((status, answer["code"].as_str()), (400, Some("bad_request")), "{fields}: {answer}");
+        assert_eq!(
+            (status, answer["code"].as_str()),
+            (400, Some("bad_request")),
+            "{fields}: {answer}"
+        );
     }
     let (status, _) = ask(&server, &ann, &format!("q={}", "好".repeat(256))).await;
     assert_eq!(status, 200);
     let (_, document) = server.call("GET", "/v1/openapi.json", None, None).await;
-    let parameters = document["paths"]["/v1/search"]["get"]["parameters"].as_array().expect("parameters");
+    let parameters = document["paths"]["/v1/search"]["get"]["parameters"]
+        .as_array()
+        .expect("parameters");
     assert_eq!(parameters.len(), 8, "{parameters:?}");
 }
 
@@ -292,7 +383,10 @@ async fn too_many_searches_at_once_are_told_when_to_come_again() {
         }
     }
     let (status, answer) = refused.expect("a bound");
-    assert_eq!((status, answer["code"].as_str()), (429, Some("rate_limited")));
+    assert_eq!(
+        (status, answer["code"].as_str()),
+        (429, Some("rate_limited"))
+    );
     assert!(answer["retry_after_ms"].as_u64().is_some());
 }
 
@@ -303,7 +397,10 @@ async fn without_search_only_a_conversation_is_looked_through() {
     let mut socket = server.session(&ann).await;
     let conversation = say(&mut socket, &bob, &["one", "two"]).await;
     let (status, answer) = ask(&server, &ann, "q=one").await;
-    assert_eq!((status, answer["code"].as_str()), (503, Some("unavailable")));
+    assert_eq!(
+        (status, answer["code"].as_str()),
+        (503, Some("unavailable"))
+    );
     assert!(answer["retry_after_ms"].as_u64().is_some());
     let (_, answer) = ask(&server, &ann, &format!("conversation={conversation}")).await;
     assert_eq!(texts(&answer), ["two", "one"]);
@@ -319,9 +416,15 @@ async fn an_index_goes_on_after_a_restart_and_a_broken_one_is_made_anew() {
     say(&mut socket, &bob, &["a walrus", "an otter"]).await;
     server.app().indexed().await;
     server.restart().await;
-    assert_eq!(texts(&search(&server, &bob, "q=walrus").await), ["a walrus"]);
+    assert_eq!(
+        texts(&search(&server, &bob, "q=walrus").await),
+        ["a walrus"]
+    );
     let (_, ready) = server.call("GET", "/readyz", None, None).await;
-    assert_eq!((ready["status"].as_str(), ready["parts"]["search"].as_str()), (Some("ready"), Some("ok")));
+    assert_eq!(
+        (ready["status"].as_str(), ready["parts"]["search"].as_str()),
+        (Some("ready"), Some("ok"))
+    );
     let folder = server.data().join("search");
     let damages: [fn(&std::path::Path); 3] = [cut_in_half, overwrite, |file| {
         std::fs::remove_file(file).expect("removed");
@@ -363,7 +466,9 @@ async fn kill_nine_loses_nothing_of_the_index_for_good() {
     for round in 0..5 {
         let mut socket = server.session(&ann).await;
         for n in 0..20 {
-            let ack = socket.send_text(&bob.id, &format!("{round}-{n}"), "a walrus").await;
+            let ack = socket
+                .send_text(&bob.id, &format!("{round}-{n}"), "a walrus")
+                .await;
             assert_eq!(ack["ok"]["state"], "committed");
             expected += 1;
         }
@@ -377,7 +482,10 @@ async fn kill_nine_loses_nothing_of_the_index_for_good() {
             if (status, found) == (200, expected) {
                 break;
             }
-            assert!(began.elapsed() < PATIENCE, "{status}: {found} of {expected}");
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{status}: {found} of {expected}"
+            );
             tokio::task::yield_now().await;
         }
     }

@@ -255,9 +255,17 @@ impl Search for EmbeddedSearch {
     }
 
     async fn clear(&self) -> Result<(), SearchError> {
-        self.close().await;
-        let folder = self.folder.clone();
-        let opened = blocking(move || create(&folder)).await?;
+        let (before, folder) = (self.opened.write().take(), self.folder.clone());
+        let opened = blocking(move || {
+            if let Some(writing) = before.and_then(|opened| opened.writing.lock().take())
+                // What it is still merging would be written into the new index's folder.
+                && let Err(error) = writing.writer.wait_merging_threads()
+            {
+                tracing::warn!(%error, "the index was not closed cleanly");
+            }
+            create(&folder)
+        })
+        .await?;
         *self.opened.write() = Some(Arc::new(opened));
         Ok(())
     }

@@ -158,7 +158,11 @@ mod tests {
         assert_eq!(folded.chars, ['x', 'é', 'f', 'i', '水']);
         assert_eq!(folded.written(0, 1), (0, 1));
         assert_eq!(folded.written(1, 2), (2, 4));
-        assert_eq!(folded.written(2, 3), (4, 5), "half of a ligature is all of it");
+        assert_eq!(
+            folded.written(2, 3),
+            (4, 5),
+            "half of a ligature is all of it"
+        );
         assert_eq!(folded.written(4, 5), (5, 6));
     }
 

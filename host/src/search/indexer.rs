@@ -122,7 +122,9 @@ impl Indexer {
         loop {
             let page = self.feed.feed(&position, PAGE).await?;
             if page.reset {
-                tracing::warn!("the index was made of another log, or of a later one: it is made anew");
+                tracing::warn!(
+                    "the index was made of another log, or of a later one: it is made anew"
+                );
                 self.serving.enter(Phase::Behind);
                 engine.clear().await?;
                 (position, since) = (page.next, 0);
@@ -206,6 +208,10 @@ impl Indexer {
         let target = match &entry.body {
             Body::Message(_) => return Ok(document(entry).map(IndexChange::Add)),
             Body::Recall { target, .. } | Body::Edit { target, .. } => *target,
+            // Nobody is a member of a dissolved group.
+            Body::System { code, .. } if code == "dissolved" => {
+                return Ok(Some(IndexChange::RemoveConversation(entry.conversation)));
+            }
             Body::React { .. } | Body::System { .. } => return Ok(None),
         };
         let found = self.log.entry(entry.conversation, target).await?;

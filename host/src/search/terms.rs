@@ -181,10 +181,10 @@ fn find_term(term: &Term, folded: &Folded, found: &mut Vec<Highlight>) -> bool {
     for piece in pieces(&folded.chars) {
         let chars = &folded.chars[piece.start..piece.end];
         match term {
-            Term::Word(word) if piece.class == Class::Word => {
-                if word.chars().eq(chars.iter().copied()) {
-                    add(piece.start, piece.end);
-                }
+            Term::Word(word)
+                if piece.class == Class::Word && word.chars().eq(chars.iter().copied()) =>
+            {
+                add(piece.start, piece.end);
             }
             Term::Run(run) if piece.class == Class::Run => {
                 for (offset, window) in chars.windows(run.len()).enumerate() {
@@ -248,8 +248,14 @@ mod tests {
         };
         assert_eq!(pairs("一"), [(0, "一".to_owned())]);
         assert_eq!(pairs("一二"), [(0, "一二".to_owned())]);
-        assert_eq!(pairs("一二三"), [(0, "一二".to_owned()), (1, "二三".to_owned())]);
-        assert_eq!(pairs("一二三四"), [(0, "一二".to_owned()), (2, "三四".to_owned())]);
+        assert_eq!(
+            pairs("一二三"),
+            [(0, "一二".to_owned()), (1, "二三".to_owned())]
+        );
+        assert_eq!(
+            pairs("一二三四"),
+            [(0, "一二".to_owned()), (2, "三四".to_owned())]
+        );
     }
 
     #[test]
@@ -280,13 +286,19 @@ mod tests {
         let asked = terms("march 预算");
         assert!(find(&asked, &["三月预算", "the March plan"]).is_some());
         assert!(find(&asked, &["三月预算", "the plan"]).is_none());
-        assert_eq!(terms("a A ａ b"), terms("b a").into_iter().rev().collect::<Vec<_>>());
+        assert_eq!(
+            terms("a A ａ b"),
+            terms("b a").into_iter().rev().collect::<Vec<_>>()
+        );
     }
 
     #[test]
     fn mixed_text_is_split_where_the_script_changes() {
         assert_eq!(terms("iPhone手机").len(), 2);
-        assert_eq!(stretches("iphone手机", "新的iPhone手机到了"), Some(vec![(2, 10)]));
+        assert_eq!(
+            stretches("iphone手机", "新的iPhone手机到了"),
+            Some(vec![(2, 10)])
+        );
         assert_eq!(stretches("kube", "用kube部署"), Some(vec![(1, 5)]));
     }
 

@@ -91,13 +91,33 @@ async fn what_matches(engine: &dyn Search) {
         .map(|(texts, id)| IndexChange::Add(document(id, texts)))
         .collect();
     fresh(engine, documents).await;
-    let all: String = texts.iter().flat_map(|texts| texts.iter().copied()).collect::<Vec<_>>().join(" ");
+    let all: String = texts
+        .iter()
+        .flat_map(|texts| texts.iter().copied())
+        .collect::<Vec<_>>()
+        .join(" ");
     let chars: Vec<char> = all.chars().collect();
-    let mut queries: Vec<String> = ["budget march", "MARCH", "京", "市长", "cafe\u{301}", "fullwidth", "アイ", "nothing", "kubernetes 部署", "北京 budget", "哈哈哈哈哈哈"]
-        .map(str::to_owned)
-        .into();
+    let mut queries: Vec<String> = [
+        "budget march",
+        "MARCH",
+        "京",
+        "市长",
+        "cafe\u{301}",
+        "fullwidth",
+        "アイ",
+        "nothing",
+        "kubernetes 部署",
+        "北京 budget",
+        "哈哈哈哈哈哈",
+    ]
+    .map(str::to_owned)
+    .into();
     for length in 1..5 {
-        queries.extend(chars.windows(length).map(|window| window.iter().collect::<String>()));
+        queries.extend(
+            chars
+                .windows(length)
+                .map(|window| window.iter().collect::<String>()),
+        );
     }
     for words in queries {
         let asked = terms::terms(&words);
@@ -176,8 +196,9 @@ async fn orders(engine: &dyn Search) {
         "rust rust",
     ];
     for order in [Order::Newest, Order::Best] {
-        let documents =
-            (1..).zip(texts).map(|(id, text)| IndexChange::Add(document(id, &[text])));
+        let documents = (1..)
+            .zip(texts)
+            .map(|(id, text)| IndexChange::Add(document(id, &[text])));
         fresh(engine, documents.collect()).await;
         let all = Query {
             order,
@@ -228,7 +249,10 @@ async fn changes(engine: &dyn Search) {
         IndexChange::Remove(EntryId(40 << 20)),
     ];
     put(engine, replaced).await;
-    assert_eq!(seqs(engine, query("words")).await, [30, 9, 8, 7, 6, 5, 3, 2, 1]);
+    assert_eq!(
+        seqs(engine, query("words")).await,
+        [30, 9, 8, 7, 6, 5, 3, 2, 1]
+    );
     assert_eq!(seqs(engine, query("other")).await, [3]);
     assert_eq!(engine.removed_at(), Some(1));
     let mut elsewhere = document(2, &["words elsewhere"]);
@@ -259,7 +283,11 @@ async fn positions(engine: &dyn Search) {
     engine.close().await;
     assert!(engine.find(query("kept")).await.is_err(), "closed");
     assert_eq!(engine.open().await.expect("opens"), Some(at("far")));
-    assert_eq!(seqs(engine, query("kept")).await, [1], "lost with the commit that never came");
+    assert_eq!(
+        seqs(engine, query("kept")).await,
+        [1],
+        "lost with the commit that never came"
+    );
     engine.clear().await.expect("cleared");
     assert!(seqs(engine, query("kept")).await.is_empty());
     engine.close().await;

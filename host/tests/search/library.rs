@@ -15,11 +15,9 @@ use kith::search::indexer::Indexer;
 use kith::search::serving::Serving;
 use kith::store::embedded_log::EmbeddedLog;
 use kith::store::feed::Feed;
-use kith::store::{
-    Append, Change, MessageLog, Opening, Origin, Outcome, Settlement, Submission,
-};
-use serde_json::value::RawValue;
+use kith::store::{Append, Change, MessageLog, Opening, Origin, Outcome, Settlement, Submission};
 use serde_json::json;
+use serde_json::value::RawValue;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -47,8 +45,7 @@ impl Library {
         let clock = Arc::new(ManualClock::at(BEGIN_MS));
         let (log, settled) =
             EmbeddedLog::open(&folder.path().join("log"), clock.clone()).expect("a log");
-        let engine: Arc<dyn Search> =
-            Arc::new(EmbeddedSearch::new(&folder.path().join("search")));
+        let engine: Arc<dyn Search> = Arc::new(EmbeddedSearch::new(&folder.path().join("search")));
         let serving = Arc::new(Serving::new(engine.clone()));
         Self {
             finder: Finder::new(log.clone(), Some(serving.clone())),

@@ -51,6 +51,23 @@ async fn an_edited_message_is_found_by_what_it_says_now_and_a_recalled_one_not_a
 }
 
 #[tokio::test]
+async fn what_was_said_in_a_dissolved_group_leaves_the_index() {
+    let mut library = Library::open();
+    let said = [
+        message(ANN, BOB, "a walrus"),
+        message(ANN, UserId(3), "a walrus"),
+    ];
+    library.commit(said).await;
+    assert_eq!(library.texts(ANN, "walrus").await.len(), 2);
+    let dissolved = Body::System {
+        code: "dissolved".into(),
+        args: serde_json::value::RawValue::from_string("{}".into()).expect("JSON"),
+    };
+    library.commit([change(ANN, BOB, dissolved)]).await;
+    assert_eq!(library.texts(ANN, "walrus").await.len(), 1);
+}
+
+#[tokio::test]
 async fn times_are_inclusive_on_both_sides() {
     let mut library = Library::open();
     for day in 0..5 {

@@ -164,6 +164,9 @@ impl Collector for First {
             newest: self.newest,
             below: self.below,
             limit: self.limit,
+            scored: self.scored,
+            least: 0,
+            matched: Vec::new(),
             first: BinaryHeap::new(),
         })
     }
@@ -190,19 +193,39 @@ struct FirstOfSegment {
     newest: EntryId,
     below: Option<Mark>,
     limit: usize,
+    scored: bool,
+    /// What has a lower rank is not among the first.
+    least: u32,
+    /// Without scores: everything that matched, looked at when it is complete.
+    matched: Vec<DocId>,
     /// The last of the order on top.
     first: BinaryHeap<Reverse<(Mark, DocId)>>,
 }
 
-impl SegmentCollector for FirstOfSegment {
-    type Fruit = Vec<Candidate>;
+/// Documents whose ids are read at once.
+const AT_ONCE: usize = 512;
 
-    fn collect(&mut self, doc: DocId, score: Score) {
-        let mark = Mark {
-            // Thousandths: sums of floats may differ in their last bits.
-            rank: (score * 1000.0) as u32,
-            id: EntryId(self.id.get_val(doc)),
-        };
+impl FirstOfSegment {
+    /// A segment's documents are about in the order of their time. From its end on nearly all that comes after the
+    /// first few is older than what there is already, and passed over at a glance; from its beginning on each would be
+    /// newer than all before it.
+    fn look_from_the_end(&mut self) {
+        let matched = std::mem::take(&mut self.matched);
+        let mut ids = Vec::with_capacity(AT_ONCE);
+        for docs in matched.rchunks(AT_ONCE) {
+            ids.resize(docs.len(), 0);
+            self.id.get_vals(docs, &mut ids);
+            for (doc, id) in docs.iter().zip(&ids).rev() {
+                let mark = Mark {
+                    rank: 0,
+                    id: EntryId(*id),
+                };
+                self.consider(mark, *doc);
+            }
+        }
+    }
+
+    fn consider(&mut self, mark: Mark, doc: DocId) {
         let full = self.first.len() == self.limit;
         let too_late = full
             && self
@@ -225,9 +248,38 @@ impl SegmentCollector for FirstOfSegment {
             self.first.pop();
         }
         self.first.push(Reverse((mark, doc)));
+        if self.first.len() == self.limit
+            && let Some(Reverse((last, _))) = self.first.peek()
+        {
+            self.least = last.rank;
+        }
+    }
+}
+
+impl SegmentCollector for FirstOfSegment {
+    type Fruit = Vec<Candidate>;
+
+    fn collect(&mut self, doc: DocId, score: Score) {
+        if !self.scored {
+            self.matched.push(doc);
+            return;
+        }
+        // Thousandths: sums of floats may differ in their last bits.
+        let rank = (score * 1000.0) as u32;
+        // Nearly all end here, before anything is read of them.
+        if rank < self.least || self.below.is_some_and(|below| rank > below.rank) {
+            return;
+        }
+        let id = EntryId(self.id.get_val(doc));
+        self.consider(Mark { rank, id }, doc);
     }
 
-    fn harvest(self) -> Vec<Candidate> {
+    fn collect_block(&mut self, docs: &[DocId]) {
+        self.matched.extend_from_slice(docs);
+    }
+
+    fn harvest(mut self) -> Vec<Candidate> {
+        self.look_from_the_end();
         let candidate = |Reverse((mark, doc)): &Reverse<(Mark, DocId)>| {
             let (high, low) = (self.room_high.get_val(*doc), self.room.get_val(*doc));
             Candidate {

@@ -38,13 +38,7 @@ impl Batch<'_> {
     /// Tells the feed; `stamp` is the change's own, so that rows never meet.
     ///
     /// Short enough to be held without an allocation: the seq goes without its leading zeros.
-    pub(super) fn tell(
-        &mut self,
-        stamp: u64,
-        told: Told,
-        conversation: ConversationId,
-        seq: Seq,
-    ) {
+    pub(super) fn tell(&mut self, stamp: u64, told: Told, conversation: ConversationId, seq: Seq) {
         let mut value = [0; 24];
         value[..16].copy_from_slice(&conversation.to_bytes());
         let zeros = seq.leading_zeros() as usize / 8;
@@ -74,11 +68,7 @@ fn row(key: &[u8], value: &[u8]) -> Option<Row> {
 }
 
 /// A stretch of the feed.
-pub fn page(
-    log: &EmbeddedLog,
-    after: &FeedPosition,
-    limit: usize,
-) -> Result<FeedPage, StoreError> {
+pub fn page(log: &EmbeddedLog, after: &FeedPosition, limit: usize) -> Result<FeedPage, StoreError> {
     let stamp = match after.0.as_str() {
         "" => Some(0),
         token => lists::stamp_of(log, token),
