@@ -14,6 +14,7 @@ use crate::support::{PATIENCE, TestSocket, TestUser, connect_to};
 
 pub struct ServerProcess {
     folder: TempDir,
+    search: &'static str,
     child: Option<Child>,
     address: SocketAddr,
     http: reqwest::Client,
@@ -26,12 +27,23 @@ pub fn program() -> PathBuf {
 }
 
 impl ServerProcess {
+    /// Without search, whose own syncs and files would stand beside the log's.
     pub async fn start() -> Self {
+        Self::with("none").await
+    }
+
+    /// With the index that is on by default.
+    pub async fn searching() -> Self {
+        Self::with("embedded").await
+    }
+
+    async fn with(search: &'static str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("a folder");
-        let (child, address) = spawn(&folder).await;
+        let (child, address) = spawn(&folder, search).await;
         Self {
             folder,
+            search,
             child: Some(child),
             address,
             http: reqwest::Client::new(),
@@ -64,7 +76,7 @@ impl ServerProcess {
     }
 
     pub async fn restart(&mut self) {
-        let (child, address) = spawn(&self.folder).await;
+        let (child, address) = spawn(&self.folder, self.search).await;
         (self.child, self.address) = (Some(child), address);
     }
 
@@ -153,10 +165,10 @@ impl ServerProcess {
     }
 }
 
-async fn spawn(folder: &TempDir) -> (Child, SocketAddr) {
+async fn spawn(folder: &TempDir, search: &str) -> (Child, SocketAddr) {
     let started = async {
         loop {
-            if let Some(started) = try_spawn(folder).await {
+            if let Some(started) = try_spawn(folder, search).await {
                 return started;
             }
         }
@@ -167,7 +179,7 @@ async fn spawn(folder: &TempDir) -> (Child, SocketAddr) {
 }
 
 /// `None` while the process that was killed still holds the store.
-async fn try_spawn(folder: &TempDir) -> Option<(Child, SocketAddr)> {
+async fn try_spawn(folder: &TempDir, search: &str) -> Option<(Child, SocketAddr)> {
     let mut child = Command::new(program())
         .args([
             "serve",
@@ -182,6 +194,7 @@ async fn try_spawn(folder: &TempDir) -> Option<(Child, SocketAddr)> {
         .env("KITH_AUTH__ARGON2_MEMORY_KIB", "8")
         .env("KITH_AUTH__ARGON2_PASSES", "1")
         .env("KITH_LIMITS__RATE", "false")
+        .env("KITH_SEARCH__ENGINE", search)
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
