@@ -1,5 +1,6 @@
 //! Searching by the protocol: what is found, for whom, in which order, and how long after it was said. What an index
-//! survives is in `search/lifetimes.rs`, the engine's own suite is in `search/conformance.rs`, what needs no server in `search/visibility.rs`.
+//! survives is in `search/lifetimes.rs`, the engine's own suite in `search/conformance.rs`, what needs no server in
+//! `search/visibility.rs`.
 
 mod conformance;
 pub mod library;
