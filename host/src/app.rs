@@ -2,6 +2,7 @@
 //! what runs by itself, and ends it all in the reverse order.
 
 mod limits;
+mod machine;
 mod names;
 
 use std::path::{Path, PathBuf};
@@ -9,33 +10,37 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use tokio::net::TcpListener;
+use anyhow::{Result, anyhow};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, SignaturePolicy};
+use crate::config::{Config, SearchEngine, SignaturePolicy};
 use crate::content::ContentLimits;
 use crate::delivery::Delivery;
 use crate::gateway::admin::{self, Admin};
 use crate::gateway::conversations::Conversations;
 use crate::gateway::http::health::Health;
 use crate::gateway::http::{self, HttpState};
-use crate::gateway::listen::{self, AddressCount, Entrance};
+use crate::gateway::listen::AddressCount;
 use crate::gateway::rate::StrangerRates;
 use crate::gateway::{ConnectionLimits, Gateway};
 use crate::identity::{Identity, PasswordCost, Passwords, TokenLife, Tokens};
 use crate::ids::IdSource;
 use crate::journey::Journey;
 use crate::journey::reads::PageLimits;
+use crate::journey::search::Finder;
 use crate::plugins::rollout::{Rollout, RolloutRules, Signatures};
 use crate::plugins::words::Words;
 use crate::refusal::Refusal;
+use crate::search::embedded::EmbeddedSearch;
+use crate::search::indexer::{Indexer, Progress};
+use crate::search::serving::Serving;
 use crate::session::registry::{Registry, SessionRules};
 use crate::session::{Bye, OutboxLimits};
 use crate::store::accounts::Accounts;
 use crate::store::embedded_log::{EmbeddedLog, upkeep};
+use crate::store::feed::Feed;
 use crate::store::sqlite_accounts::SqliteAccounts;
 use crate::store::{MessageLog, Settlement};
 
@@ -55,6 +60,7 @@ pub struct App {
     pub address: std::net::SocketAddr,
     pub admin_address: std::net::SocketAddr,
     log: Arc<EmbeddedLog>,
+    index: Option<Arc<Serving>>,
     health: Arc<Health>,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
@@ -70,11 +76,12 @@ impl App {
     pub async fn start(config: &Config, launch: Launch) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let data = PathBuf::from(&config.server.data);
-        make_folder(&data)?;
+        machine::make_folder(&data)?;
         let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
         let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
         let accounts: Arc<dyn Accounts> = tables.clone();
-        let health = Arc::new(Health::new(log.clone(), accounts.clone()));
+        let index = index(config, &data);
+        let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
         let rollout = start_plugins(config, &data, &accounts, &clock).await?;
 
         let journey = Arc::new(Journey::new(
@@ -107,6 +114,7 @@ impl App {
             Conversations {
                 gateway,
                 addresses: AddressCount::new(config.limits.connections_per_address),
+                finder: Arc::new(Finder::new(log.clone(), index.clone())),
             },
         );
         let admin = admin::router(Admin {
@@ -119,13 +127,14 @@ impl App {
             ender: identity.clone(),
             health: health.clone(),
             bootstrap: launch.bootstrap(),
-            node: node_name(config, clock.now_ms()).into(),
+            node: machine::node_name(config, clock.now_ms()).into(),
         });
         let running = Running {
             journey,
             registry,
             rollout,
             log,
+            index,
             health,
             settlements,
         };
@@ -154,6 +163,17 @@ impl App {
             tracing::warn!("the drain took too long; what was committed is safe");
         }
         self.background.iter().for_each(JoinHandle::abort);
+        if let Some(index) = &self.index {
+            index.close().await;
+        }
+    }
+
+    /// Returns once everything committed so far can be found; at once where nothing searches.
+    pub async fn indexed(&self) {
+        if let Some(index) = &self.index {
+            let newest = *self.log.commits().borrow();
+            index.reached(newest).await;
+        }
     }
 }
 
@@ -171,6 +191,7 @@ struct Running {
     registry: Arc<Registry>,
     rollout: Arc<Rollout>,
     log: Arc<EmbeddedLog>,
+    index: Option<Arc<Serving>>,
     health: Arc<Health>,
     settlements: mpsc::Receiver<Vec<Settlement>>,
 }
@@ -188,6 +209,7 @@ impl Running {
             registry,
             rollout,
             log,
+            index,
             health,
             settlements,
         } = self;
@@ -201,16 +223,21 @@ impl Running {
         let (stop, stopped) = watch::channel(false);
         let entrance = limits::entrance(config);
         let (address, public) =
-            listen_on(&config.server.listen, public, entrance, stopped.clone()).await?;
+            machine::listen_on(&config.server.listen, public, entrance, stopped.clone()).await?;
         let entrance = limits::admin_entrance();
         let (admin_address, admin) =
-            listen_on(&config.server.admin_listen, admin, entrance, stopped).await?;
-        let background = vec![
+            machine::listen_on(&config.server.admin_listen, admin, entrance, stopped).await?;
+        let indexing = index.as_ref().map(|serving| {
+            let indexer = indexer(&log, serving, clock.clone());
+            tokio::spawn(indexer.run())
+        });
+        let mut background = vec![
             tokio::spawn(sweep(registry.clone(), clock, identity, strangers)),
             tokio::spawn(rollout.clone().watch()),
             tokio::spawn(judge_held_again(journey.clone(), rollout.clone())),
             tokio::spawn(keep_paying(journey.clone())),
         ];
+        background.extend(indexing);
         health.ready();
         Ok(App {
             journey,
@@ -219,12 +246,36 @@ impl Running {
             address,
             admin_address,
             log,
+            index,
             health,
             stop,
             listeners: vec![public, admin],
             delivery,
             background,
         })
+    }
+}
+
+/// What searches, not open yet: its indexer opens it in the background.
+fn index(config: &Config, data: &Path) -> Option<Arc<Serving>> {
+    match config.search.engine {
+        SearchEngine::Embedded => Some(embedded_index(data)),
+        SearchEngine::Elasticsearch | SearchEngine::None => None,
+    }
+}
+
+fn embedded_index(data: &Path) -> Arc<Serving> {
+    Arc::new(Serving::new(Arc::new(EmbeddedSearch::new(
+        &data.join("search"),
+    ))))
+}
+
+fn indexer(log: &Arc<EmbeddedLog>, serving: &Arc<Serving>, clock: Arc<dyn Clock>) -> Indexer {
+    Indexer {
+        log: log.clone(),
+        feed: log.clone(),
+        serving: serving.clone(),
+        clock,
     }
 }
 
@@ -325,6 +376,7 @@ fn gateway(
 
 /// What every session may have waiting even when all sessions together have too much.
 const FAIR_QUEUE_BYTES: usize = 16 * 1024;
+
 fn content_limits(config: &Config) -> ContentLimits {
     ContentLimits {
         text_chars: config.limits.text_chars,
@@ -345,39 +397,6 @@ fn session_rules(config: &Config) -> SessionRules {
         slow: Duration::from_millis(config.session.slow_ms),
         per_kind: config.devices.per_kind,
     }
-}
-
-fn node_name(config: &Config, now_ms: u64) -> String {
-    if !config.node.name.is_empty() {
-        return config.node.name.clone();
-    }
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}-{now_ms}", host.trim())
-}
-
-async fn listen_on(
-    address: &str,
-    router: axum::Router,
-    entrance: Entrance,
-    stopped: watch::Receiver<bool>,
-) -> Result<(std::net::SocketAddr, JoinHandle<()>)> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}: is another kith running?"))?;
-    let bound = listener.local_addr()?;
-    Ok((
-        bound,
-        tokio::spawn(listen::serve(listener, router, entrance, stopped)),
-    ))
-}
-
-fn make_folder(folder: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| format!("cannot make the data folder {}", folder.display()))
 }
 
 async fn sweep(
@@ -439,9 +458,36 @@ pub fn repair(data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Rewrites the message log so that erased content is gone.
-pub fn compact(data: &Path) -> Result<()> {
+/// Rewrites the message log and its index so that erased content is gone.
+pub async fn compact(data: &Path) -> Result<()> {
     upkeep::compact(&data.join("log"))?;
     println!("the message log is rewritten");
+    if data.join("search").exists() {
+        let (indexer, log) = idle_indexer(data)?;
+        let purged = indexer.purge().await;
+        indexer.serving.close().await;
+        log.close().await;
+        purged?;
+        println!("the search index is rewritten");
+    }
     Ok(())
+}
+
+/// Makes the search index anew from the message log; how many commits it followed.
+pub async fn reindex(data: &Path, progress: Progress<'_>) -> Result<u64> {
+    let (indexer, log) = idle_indexer(data)?;
+    let read = indexer.rebuild(progress).await;
+    indexer.serving.close().await;
+    log.close().await;
+    Ok(read?)
+}
+
+/// For work while no server runs.
+fn idle_indexer(data: &Path) -> Result<(Indexer, Arc<EmbeddedLog>)> {
+    let (folder, clock) = (data.join("log"), Arc::new(SystemClock));
+    if !folder.is_dir() {
+        return Err(anyhow!("there is no message log in {}", folder.display()));
+    }
+    let (log, _) = EmbeddedLog::open(&folder, clock.clone())?;
+    Ok((indexer(&log, &embedded_index(data), clock), log))
 }

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod api;
 pub mod plugin;
 pub mod print;
+pub mod reindex;
 pub mod serve;
 
 use std::process::ExitCode;

@@ -91,11 +91,13 @@ impl Config {
                 "this build runs on the embedded store only: leave store.engine and bus.engine as they are",
             );
         }
-        if self.search.engine == SearchEngine::Elasticsearch || self.media.engine == MediaEngine::S3
-        {
+        if self.search.engine == SearchEngine::Elasticsearch {
             return refuse(
-                "this build has neither search nor media servers yet: leave search.engine and media.engine as they are",
+                "this build searches with its own index only: set search.engine to \"embedded\" or \"none\"",
             );
+        }
+        if self.media.engine == MediaEngine::S3 {
+            return refuse("this build has no media servers yet: leave media.engine as it is");
         }
         if self.auth.argon2_memory_kib < 8 || self.auth.argon2_passes < 1 {
             return refuse(
@@ -252,6 +254,7 @@ mod tests {
                 ],
                 "search.engine",
             ),
+            (&[("KITH_SEARCH__ENGINE", "elasticsearch")], "embedded"),
             (
                 &[("KITH_AUTH__ARGON2_MEMORY_KIB", "1")],
                 "argon2_memory_kib",

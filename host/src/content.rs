@@ -222,6 +222,16 @@ impl Content {
         texts
     }
 
+    /// Every text a search looks through, with the name of its field.
+    pub fn searchable(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.text_fields()
+            .filter(|(place, _)| *place != "custom")
+            .filter_map(move |(_, name)| match self.fields.get(name) {
+                Some(Value::String(text)) => Some((name, text.as_str())),
+                _ => None,
+            })
+    }
+
     /// Puts masked texts back, in the order `texts` gave them; `None` leaves one as it is.
     pub fn with_texts(mut self, masked: Vec<Option<String>>) -> Self {
         let mut masked = masked.into_iter();

@@ -10,6 +10,7 @@ pub mod listen;
 pub mod ops;
 pub mod rate;
 pub mod respond;
+pub mod search;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub trait Doorkeeper: Send + Sync + 'static {
     fn admit_send(&self, user: UserId) -> Result<(), Refusal>;
     /// One more REST request of a user.
     fn admit_request(&self, user: UserId) -> Result<(), Refusal>;
+    /// One more search of a user, likewise.
+    fn admit_search(&self, user: UserId) -> Result<(), Refusal>;
 }
 
 /// Bounds of a connection.

@@ -316,6 +316,10 @@ impl Doorkeeper for Identity {
     fn admit_request(&self, user: UserId) -> Result<(), Refusal> {
         self.admit(|rates| rates.admit_request(user))
     }
+
+    fn admit_search(&self, user: UserId) -> Result<(), Refusal> {
+        self.admit(|rates| rates.admit_search(user))
+    }
 }
 
 impl crate::gateway::admin::Ender for Identity {

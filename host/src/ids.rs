@@ -84,6 +84,16 @@ impl EntryId {
     pub fn at_ms(self) -> u64 {
         self.0 >> IdSource::LOW_BITS
     }
+
+    /// The lowest id of a millisecond.
+    pub fn first_at(ms: u64) -> Self {
+        Self(ms.saturating_mul(1 << IdSource::LOW_BITS))
+    }
+
+    /// The highest id of a millisecond.
+    pub fn last_at(ms: u64) -> Self {
+        Self(Self::first_at(ms).0 | ((1 << IdSource::LOW_BITS) - 1))
+    }
 }
 
 /// A conversation. A direct conversation's id follows from its two users, a `self` log's from its user.

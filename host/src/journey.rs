@@ -13,6 +13,7 @@ pub mod notices;
 pub mod reads;
 pub mod receipts;
 pub mod reports;
+pub mod search;
 
 use std::sync::Arc;
 

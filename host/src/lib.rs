@@ -18,5 +18,6 @@ pub mod ids;
 pub mod journey;
 pub mod plugins;
 pub mod refusal;
+pub mod search;
 pub mod session;
 pub mod store;

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod embedded_log;
 pub mod people;
+pub mod feed;
 pub mod sqlite_accounts;
 
 use std::sync::Arc;
@@ -397,6 +398,9 @@ pub trait MessageLog: Send + Sync + 'static {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<Summary>, Option<String>), StoreError>;
+
+    /// Every conversation a user is or was in.
+    async fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StoreError>;
 
     /// The sync token of this moment.
     fn now_token(&self) -> String;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use kith::app::{App, Launch};
-use kith::config::Config;
+use kith::config::{Config, SearchEngine};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -46,7 +46,7 @@ pub struct TestServer {
     config: Config,
 }
 
-/// The settings of test servers: cheap passwords, no rates, free ports, no plugins.
+/// The settings of test servers: cheap passwords, no rates, free ports, no plugins, no search.
 pub fn settings(data: &TempDir) -> Config {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".into();
@@ -56,6 +56,7 @@ pub fn settings(data: &TempDir) -> Config {
     config.auth.argon2_memory_kib = 8;
     config.auth.argon2_passes = 1;
     config.limits.rate = false;
+    config.search.engine = SearchEngine::None;
     config
 }
 
@@ -86,7 +87,13 @@ impl TestServer {
 
     /// Drains, then starts again on the same data.
     pub async fn restart(&mut self) {
+        self.restart_after(|| {}).await;
+    }
+
+    /// As `restart`, with something done to the data in between.
+    pub async fn restart_after(&mut self, between: impl FnOnce()) {
         self.app.take().expect("a running server").drain().await;
+        between();
         // The store is let go of with the last connection's task: until then it answers that it is in use.
         let started = async {
             loop {
@@ -111,6 +118,11 @@ impl TestServer {
 
     pub fn app(&self) -> &App {
         self.app.as_ref().expect("a running server")
+    }
+
+    /// Where everything is kept.
+    pub fn data(&self) -> PathBuf {
+        PathBuf::from(&self.config.server.data)
     }
 
     pub fn url(&self, path: &str) -> String {

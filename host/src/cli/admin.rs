@@ -47,12 +47,15 @@ pub enum Command {
         #[arg(long, default_value = "data")]
         data: PathBuf,
     },
-    /// Rewrite the message log so that erased content is gone from the disk (the server must not run).
+    /// Rewrite the message log and the search index so that erased content is gone from the disk (the server must not
+    /// run).
     Compact {
         /// The data folder, as for `serve`.
         #[arg(long, default_value = "data")]
         data: PathBuf,
     },
+    /// Make the search index anew from the message log (the server must not run).
+    Reindex(super::reindex::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -131,7 +134,8 @@ pub fn run(command: Command) -> Result<()> {
             command: Token::Create { name },
         } => block_on(create_token(server, name)),
         Command::Repair { data } => super::serve::repair(&data),
-        Command::Compact { data } => super::serve::compact(&data),
+        Command::Compact { data } => block_on(super::serve::compact(data)),
+        Command::Reindex(args) => block_on(super::reindex::run(args)),
     }
 }
 

@@ -117,6 +117,6 @@ pub fn repair(data: &Path) -> Result<()> {
 }
 
 /// `kith admin compact`.
-pub fn compact(data: &Path) -> Result<()> {
-    app::compact(data)
+pub async fn compact(data: PathBuf) -> Result<()> {
+    app::compact(&data).await
 }

@@ -94,8 +94,8 @@ sections! {
     }
     /// What searches messages.
     search: SearchConfig {
-        /// "embedded", "elasticsearch" or "none". Not reloadable.
-        engine: SearchEngine = SearchEngine::None,
+        /// "embedded", "elasticsearch" or "none" (only a conversation without words can be looked through). Not reloadable.
+        engine: SearchEngine = SearchEngine::Embedded,
         /// http://host:port. Not reloadable.
         url: String = "",
         /// What index names begin with. Not reloadable.

@@ -17,10 +17,11 @@ use utoipa_axum::routes;
 use super::frame::conversation_id;
 use super::listen::{AddressCount, Peer};
 use super::respond::{Answer, Body};
-use super::{Caller, Gateway, ops, websocket};
+use super::{Caller, Gateway, ops, search, websocket};
 use crate::delivery::refused;
 use crate::ids::ConversationId;
 use crate::journey::held::Sent;
+use crate::journey::search::Finder;
 use crate::journey::{Draft, Target, store_refusal};
 use crate::refusal::{Code, Refusal};
 use crate::store::{Committed, FirstAnswer, HeldMessage, Origin, Outcome, Span};
@@ -30,6 +31,7 @@ use crate::store::{Committed, FirstAnswer, HeldMessage, Origin, Outcome, Span};
 pub struct Conversations {
     pub gateway: Arc<Gateway>,
     pub addresses: AddressCount,
+    pub finder: Arc<Finder>,
 }
 
 /// A request with a good access token.
@@ -77,6 +79,7 @@ pub fn routes() -> OpenApiRouter<Conversations> {
         .routes(routes!(read))
         .routes(routes!(held))
         .routes(routes!(socket))
+        .merge(search::routes())
 }
 
 /// The WebSocket of everything live; subprotocols `kith.v1.json` and `kith.v1.msgpack`.

@@ -4,6 +4,7 @@
 mod answers;
 mod batch;
 mod committer;
+mod feed;
 mod heads;
 mod held;
 mod key;
@@ -20,12 +21,13 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use fjall::{Database, KeyspaceCreateOptions};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use self::answers::StoredAnswer;
 use self::committer::Shared;
 use self::heads::{Heads, State};
 use self::tables::{Tables, unavailable};
+use super::feed::{Feed, FeedPage, FeedPosition};
 use super::{
     Changes, CommitError, FirstAnswer, HeldMessage, MessageLog, NotTaken, Page, ResendKey,
     Settlement, Span, Standing, StoreError, Submission,
@@ -109,16 +111,18 @@ pub(super) fn open_tables(folder: &Path) -> Result<Tables, StoreError> {
         .map_err(|error| upkeep::explain(folder, &error))?;
     let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
     let keyspace = |name| database.keyspace(name, options).map_err(unavailable);
-    let (entries, answers, rows) = (
+    let (entries, answers, rows, feed) = (
         keyspace("entries")?,
         keyspace("answers")?,
         keyspace("rows")?,
+        keyspace("feed")?,
     );
     Ok(Tables {
         database,
         entries,
         answers,
         rows,
+        feed,
     })
 }
 
@@ -280,6 +284,10 @@ impl MessageLog for EmbeddedLog {
         lists::summaries(self, user, cursor, limit)
     }
 
+    async fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StoreError> {
+        self.tables().memberships(user)
+    }
+
     fn now_token(&self) -> String {
         lists::token(self.instance, self.shared.settled.load(Ordering::Acquire))
     }
@@ -321,6 +329,36 @@ impl MessageLog for EmbeddedLog {
         if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
+    }
+}
+
+#[async_trait]
+impl Feed for EmbeddedLog {
+    async fn feed(&self, after: &FeedPosition, limit: usize) -> Result<FeedPage, StoreError> {
+        feed::page(self, after, limit)
+    }
+
+    async fn feed_length(&self) -> Result<u64, StoreError> {
+        Ok(self.tables().feed.approximate_len() as u64)
+    }
+
+    async fn cursor(&self, consumer: &str) -> Result<Option<FeedPosition>, StoreError> {
+        let Some(bytes) = self.tables().row(&key::cursor(consumer))? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8(bytes);
+        text.map(|text| Some(FeedPosition(text)))
+            .map_err(|_| StoreError::Damaged("a consumer's cursor could not be read".to_owned()))
+    }
+
+    async fn put_cursor(&self, consumer: &str, at: &FeedPosition) -> Result<(), StoreError> {
+        let rows = &self.tables().rows;
+        rows.insert(key::cursor(consumer), at.0.as_bytes())
+            .map_err(tables::unavailable)
+    }
+
+    fn commits(&self) -> watch::Receiver<u64> {
+        self.shared.commits.subscribe()
     }
 }
 

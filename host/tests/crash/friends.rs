@@ -37,7 +37,7 @@ async fn first_of_own_log(server: &ServerProcess, user: &TestUser) -> Vec<Value>
 
 /// Both logs hold the request once; answering it works.
 async fn check(server: &ServerProcess, ann: &TestUser, bob: &TestUser) {
-    let request = server.get_as(bob, "/v1/friend-requests").await;
+    let (_, request) = server.get_as(bob, "/v1/friend-requests").await;
     let request = request["friend_requests"][0]["id"].clone();
     for (user, other) in [(bob, ann), (ann, bob)] {
         let log = first_of_own_log(server, user).await;
@@ -88,7 +88,7 @@ async fn a_request_entered_before_a_crash_and_not_yet_marked_so_is_not_entered_a
     let mut waiting = server.session(&bob).await;
     // Each commit of the accounts takes long, so the process dies before the mark after the entry is stored.
     let slow = ["-e", "inject=fdatasync,fsync:delay_enter=1500000"];
-    let accounts = server.data("accounts.sqlite-wal");
+    let accounts = server.data().join("accounts.sqlite-wal");
     let only = ["-P", accounts.to_str().expect("a path")];
     let trace = Trace::attach(server.pid(), &[slow, only].concat()).await;
     let asking = server.begin_post_as(&ann, "/v1/friend-requests", json!({"user": bob.id}));

@@ -15,24 +15,36 @@ use crate::support::{PATIENCE, TestSocket, TestUser, connect_to};
 
 pub struct ServerProcess {
     folder: TempDir,
+    search: &'static str,
     child: Option<Child>,
     address: SocketAddr,
     http: reqwest::Client,
 }
 
 /// The built program: set by `cargo verify`, else beside the test's profile.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let set = std::env::var_os("KITH_BIN").map(PathBuf::from);
     set.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_kith")))
 }
 
 impl ServerProcess {
+    /// Without search, whose own syncs and files would stand beside the log's.
     pub async fn start() -> Self {
+        Self::with("none").await
+    }
+
+    /// With the index that is on by default.
+    pub async fn searching() -> Self {
+        Self::with("embedded").await
+    }
+
+    async fn with(search: &'static str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("a folder");
-        let (child, address) = spawn(&folder).await;
+        let (child, address) = spawn(&folder, search).await;
         Self {
             folder,
+            search,
             child: Some(child),
             address,
             http: reqwest::Client::new(),
@@ -55,8 +67,17 @@ impl ServerProcess {
         }
     }
 
+    /// SIGTERM; returns once the server has drained.
+    pub async fn stop(&mut self) {
+        let mut child = self.child.take().expect("a running server");
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told");
+        assert!(child.wait().await.expect("its end").success());
+    }
+
     pub async fn restart(&mut self) {
-        let (child, address) = spawn(&self.folder).await;
+        let (child, address) = spawn(&self.folder, self.search).await;
         (self.child, self.address) = (Some(child), address);
     }
 
@@ -74,16 +95,20 @@ impl ServerProcess {
         journals.pop().expect("a journal")
     }
 
-    /// A file of the server's data.
-    pub fn data(&self, name: &str) -> PathBuf {
-        self.folder.path().join("data").join(name)
+    /// Where everything is kept.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
-    /// The body of a user's request.
-    pub async fn get_as(&self, user: &TestUser, path: &str) -> Value {
+    /// As `get`, for a user.
+    pub async fn get_as(&self, user: &TestUser, path: &str) -> (u16, Value) {
         let url = format!("http://{}{path}", self.address);
-        let asked = self.http.get(url).bearer_auth(&user.token).send().await;
-        asked.expect("an answer").json().await.expect("JSON")
+        let request = self.http.get(url).bearer_auth(&user.token);
+        let response = request.send().await.expect("an answer");
+        (
+            response.status().as_u16(),
+            response.json().await.expect("JSON"),
+        )
     }
 
     /// The status and body of a user's request.
@@ -162,10 +187,10 @@ impl ServerProcess {
     }
 }
 
-async fn spawn(folder: &TempDir) -> (Child, SocketAddr) {
+async fn spawn(folder: &TempDir, search: &str) -> (Child, SocketAddr) {
     let started = async {
         loop {
-            if let Some(started) = try_spawn(folder).await {
+            if let Some(started) = try_spawn(folder, search).await {
                 return started;
             }
         }
@@ -176,7 +201,7 @@ async fn spawn(folder: &TempDir) -> (Child, SocketAddr) {
 }
 
 /// `None` while the process that was killed still holds the store.
-async fn try_spawn(folder: &TempDir) -> Option<(Child, SocketAddr)> {
+async fn try_spawn(folder: &TempDir, search: &str) -> Option<(Child, SocketAddr)> {
     let mut child = Command::new(program())
         .args([
             "serve",
@@ -191,6 +216,7 @@ async fn try_spawn(folder: &TempDir) -> Option<(Child, SocketAddr)> {
         .env("KITH_AUTH__ARGON2_MEMORY_KIB", "8")
         .env("KITH_AUTH__ARGON2_PASSES", "1")
         .env("KITH_LIMITS__RATE", "false")
+        .env("KITH_SEARCH__ENGINE", search)
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::HttpState;
+use crate::search::serving::{Phase, Serving};
 use crate::store::MessageLog;
 use crate::store::accounts::Accounts;
 
@@ -25,14 +26,30 @@ pub struct Health {
     phase: AtomicU8,
     log: Arc<dyn MessageLog>,
     accounts: Arc<dyn Accounts>,
+    /// `None` where nothing searches.
+    index: Option<Arc<Serving>>,
 }
 
 impl Health {
-    pub fn new(log: Arc<dyn MessageLog>, accounts: Arc<dyn Accounts>) -> Self {
+    pub fn new(
+        log: Arc<dyn MessageLog>,
+        accounts: Arc<dyn Accounts>,
+        index: Option<Arc<Serving>>,
+    ) -> Self {
         Self {
             phase: AtomicU8::new(STARTING),
             log,
             accounts,
+            index,
+        }
+    }
+
+    /// Without an index nothing is amiss with it.
+    fn search(&self) -> &'static str {
+        match self.index.as_ref().map(|index| index.phase()) {
+            None | Some(Phase::Ready) => "ok",
+            Some(Phase::Behind) => "degraded",
+            Some(Phase::Down) => "down",
         }
     }
 
@@ -47,6 +64,7 @@ impl Health {
 
     /// The status and body of `readyz`.
     pub fn report(&self) -> (StatusCode, Value) {
+        let search = self.search();
         let store = self.log.health().and_then(|()| self.accounts.health());
         match (self.phase.load(Ordering::Acquire), store) {
             (STARTING, _) => (
@@ -58,11 +76,12 @@ impl Health {
                 json!({"status": "draining"}),
             ),
             (_, Ok(())) => {
-                let parts = json!({"store": "ok", "bus": "ok", "search": "ok"});
-                (StatusCode::OK, json!({"status": "ready", "parts": parts}))
+                let parts = json!({"store": "ok", "bus": "ok", "search": search});
+                let status = if search == "ok" { "ready" } else { "degraded" };
+                (StatusCode::OK, json!({"status": status, "parts": parts}))
             }
             (_, Err(why)) => {
-                let parts = json!({"store": "down", "bus": "ok", "search": "ok"});
+                let parts = json!({"store": "down", "bus": "ok", "search": search});
                 let body = json!({"status": "unavailable", "parts": parts, "message": why});
                 (StatusCode::SERVICE_UNAVAILABLE, body)
             }

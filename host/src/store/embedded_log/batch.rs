@@ -10,6 +10,7 @@ use fjall::{OwnedWriteBatch, PersistMode};
 
 use super::answers::{AnswerRow, StoredAnswer};
 use super::committer::{Applied, Shared};
+use super::feed::Told;
 use super::heads::State;
 use super::key;
 use super::rows::EntryRow;
@@ -100,6 +101,10 @@ impl<'a> Batch<'a> {
         self.writes.insert(&self.shared.tables.rows, key, value);
     }
 
+    pub(super) fn put_feed(&mut self, key: [u8; 9], value: &[u8]) {
+        self.writes.insert(&self.shared.tables.feed, key, value);
+    }
+
     pub(super) fn remove_row(&mut self, key: Vec<u8>) {
         self.writes.remove(&self.shared.tables.rows, key);
     }
@@ -136,8 +141,10 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// A new entry, or an old one that has changed: the feed's row of that is the same as it was.
     pub(super) fn put_entry(&mut self, row: EntryRow) {
         let (conversation, seq) = (row.entry.conversation, row.entry.seq);
+        self.tell(row.entry.id.0, Told::Entry, conversation, seq);
         self.writes.insert(
             &self.shared.tables.entries,
             key::entry(conversation, seq),

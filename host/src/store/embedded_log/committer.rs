@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fjall::PersistMode;
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::batch::Batch;
 use super::heads::Heads;
@@ -39,6 +39,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// The stamp of the last settled change.
     pub settled: AtomicU64,
+    /// The same stamp, for those who wait for it to rise.
+    pub commits: watch::Sender<u64>,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
@@ -46,12 +48,14 @@ pub struct Shared {
 impl Shared {
     pub fn new(tables: Tables, heads: Heads, ids: IdSource, clock: Arc<dyn Clock>) -> Self {
         let settled = AtomicU64::new(ids.last());
+        let commits = watch::Sender::new(ids.last());
         Self {
             tables,
             heads,
             ids,
             clock,
             settled,
+            commits,
             queue: Mutex::default(),
             wake: Condvar::new(),
         }
@@ -204,6 +208,7 @@ fn commit(shared: &Shared, waiting: Vec<Submission>) -> Vec<Settlement> {
     match batch.commit(PersistMode::SyncData) {
         Ok(stamp) => {
             shared.settled.store(stamp, Ordering::Release);
+            shared.commits.send_replace(stamp);
             settled
         }
         Err(error) => {

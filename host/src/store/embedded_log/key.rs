@@ -5,6 +5,8 @@ use crate::entry::Seq;
 use crate::ids::{ConversationId, HoldId, UserId};
 
 pub const CONVERSATION: u8 = b'c';
+/// Where the feed's consumers stand.
+pub const CURSOR: u8 = b'f';
 pub const HELD: u8 = b'h';
 pub const KV: u8 = b'k';
 pub const MEMBER: u8 = b'm';
@@ -67,6 +69,10 @@ pub fn held(hold: HoldId) -> Vec<u8> {
 
 pub fn kv(plugin: &str, name: &str) -> Vec<u8> {
     joined(KV, &[plugin.as_bytes(), &[0], name.as_bytes()])
+}
+
+pub fn cursor(consumer: &str) -> Vec<u8> {
+    joined(CURSOR, &[consumer.as_bytes()])
 }
 
 pub fn meta(name: &str) -> Vec<u8> {

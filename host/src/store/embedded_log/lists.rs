@@ -17,7 +17,7 @@ pub fn token(instance: u64, stamp: u64) -> String {
 }
 
 /// The stamp in a token of this store; `None` for any other text, and for tokens from the future.
-fn stamp_of(log: &EmbeddedLog, since: &str) -> Option<u64> {
+pub fn stamp_of(log: &EmbeddedLog, since: &str) -> Option<u64> {
     if since.len() != 32 || !since.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }

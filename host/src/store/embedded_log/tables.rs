@@ -21,6 +21,8 @@ pub struct Tables {
     pub entries: Keyspace,
     pub answers: Keyspace,
     pub rows: Keyspace,
+    /// What was committed, by stamp.
+    pub feed: Keyspace,
 }
 
 /// What fjall's troubles are to the host.

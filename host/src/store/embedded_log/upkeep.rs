@@ -109,7 +109,7 @@ fn journals(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
 /// Rewrites every table so that content erased by recalls is gone from the disk.
 pub fn compact(folder: &Path) -> Result<(), StoreError> {
     let tables = open_tables(folder)?;
-    for keyspace in [&tables.entries, &tables.answers, &tables.rows] {
+    for keyspace in [&tables.entries, &tables.answers, &tables.rows, &tables.feed] {
         keyspace.rotate_memtable_and_wait().map_err(unavailable)?;
         keyspace.major_compact().map_err(unavailable)?;
     }

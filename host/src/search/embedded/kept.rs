@@ -1,0 +1,108 @@
+//! What the embedded index keeps of a message: the tokens of its texts, and numbers to filter and order by.
+//! No text: a hit is read from the log.
+
+use std::ops::Bound;
+
+use tantivy::query::{BooleanQuery, Query, RangeQuery, TermQuery};
+use tantivy::schema::{
+    FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions,
+};
+use tantivy::{IndexWriter, TantivyDocument, Term};
+
+use super::tokens;
+use crate::ids::ConversationId;
+use crate::search::{Document, IndexChange};
+
+/// Names of the numbers that stand in columns.
+pub const ID: &str = "id";
+pub const ROOM: &str = "room";
+pub const ROOM_HIGH: &str = "room_high";
+pub const SEQ: &str = "seq";
+
+#[derive(Debug, Clone, Copy)]
+pub struct Fields {
+    pub text: Field,
+    pub id: Field,
+    /// The low half of the conversation's id: uniformly distributed, so enough to filter by.
+    pub room: Field,
+    pub room_high: Field,
+    pub seq: Field,
+    pub from: Field,
+}
+
+/// The halves of a conversation's id.
+pub fn halves(conversation: ConversationId) -> (u64, u64) {
+    ((conversation.0 >> 64) as u64, conversation.0 as u64)
+}
+
+pub fn schema() -> (Schema, Fields) {
+    let mut schema = Schema::builder();
+    let indexing = TextFieldIndexing::default()
+        .set_tokenizer(tokens::NAME)
+        .set_index_option(IndexRecordOption::WithFreqsAndPositions);
+    let fields = Fields {
+        text: schema.add_text_field(
+            "text",
+            TextOptions::default().set_indexing_options(indexing),
+        ),
+        id: schema.add_u64_field(ID, INDEXED | FAST),
+        room: schema.add_u64_field(ROOM, INDEXED | FAST),
+        room_high: schema.add_u64_field(ROOM_HIGH, FAST),
+        seq: schema.add_u64_field(SEQ, FAST),
+        from: schema.add_u64_field("from", INDEXED),
+    };
+    (schema.build(), fields)
+}
+
+impl Fields {
+    pub fn apply(&self, writer: &IndexWriter, change: IndexChange) -> tantivy::Result<()> {
+        match change {
+            IndexChange::Add(document) => {
+                writer.add_document(self.document(&document))?;
+            }
+            IndexChange::Replace(document) => {
+                writer.delete_term(Term::from_field_u64(self.id, document.id.0));
+                writer.add_document(self.document(&document))?;
+            }
+            IndexChange::Remove(id) => {
+                writer.delete_term(Term::from_field_u64(self.id, id.0));
+            }
+            IndexChange::RemoveBelow {
+                conversation,
+                below,
+            } => {
+                let below = Term::from_field_u64(self.seq, below);
+                let range = RangeQuery::new(Bound::Unbounded, Bound::Excluded(below));
+                let both: Vec<Box<dyn Query>> =
+                    vec![Box::new(self.room_query(conversation)), Box::new(range)];
+                writer.delete_query(Box::new(BooleanQuery::intersection(both)))?;
+            }
+            IndexChange::RemoveConversation(conversation) => {
+                writer.delete_term(self.room_term(conversation));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn room_term(&self, conversation: ConversationId) -> Term {
+        Term::from_field_u64(self.room, halves(conversation).1)
+    }
+
+    fn room_query(&self, conversation: ConversationId) -> TermQuery {
+        TermQuery::new(self.room_term(conversation), IndexRecordOption::Basic)
+    }
+
+    fn document(&self, message: &Document) -> TantivyDocument {
+        let mut document = TantivyDocument::new();
+        for text in &message.texts {
+            document.add_text(self.text, text);
+        }
+        let (high, low) = halves(message.conversation);
+        document.add_u64(self.id, message.id.0);
+        document.add_u64(self.room, low);
+        document.add_u64(self.room_high, high);
+        document.add_u64(self.seq, message.seq);
+        document.add_u64(self.from, message.from.0);
+        document
+    }
+}
