@@ -290,6 +290,15 @@ pub struct Standing {
     pub answered: bool,
 }
 
+/// What of a user in a conversation is submitted and not settled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// Sends that are to be entries, at most 255.
+    pub messages: u8,
+    /// Those, and what is held or dropped, edited ….
+    pub any: bool,
+}
+
 /// A stretch of a log.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -333,6 +342,10 @@ pub trait MessageLog: Send + Sync + 'static {
         conversation: ConversationId,
         user: UserId,
     ) -> Result<Option<Standing>, StoreError>;
+
+    /// What of a user in a conversation is on its way, whether there is such a conversation yet or not. What is no
+    /// longer in flight is seen by every read that is begun afterwards.
+    fn in_flight(&self, conversation: ConversationId, user: UserId) -> InFlight;
 
     /// The first answer to a client id, if there was one; `Err(Conflict)` inside when the fingerprint differs.
     async fn first_answer(

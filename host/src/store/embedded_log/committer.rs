@@ -11,10 +11,13 @@ use tokio::sync::mpsc;
 
 use super::batch::Batch;
 use super::heads::Heads;
+use super::in_flight::Counts;
 use super::tables::Tables;
 use crate::clock::Clock;
 use crate::ids::IdSource;
-use crate::store::{Change, CommitError, NotTaken, Settlement, StoreError, Submission};
+use crate::store::{
+    Change, CommitError, NotTaken, PluginWrite, Settlement, StoreError, Submission,
+};
 
 /// Bounds of what may wait (I5).
 const WAITING_MOST: usize = 16_384;
@@ -39,6 +42,7 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// The stamp of the last settled change.
     pub settled: AtomicU64,
+    pub in_flight: Counts,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
@@ -52,6 +56,7 @@ impl Shared {
             ids,
             clock,
             settled,
+            in_flight: Counts::default(),
             queue: Mutex::default(),
             wake: Condvar::new(),
         }
@@ -71,7 +76,7 @@ impl Shared {
             }
             queue.generation = generation;
         }
-        self.count_in_flight(&submission.change, true);
+        self.in_flight.enter(&submission.change);
         queue.bytes += bytes;
         queue.waiting.push(submission);
         if queue.parked {
@@ -124,15 +129,6 @@ impl Shared {
         );
         self.queue.lock().broken.get_or_insert(why);
     }
-
-    fn count_in_flight(&self, change: &Change, more: bool) {
-        if let Change::Append(append) = change
-            && append.moves_read
-            && let Some(state) = self.heads.peek(append.conversation)
-        {
-            state.count_in_flight(append.author, more);
-        }
-    }
 }
 
 /// The generation that judged a change (0 for none) and about how many bytes it holds.
@@ -163,10 +159,10 @@ fn weigh(change: &Change) -> (u64, usize) {
 /// Runs until the log is closed or broken.
 pub fn run(shared: &Shared, settlements: &mpsc::Sender<Vec<Settlement>>) {
     while let Some(waiting) = shared.take() {
-        for submission in &waiting {
-            shared.count_in_flight(&submission.change, false);
-        }
         let settled = commit(shared, waiting);
+        shared
+            .in_flight
+            .leave(settled.iter().map(|settlement| &settlement.change));
         // A full channel waits here: what is not delivered yet holds back what is committed next (I5).
         if settlements.blocking_send(settled).is_err() {
             shared.break_down("nobody takes settlements any more".to_owned());

@@ -211,7 +211,6 @@ impl Tables {
             header,
             last_message,
             members,
-            in_flight: Arc::default(),
         }))
     }
 
