@@ -64,7 +64,9 @@ impl Delivery {
         match &result {
             Ok(Outcome::Committed(committed)) => self.deliver(committed, sender).await,
             Ok(Outcome::Held { hold, .. }) => {
-                if let Change::Hold(held) = &change {
+                if let Change::Hold(held) = &change
+                    && held.again.is_none()
+                {
                     let json = frames::held_json(&hold.to_string(), held, "held", None);
                     self.registry
                         .push(held.author, sender, &Event::from_json(json));
@@ -261,6 +263,6 @@ fn conversation_of(change: &Change) -> ConversationId {
         Change::Drop { conversation, .. }
         | Change::Receipt { conversation, .. }
         | Change::Prefs { conversation, .. } => *conversation,
-        Change::Refuse { .. } => ConversationId(0),
+        Change::Refuse { .. } | Change::Forget { .. } => ConversationId(0),
     }
 }

@@ -64,6 +64,10 @@ pub enum Change {
         hold: HoldId,
         reason: String,
     },
+    /// A refused message is listed no more; its answer stays. Settles as `Dropped`.
+    Forget {
+        hold: HoldId,
+    },
     Receipt {
         conversation: ConversationId,
         user: UserId,
@@ -146,10 +150,19 @@ pub struct Hold {
     pub opening: Option<Opening>,
     pub author: UserId,
     pub key: ResendKey,
+    /// As it is to be stored when it is released: replaced and masked.
     pub content: Box<RawValue>,
+    /// As it was sent, when that differs and it is to be judged again.
+    pub sent: Option<Box<RawValue>>,
+    /// As in `Append`, for its release.
+    pub replaced: bool,
+    pub audience: Option<Arc<[UserId]>>,
+    pub effects: Vec<PluginWrite>,
     pub reply_to: Option<Seq>,
     /// The edited entry, when it is an edit that is held.
     pub edits: Option<Seq>,
+    /// The hold this takes the place of, when it was judged again and is still held; not stored.
+    pub again: Option<HoldId>,
     /// Which plugin held it and why, for the administrator.
     pub by: String,
     pub reason: String,
@@ -175,6 +188,8 @@ pub struct HeldMessage {
     pub hold: Hold,
     /// The reason once it is refused; refused ones stay listed for their sender for a while.
     pub refused: Option<String>,
+    /// When it was refused; 0 while it waits.
+    pub refused_at: u64,
 }
 
 /// What came of a change.

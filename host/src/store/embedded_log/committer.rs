@@ -135,11 +135,6 @@ impl Shared {
 fn weigh(change: &Change) -> (u64, usize) {
     match change {
         Change::Append(append) => {
-            let effects: usize = append
-                .effects
-                .iter()
-                .map(|e| e.key.len() + e.value.as_ref().map_or(0, Vec::len))
-                .sum();
             let content = match &append.body {
                 crate::entry::Body::Message(message) => {
                     message.content.as_ref().map_or(0, |c| c.get().len())
@@ -149,11 +144,25 @@ fn weigh(change: &Change) -> (u64, usize) {
                 }
                 _ => 0,
             };
-            (append.record.generation, 512 + content + effects)
+            (
+                append.record.generation,
+                512 + content + effects_bytes(&append.effects),
+            )
         }
-        Change::Hold(hold) => (hold.record.generation, 512 + hold.content.get().len()),
+        Change::Hold(hold) => {
+            let sent = hold.sent.as_ref().map_or(0, |json| json.get().len());
+            let bytes = hold.content.get().len() + sent + effects_bytes(&hold.effects);
+            (hold.record.generation, 512 + bytes)
+        }
         _ => (0, 256),
     }
+}
+
+fn effects_bytes(effects: &[PluginWrite]) -> usize {
+    effects
+        .iter()
+        .map(|write| write.key.len() + write.value.as_ref().map_or(0, Vec::len))
+        .sum()
 }
 
 /// Runs until the log is closed or broken.
