@@ -28,6 +28,7 @@ use crate::gateway::{ConnectionLimits, Gateway};
 use crate::identity::{Identity, PasswordCost, Passwords, TokenLife, Tokens};
 use crate::ids::IdSource;
 use crate::journey::Journey;
+use crate::journey::held::Tries;
 use crate::journey::reads::PageLimits;
 use crate::journey::search::Finder;
 use crate::plugins::rollout::{Rollout, RolloutRules, Signatures};
@@ -423,9 +424,10 @@ async fn sweep(
 
 /// Messages held for a failure are judged again when a generation took over or a hook is well, and now and then.
 async fn judge_held_again(journey: Arc<Journey>, rollout: Arc<Rollout>) {
+    let mut tries = Tries::default();
     loop {
         let _ = tokio::time::timeout(Duration::from_secs(2), rollout.switched()).await;
-        if let Err(refusal) = journey.judge_held_again().await {
+        if let Err(refusal) = journey.judge_held_again(&mut tries).await {
             tracing::warn!(message = %refusal.message, "held messages could not be judged again");
         }
     }

@@ -303,6 +303,9 @@ fn check_field(
         }
         (Field::Mentions, _) => wrong("a list of user ids or \"all\""),
         (Field::Data, Value::Object(_)) => {
+            if nests_deeper(value, LEVELS_MAX) {
+                return wrong(&format!("nested at most {LEVELS_MAX} levels"));
+            }
             let bytes = serde_json::to_vec(value)
                 .expect("a JSON value always encodes")
                 .len();
@@ -313,6 +316,22 @@ fn check_field(
             Ok(())
         }
         (Field::Data, _) => wrong("an object"),
+    }
+}
+
+/// How deep a custom content's `data` may nest: far less than what any codec stops reading at, so that whatever is
+/// stored can be read and written in every one of them.
+const LEVELS_MAX: usize = 32;
+
+/// Whether arrays and objects stand in each other more than `levels` deep.
+fn nests_deeper(value: &Value, levels: usize) -> bool {
+    let Some(below) = levels.checked_sub(1) else {
+        return value.is_array() || value.is_object();
+    };
+    match value {
+        Value::Array(items) => items.iter().any(|item| nests_deeper(item, below)),
+        Value::Object(fields) => fields.values().any(|field| nests_deeper(field, below)),
+        _ => false,
     }
 }
 
@@ -435,6 +454,17 @@ mod tests {
         let refusal =
             parse(json!({"type": "text", "text": "好".repeat(8001)})).expect_err("too long");
         assert_eq!(refusal.code, Code::TooLarge);
+    }
+
+    #[test]
+    fn data_nested_too_deep_is_a_bad_request() {
+        let nested = |levels: usize| {
+            let data = (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+            parse(json!({"type": "custom", "name": "n", "data": data}))
+        };
+        assert!(nested(LEVELS_MAX).is_ok());
+        let refusal = nested(LEVELS_MAX + 1).expect_err("too deep");
+        assert_eq!(refusal.code, Code::BadRequest);
     }
 
     #[test]

@@ -5,8 +5,10 @@
 
 mod frames;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use crate::conversation::{Kind, Member};
@@ -35,7 +37,13 @@ impl Delivery {
     pub async fn run(self, mut settlements: mpsc::Receiver<Vec<Settlement>>) {
         while let Some(batch) = settlements.recv().await {
             for settlement in batch {
-                self.settle(settlement).await;
+                // One that cannot be delivered must not end the delivery of all that follow.
+                let settled = AssertUnwindSafe(self.settle(settlement)).catch_unwind();
+                if settled.await.is_err() {
+                    tracing::error!(
+                        "a settlement could not be delivered; what it committed is safe"
+                    );
+                }
             }
         }
     }
@@ -56,7 +64,9 @@ impl Delivery {
         match &result {
             Ok(Outcome::Committed(committed)) => self.deliver(committed, sender).await,
             Ok(Outcome::Held { hold, .. }) => {
-                if let Change::Hold(held) = &change {
+                if let Change::Hold(held) = &change
+                    && held.again.is_none()
+                {
                     let json = frames::held_json(&hold.to_string(), held, "held", None);
                     self.registry
                         .push(held.author, sender, &Event::from_json(json));
@@ -111,12 +121,14 @@ impl Delivery {
             Ok(Outcome::Refused(_)) => ok_json(*request, &serde_json::json!({})),
             Err(error) => error_json(*request, &commit_refusal(error)),
         };
+        let now = self.registry.coarse_now();
         self.registry.with(*user, |sessions| {
             if let Some(target) = sessions.iter().find(|other| other.id == *session) {
-                target.outbox.answer(match target.codec {
+                let frame = match target.codec {
                     Codec::Json => json.into(),
                     Codec::Msgpack => to_msgpack(&json),
-                });
+                };
+                target.outbox.answer(frame, now);
             }
         });
     }
@@ -267,6 +279,6 @@ fn conversation_of(change: &Change) -> ConversationId {
         | Change::Receipt { conversation, .. }
         | Change::Prefs { conversation, .. }
         | Change::Profile { conversation, .. } => *conversation,
-        Change::Refuse { .. } => ConversationId(0),
+        Change::Refuse { .. } | Change::Forget { .. } => ConversationId(0),
     }
 }

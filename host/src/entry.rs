@@ -186,6 +186,8 @@ pub struct DecisionRecord {
     pub hooks: Vec<HookTrace>,
     /// Judgements before the deciding one, oldest first: of messages that were held. Nearly always empty.
     pub earlier: Vec<Judgement>,
+    /// For how long its sender may recall it, where a strategy said so when it was sent.
+    pub recall_window_ms: Option<u64>,
 }
 
 /// A judgement that did not decide.
@@ -207,6 +209,7 @@ impl DecisionRecord {
             generation,
             hooks,
             earlier,
+            recall_window_ms: self.recall_window_ms,
         }
     }
 }

@@ -103,7 +103,17 @@ impl Journey {
     ) -> Result<Step, Refusal> {
         let key = resend_key(&draft.client_id, &draft.content)?;
         let content = Content::parse(draft.content, &self.limits)?;
-        let place = admit::place(self, author, draft.to).await?;
+        let place = match admit::place(self, author, draft.to).await {
+            Ok(place) => place,
+            // The conversation may not be there, or not any more, and the message may have been answered all the same.
+            Err(refusal) if refusal.code == Code::NotFound => {
+                let conversation = admit::conversation_of(author, draft.to);
+                return self
+                    .refuse_or_resend(conversation, author, &key, refusal)
+                    .await;
+            }
+            Err(refusal) => return Err(refusal),
+        };
         let conversation = place.conversation;
         let admitted = admit::check(&place, draft.reply_to);
 
@@ -158,15 +168,51 @@ impl Journey {
         key: &ResendKey,
         refusal: Refusal,
     ) -> Result<Step, Refusal> {
-        match self
-            .log
-            .first_answer(conversation, author, key)
-            .await
-            .map_err(|e| store_refusal(&e))?
-        {
-            Some(Ok(first)) => Ok(Step::Answered(conversation, first)),
+        // Asked before the answer is looked for: what settles in between is found then.
+        let waits = self.log.in_flight(conversation, author).any;
+        if let Some(step) = self.answered_before(conversation, author, key).await? {
+            return Ok(step);
+        }
+        if waits {
+            self.wait_for_queued(conversation, author).await?;
+            if let Some(step) = self.answered_before(conversation, author, key).await? {
+                return Ok(step);
+            }
+        }
+        Err(refusal)
+    }
+
+    async fn answered_before(
+        &self,
+        conversation: ConversationId,
+        author: UserId,
+        key: &ResendKey,
+    ) -> Result<Option<Step>, Refusal> {
+        let found = self.log.first_answer(conversation, author, key).await;
+        match found.map_err(|e| store_refusal(&e))? {
+            Some(Ok(first)) => Ok(Some(Step::Answered(conversation, first))),
             Some(Err(error)) => Err(commit_refusal(&error)),
-            None => Err(refusal),
+            None => Ok(None),
+        }
+    }
+
+    /// Resolves when what is queued of a conversation is settled: a receipt of nothing changes nothing and is settled
+    /// after all of it.
+    async fn wait_for_queued(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> Result<(), Refusal> {
+        let nothing = Change::Receipt {
+            conversation,
+            user,
+            received: 0,
+            read: 0,
+        };
+        match self.settle(nothing).await {
+            // Nothing made the conversation, or the user is none of its members.
+            Err(refusal) if refusal.code != Code::NotFound => Err(refusal),
+            _ => Ok(()),
         }
     }
 }
@@ -204,11 +250,16 @@ fn send_change(
             author,
             key,
             content: kept.content,
+            sent: kept.sent,
+            replaced: kept.replaced,
+            audience: kept.audience,
+            effects: kept.effects,
             reply_to,
             edits: None,
-            by: kept.by,
-            reason: kept.reason,
-            cause: kept.cause,
+            again: None,
+            by: kept.why.by,
+            reason: kept.why.reason,
+            cause: kept.why.cause,
             record: kept.record,
         })),
         Judged::Drop => Change::Drop {

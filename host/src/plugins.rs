@@ -137,5 +137,6 @@ pub fn record(
         generation,
         hooks: strategy,
         earlier: Vec::new(),
+        recall_window_ms: None,
     }
 }

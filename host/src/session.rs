@@ -94,13 +94,32 @@ impl Event {
     }
 }
 
-/// The same value as MessagePack with field names.
+/// The same value as MessagePack with field names. A frame that cannot be put so is an error of the host's: a request
+/// is answered with it, an event is made up for by `behind`.
 pub fn to_msgpack(json: &[u8]) -> Bytes {
-    let value: serde_json::Value =
-        serde_json::from_slice(json).expect("the host's own frames are JSON");
-    rmp_serde::to_vec_named(&value)
-        .expect("a JSON value always encodes")
-        .into()
+    let read = serde_json::from_slice::<serde_json::Value>(json).map_err(|e| e.to_string());
+    let packed = read
+        .and_then(|value| rmp_serde::to_vec_named(&value).map_err(|error| error.to_string()))
+        .unwrap_or_else(|error| {
+            tracing::error!(error, "a frame could not be put into MessagePack");
+            in_its_place(json)
+        });
+    packed.into()
+}
+
+fn in_its_place(json: &[u8]) -> Vec<u8> {
+    #[derive(serde::Deserialize)]
+    struct Reply {
+        re: u32,
+    }
+    let told = match serde_json::from_slice(json) {
+        Ok(Reply { re }) => {
+            let message = "the answer could not be put into MessagePack";
+            serde_json::json!({"re": re, "err": {"code": "internal", "message": message}})
+        }
+        Err(_) => serde_json::json!({"ev": "behind"}),
+    };
+    rmp_serde::to_vec_named(&told).unwrap_or_default()
 }
 
 /// Bounds of outboxes, shared by all sessions of a process.
@@ -149,6 +168,8 @@ pub struct Outbox {
     wake: Notify,
     /// When it began to be full, by the registry's coarse clock; 0 while it is not.
     full_since: AtomicU64,
+    /// When what was taken last began to be written; 0 once it is written.
+    taken_at: AtomicU64,
 }
 
 /// What the writer is to do next.
@@ -168,6 +189,7 @@ impl Outbox {
             queue: Mutex::default(),
             wake: Notify::new(),
             full_since: AtomicU64::new(0),
+            taken_at: AtomicU64::new(0),
         }
     }
 
@@ -179,17 +201,20 @@ impl Outbox {
         }
         if !self.limits.has_room(queue.bytes, frame.len()) {
             queue.behind = true;
-            self.full_since.store(now_ms.max(1), Ordering::Relaxed);
+            self.note_full(now_ms);
             return;
         }
         self.enqueue(&mut queue, frame);
     }
 
     /// Queues an answer to the session's own request; these are bounded by not reading further requests.
-    pub fn answer(&self, frame: Bytes) {
+    pub fn answer(&self, frame: Bytes, now_ms: u64) {
         let mut queue = self.queue.lock();
         if queue.bye.is_none() {
             self.enqueue(&mut queue, frame);
+            if queue.bytes > self.limits.session_bytes {
+                self.note_full(now_ms);
+            }
         }
     }
 
@@ -210,12 +235,21 @@ impl Outbox {
         self.queue.lock().bye.is_some()
     }
 
-    /// Since when pushes have been left out, by the coarse clock; `None` while they are not.
+    /// Since when the client has not kept up: pushes are left out, too many answers wait, or what was taken to be
+    /// written is not written. `None` while it keeps up.
     pub fn full_since(&self) -> Option<u64> {
-        match self.full_since.load(Ordering::Relaxed) {
-            0 => None,
-            since => Some(since),
-        }
+        let (full, taken) = (
+            self.full_since.load(Ordering::Relaxed),
+            self.taken_at.load(Ordering::Relaxed),
+        );
+        [full, taken].into_iter().filter(|since| *since > 0).min()
+    }
+
+    fn note_full(&self, now_ms: u64) {
+        let now = now_ms.max(1);
+        let _ = self
+            .full_since
+            .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Resolves when there is something to write.
@@ -241,14 +275,16 @@ impl Outbox {
         }
     }
 
-    /// Takes everything that waits.
-    pub fn drain(&self) -> Drained {
+    /// Takes everything that waits, to be written from `now_ms` on; `written` says when that is done.
+    pub fn drain(&self, now_ms: u64) -> Drained {
         let mut queue = self.queue.lock();
         let frames = std::mem::take(&mut queue.frames);
         self.limits
             .waiting
             .fetch_sub(queue.bytes, Ordering::Relaxed);
         queue.bytes = 0;
+        self.taken_at.store(now_ms.max(1), Ordering::Relaxed);
+        self.full_since.store(0, Ordering::Relaxed);
         if let Some(bye) = queue.bye {
             return Drained::Bye(frames, bye);
         }
@@ -256,8 +292,12 @@ impl Outbox {
             return Drained::Frames(frames);
         }
         queue.behind = false;
-        self.full_since.store(0, Ordering::Relaxed);
         Drained::Behind(frames)
+    }
+
+    /// What was taken last is with the client's connection.
+    pub fn written(&self) {
+        self.taken_at.store(0, Ordering::Relaxed);
     }
 
     fn enqueue(&self, queue: &mut Queue, frame: Bytes) {
@@ -342,8 +382,9 @@ mod tests {
         outbox.push(Bytes::from_static(b"12345678"), 2);
         outbox.push(Bytes::from_static(b"1"), 3);
         assert_eq!(outbox.full_since(), Some(2));
-        assert!(matches!(outbox.drain(), Drained::Behind(frames) if frames.len() == 1));
-        assert!(matches!(outbox.drain(), Drained::Frames(frames) if frames.is_empty()));
+        assert!(matches!(outbox.drain(4), Drained::Behind(frames) if frames.len() == 1));
+        assert!(matches!(outbox.drain(5), Drained::Frames(frames) if frames.is_empty()));
+        outbox.written();
         assert_eq!(outbox.full_since(), None);
     }
 
@@ -351,9 +392,42 @@ mod tests {
     fn answers_are_never_left_out() {
         let outbox = outbox(10, 100, 10);
         outbox.push(Bytes::from_static(b"1234567890"), 1);
-        outbox.answer(Bytes::from_static(b"answer"));
+        outbox.answer(Bytes::from_static(b"answer"), 2);
         assert!(outbox.is_full());
-        assert!(matches!(outbox.drain(), Drained::Frames(frames) if frames.len() == 2));
+        assert!(matches!(outbox.drain(3), Drained::Frames(frames) if frames.len() == 2));
+    }
+
+    #[test]
+    fn answers_that_pile_up_count_as_full_until_they_are_written() {
+        let outbox = outbox(10, 100, 10);
+        outbox.answer(Bytes::from_static(b"1234567890"), 1);
+        assert_eq!(outbox.full_since(), None, "what fits is not too much");
+        outbox.answer(Bytes::from_static(b"1"), 2);
+        outbox.answer(Bytes::from_static(b"2"), 3);
+        assert_eq!(outbox.full_since(), Some(2));
+        outbox.drain(4);
+        assert_eq!(outbox.full_since(), Some(4), "taken, and not yet written");
+        outbox.answer(Bytes::from_static(b"3"), 5);
+        assert_eq!(outbox.full_since(), Some(4));
+        outbox.written();
+        assert_eq!(outbox.full_since(), None);
+    }
+
+    #[test]
+    fn a_frame_that_message_pack_cannot_carry_is_answered_or_made_up_for() {
+        let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
+        let unpacked = |frame: String| -> serde_json::Value {
+            rmp_serde::from_slice(&to_msgpack(frame.as_bytes())).expect("MessagePack")
+        };
+        let reply = unpacked(format!(r#"{{"re":7,"ok":{deep}}}"#));
+        assert_eq!(
+            (&reply["re"], &reply["err"]["code"]),
+            (&serde_json::json!(7), &serde_json::json!("internal"))
+        );
+        assert_eq!(
+            unpacked(format!(r#"{{"ev":"entry","entry":{deep}}}"#))["ev"],
+            "behind"
+        );
     }
 
     #[test]

@@ -69,6 +69,10 @@ pub enum Change {
         hold: HoldId,
         reason: String,
     },
+    /// A refused message is listed no more; its answer stays. Settles as `Dropped`.
+    Forget {
+        hold: HoldId,
+    },
     Receipt {
         conversation: ConversationId,
         user: UserId,
@@ -156,10 +160,19 @@ pub struct Hold {
     pub opening: Option<Opening>,
     pub author: UserId,
     pub key: ResendKey,
+    /// As it is to be stored when it is released: replaced and masked.
     pub content: Box<RawValue>,
+    /// As it was sent, when that differs and it is to be judged again.
+    pub sent: Option<Box<RawValue>>,
+    /// As in `Append`, for its release.
+    pub replaced: bool,
+    pub audience: Option<Arc<[UserId]>>,
+    pub effects: Vec<PluginWrite>,
     pub reply_to: Option<Seq>,
     /// The edited entry, when it is an edit that is held.
     pub edits: Option<Seq>,
+    /// The hold this takes the place of, when it was judged again and is still held; not stored.
+    pub again: Option<HoldId>,
     /// Which plugin held it and why, for the administrator.
     pub by: String,
     pub reason: String,
@@ -185,6 +198,8 @@ pub struct HeldMessage {
     pub hold: Hold,
     /// The reason once it is refused; refused ones stay listed for their sender for a while.
     pub refused: Option<String>,
+    /// When it was refused; 0 while it waits.
+    pub refused_at: u64,
 }
 
 /// What came of a change.
@@ -300,6 +315,15 @@ pub struct Standing {
     pub answered: bool,
 }
 
+/// What of a user in a conversation is submitted and not settled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// Sends that are to be entries, at most 255.
+    pub messages: u8,
+    /// Those, and what is held or dropped, edited ….
+    pub any: bool,
+}
+
 /// A stretch of a log.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -343,6 +367,10 @@ pub trait MessageLog: Send + Sync + 'static {
         conversation: ConversationId,
         user: UserId,
     ) -> Result<Option<Standing>, StoreError>;
+
+    /// What of a user in a conversation is on its way, whether there is such a conversation yet or not. What is no
+    /// longer in flight is seen by every read that is begun afterwards.
+    fn in_flight(&self, conversation: ConversationId, user: UserId) -> InFlight;
 
     /// The first answer to a client id, if there was one; `Err(Conflict)` inside when the fingerprint differs.
     async fn first_answer(

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{TestServer, plugins_folder};
 
-async fn add_words(server: &TestServer, level: &str, words: &[&str]) {
+pub async fn add_words(server: &TestServer, level: &str, words: &[&str]) {
     let rows: Vec<Value> = words
         .iter()
         .map(|word| json!({"word": word, "level": level}))

@@ -12,6 +12,7 @@ mod overload;
 mod people;
 mod profiles;
 mod search;
+mod semantics;
 mod sessions;
 mod support;
 mod swap;

@@ -33,7 +33,7 @@ fn versions() -> &'static [Vec<u8>] {
 }
 
 /// A server with the first-party plugins and every wayward version, none of which serves yet.
-async fn server() -> TestServer {
+pub async fn server() -> TestServer {
     let components = tokio::task::spawn_blocking(versions)
         .await
         .expect("the guests");
@@ -49,7 +49,7 @@ async fn server() -> TestServer {
     server
 }
 
-async fn activate(server: &TestServer, kind: &str) -> u64 {
+pub async fn activate(server: &TestServer, kind: &str) -> u64 {
     let body = json!({"version": format!("1.0.0-{kind}"), "force": true});
     let (status, done) = server
         .admin("POST", "/plugins/wayward/activate", Some(body))

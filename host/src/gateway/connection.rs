@@ -19,6 +19,7 @@ use super::{Gateway, ops};
 use crate::delivery::{error_json, ok_json};
 use crate::ids::SessionId;
 use crate::refusal::{Code, Refusal};
+use crate::session::registry::Registry;
 use crate::session::{Bye, Codec, Drained, Session, to_msgpack};
 
 /// Requests read in a row before what waits is written.
@@ -35,6 +36,18 @@ enum End {
     Goodbye(Bye),
 }
 
+/// A session that is taken away again with the connection, however that ends.
+struct Attached<'a> {
+    registry: &'a Registry,
+    session: Arc<Session>,
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        self.registry.detach(&self.session);
+    }
+}
+
 /// Serves a connection until it ends.
 pub async fn serve<S>(gateway: Arc<Gateway>, mut socket: WebSocketStream<S>, codec: Codec)
 where
@@ -42,11 +55,7 @@ where
 {
     let welcomed = Box::pin(welcome_in_time(&gateway, &mut socket, codec)).await;
     let end = match welcomed {
-        Ok((session, hello)) => {
-            let end = attended(&gateway, &mut socket, &session, hello).await;
-            gateway.registry.detach(&session);
-            end
-        }
+        Ok((attached, hello)) => attended(&gateway, &mut socket, &attached.session, hello).await,
         Err(end) => end,
     };
     match end {
@@ -75,11 +84,11 @@ where
 }
 
 /// Waits for a good `hello`; the session it makes is already attached, so nothing after its `since` is missed.
-async fn welcome<S>(
-    gateway: &Gateway,
+async fn welcome<'a, S>(
+    gateway: &'a Gateway,
     socket: &mut WebSocketStream<S>,
     codec: Codec,
-) -> Result<(Arc<Session>, Vec<u8>), End>
+) -> Result<(Attached<'a>, Vec<u8>), End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -112,11 +121,11 @@ where
 const DEVICE_NAME_CHARS: usize = 64;
 const DEVICE_KINDS: [&str; 5] = ["web", "ios", "android", "desktop", "bot"];
 
-async fn greet(
-    gateway: &Gateway,
+async fn greet<'a>(
+    gateway: &'a Gateway,
     codec: Codec,
     request: &mut Request,
-) -> Result<(Arc<Session>, Vec<u8>), Refusal> {
+) -> Result<(Attached<'a>, Vec<u8>), Refusal> {
     let token = request.fields.text("token")?;
     let Some(Value::Object(device)) = request.fields.take("device") else {
         return Err(Refusal::bad_request("device must be an object"));
@@ -152,11 +161,10 @@ async fn greet(
         now,
     );
     gateway.registry.attach(&session);
+    let registry = &*gateway.registry;
+    let attached = Attached { registry, session };
     // Asked again once attached: whoever ended the device in between has not seen this session.
-    if let Err(refusal) = gateway.doorkeeper.authenticate(&token).await {
-        gateway.registry.detach(&session);
-        return Err(refusal);
-    }
+    gateway.doorkeeper.authenticate(&token).await?;
     let limits = &gateway.limits;
     let ok = json!({
         "session": id,
@@ -166,7 +174,7 @@ async fn greet(
         "since": gateway.journey.log.now_token(),
         "limits": {"frame_bytes": limits.frame_bytes, "text_chars": limits.text_chars, "batch": limits.pages.most},
     });
-    Ok((session, ok_json(request.id, &ok)))
+    Ok((attached, ok_json(request.id, &ok)))
 }
 
 /// A device's name as it is kept: of a sane length, without control characters.
@@ -212,18 +220,22 @@ where
                 () = session.outbox.ready() => break,
             }
         }
-        if let Err(end) = write_waiting(socket, session).await {
+        if let Err(end) = write_waiting(socket, session, gateway.clock.now_ms()).await {
             return end;
         }
     }
 }
 
 /// Writes everything that waits and flushes once; a reader too slow for that is ended by the sweep.
-async fn write_waiting<S>(socket: &mut WebSocketStream<S>, session: &Session) -> Result<(), End>
+async fn write_waiting<S>(
+    socket: &mut WebSocketStream<S>,
+    session: &Session,
+    now_ms: u64,
+) -> Result<(), End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (frames, behind, bye) = match session.outbox.drain() {
+    let (frames, behind, bye) = match session.outbox.drain(now_ms) {
         Drained::Frames(frames) => (frames, false, None),
         Drained::Behind(frames) => (frames, true, None),
         Drained::Bye(frames, bye) => (frames, false, Some(bye)),
@@ -242,7 +254,9 @@ where
                 .await
                 .map_err(|_| End::Lost)?;
         }
-        socket.flush().await.map_err(|_| End::Lost)
+        socket.flush().await.map_err(|_| End::Lost)?;
+        session.outbox.written();
+        Ok::<(), End>(())
     };
     match bye {
         Some(bye) => {

@@ -12,7 +12,7 @@ use crate::delivery::{error_json, first_answer_json, ok_json};
 use crate::entry::Viewer;
 use crate::ids::UserId;
 use crate::journey::{Draft, Step, Target};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::session::{Codec, Session, to_msgpack};
 use crate::store::{Origin, Prefs, Span};
 
@@ -24,10 +24,11 @@ pub async fn handle(gateway: &Arc<Gateway>, session: &Session, request: Request)
         Ok(Some(json)) => json,
         Err(refusal) => error_json(id, &refusal),
     };
-    session.outbox.answer(match session.codec {
+    let frame = match session.codec {
         Codec::Json => answer.into(),
         Codec::Msgpack => to_msgpack(&answer),
-    });
+    };
+    session.outbox.answer(frame, gateway.registry.coarse_now());
 }
 
 /// Answers a request that was not even looked at.
@@ -180,6 +181,10 @@ pub async fn history_json(
         .iter()
         .map(|entry| entry.view(Viewer::of(entry, user)))
         .collect();
+    let entries = serde_json::to_value(entries).map_err(|error| {
+        tracing::error!(%error, "entries could not be written");
+        Refusal::new(Code::Internal, "a stored entry could not be read")
+    })?;
     Ok(json!({"entries": entries, "head": page.head, "floor": page.floor}))
 }
 

@@ -8,8 +8,8 @@ use crate::conversation::{Conversation, Kind, Member};
 use crate::entry::Seq;
 use crate::ids::{ConversationId, UserId};
 use crate::refusal::{Code, Refusal};
-use crate::store::Opening;
 use crate::store::accounts::Relation;
+use crate::store::{Opening, Standing};
 
 /// Where a command goes, and what is known of its author there.
 #[derive(Debug, Clone)]
@@ -39,24 +39,22 @@ impl Place {
 
 /// Finds where a command goes. A conversation whose existence is not the author's business is not found.
 pub async fn place(journey: &Journey, author: UserId, to: Target) -> Result<Place, Refusal> {
-    let conversation = match to {
-        Target::Conversation(id) => id,
-        Target::User(peer) if peer == author => {
-            return Err(Refusal::bad_request("one cannot write to oneself"));
+    if to == Target::User(author) {
+        return Err(Refusal::bad_request("one cannot write to oneself"));
+    }
+    let conversation = conversation_of(author, to);
+    let mut standing = standing(journey, conversation, author).await?;
+    if let (None, Target::User(peer)) = (&standing, to) {
+        let waiting = journey.log.in_flight(conversation, author).messages;
+        if waiting == 0 {
+            // The first one may have made the conversation just now: only what is asked after this says it did not.
+            standing = self::standing(journey, conversation, author).await?;
         }
-        Target::User(peer) => ConversationId::direct(author, peer),
-    };
-    let standing = journey
-        .log
-        .standing(conversation, author)
-        .await
-        .map_err(|e| store_refusal(&e))?;
-    let Some(standing) = standing else {
-        let Target::User(peer) = to else {
-            return Err(Refusal::not_found("no such conversation"));
-        };
-        return open_direct(journey, conversation, author, peer).await;
-    };
+        if standing.is_none() {
+            return open_direct(journey, (conversation, waiting), author, peer).await;
+        }
+    }
+    let standing = standing.ok_or_else(|| Refusal::not_found("no such conversation"))?;
     if standing.member.is_none() {
         return Err(Refusal::not_found("no such conversation"));
     }
@@ -75,9 +73,26 @@ pub async fn place(journey: &Journey, author: UserId, to: Target) -> Result<Plac
     })
 }
 
-async fn open_direct(
+/// Where a command goes, whether there is such a conversation or not.
+pub fn conversation_of(author: UserId, to: Target) -> ConversationId {
+    match to {
+        Target::Conversation(id) => id,
+        Target::User(peer) => ConversationId::direct(author, peer),
+    }
+}
+
+async fn standing(
     journey: &Journey,
     conversation: ConversationId,
+    user: UserId,
+) -> Result<Option<Standing>, Refusal> {
+    let standing = journey.log.standing(conversation, user).await;
+    standing.map_err(|e| store_refusal(&e))
+}
+
+async fn open_direct(
+    journey: &Journey,
+    (conversation, unanswered): (ConversationId, u8),
     author: UserId,
     peer: UserId,
 ) -> Result<Place, Refusal> {
@@ -103,7 +118,7 @@ async fn open_direct(
         head: 0,
         peer: Some(peer),
         relation: relation(journey, author, Some(peer)).await?,
-        unanswered: 0,
+        unanswered,
         answered: false,
     })
 }

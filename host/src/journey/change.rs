@@ -5,7 +5,7 @@ use super::admit::{self, Place};
 use super::decide::{self, Judged, Question};
 use super::{Journey, Step, Target, overloaded, store_refusal};
 use crate::conversation::{Kind, Role};
-use crate::entry::{Body, Entry, Message, Seq};
+use crate::entry::{Body, DecisionRecord, Entry, HookOutcome, Message, Seq};
 use crate::ids::{ConversationId, UserId};
 use crate::refusal::{Code, Refusal};
 use crate::store::{Append, Change, FirstAnswer, NotTaken, Origin, Submission};
@@ -24,7 +24,7 @@ impl Journey {
     ) -> Result<Step, Refusal> {
         let place = admit::place(self, author, Target::Conversation(conversation)).await?;
         admit::check(&place, None)?;
-        let entry = self.target(&place, author, target).await?;
+        let (entry, sent) = self.target(&place, author, target).await?;
         let message = entry
             .message()
             .ok_or_else(|| Refusal::not_found("there is no message at this seq"))?;
@@ -35,7 +35,7 @@ impl Journey {
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
-            let record = self.judge_recall(&*judge, author, &place, &entry, message)?;
+            let record = self.judge_recall(&*judge, &place, author, (&*entry, message), &sent)?;
             let change = Change::Append(Box::new(Append {
                 conversation,
                 opening: None,
@@ -60,10 +60,10 @@ impl Journey {
     fn judge_recall(
         &self,
         judge: &dyn crate::plugins::Judge,
-        author: UserId,
         place: &Place,
-        entry: &Entry,
-        message: &Message,
+        author: UserId,
+        (entry, message): (&Entry, &Message),
+        sent: &DecisionRecord,
     ) -> Result<decide::Keep, Refusal> {
         let now = self.clock.now_ms();
         let age = now.saturating_sub(entry.at);
@@ -83,8 +83,8 @@ impl Journey {
         };
         match decide::judge(judge, &question, &self.limits)? {
             Judged::Keep(keep) => {
-                let unjudged = keep.record.hooks.is_empty();
-                if unjudged && age > RECALL_WINDOW_DEFAULT_MS && entry.from == author {
+                let window = recall_window_ms(sent, &keep.record);
+                if entry.from == author && window.is_some_and(|window| age > window) {
                     return Err(Refusal::new(
                         Code::TooLate,
                         "the time to recall this is over",
@@ -124,7 +124,7 @@ impl Journey {
         place: &Place,
         author: UserId,
         seq: Seq,
-    ) -> Result<std::sync::Arc<Entry>, Refusal> {
+    ) -> Result<(std::sync::Arc<Entry>, DecisionRecord), Refusal> {
         let nothing = || Refusal::not_found("there is no entry at this seq");
         let visible_from = place
             .member
@@ -139,10 +139,20 @@ impl Journey {
             .await
             .map_err(|e| store_refusal(&e))?;
         found
-            .map(|(entry, _)| entry)
-            .filter(|entry| entry.is_for(author))
+            .filter(|(entry, _)| entry.is_for(author))
             .ok_or_else(nothing)
     }
+}
+
+/// For how long a sender may recall: as the strategy said when it was sent, else the default; `None` is as long as the
+/// strategy that has just answered lets it. A hook that failed or is absent has answered nothing.
+fn recall_window_ms(sent: &DecisionRecord, recall: &DecisionRecord) -> Option<u64> {
+    let answered = recall
+        .hooks
+        .iter()
+        .any(|hook| !matches!(hook.outcome, HookOutcome::Failed | HookOutcome::Absent));
+    let default = (!answered).then_some(RECALL_WINDOW_DEFAULT_MS);
+    sent.recall_window_ms.or(default)
 }
 
 /// Whose message one may recall at all; the window is the strategy's.
@@ -159,4 +169,44 @@ fn may_recall(place: &Place, author: UserId, entry: &Entry) -> Result<(), Refusa
         Code::Forbidden,
         "only its sender may recall a message",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::HookTrace;
+
+    fn judged(outcomes: &[HookOutcome], recall_window_ms: Option<u64>) -> DecisionRecord {
+        let trace = |&outcome: &HookOutcome| HookTrace {
+            binding: 0,
+            outcome,
+            duration_us: 1,
+        };
+        DecisionRecord {
+            hooks: outcomes.iter().map(trace).collect(),
+            recall_window_ms,
+            ..DecisionRecord::default()
+        }
+    }
+
+    #[test]
+    fn the_default_window_counts_unless_a_strategy_has_answered() {
+        use HookOutcome::{Absent, Failed, Passed};
+        let sent = judged(&[Passed], None);
+        for (outcomes, window) in [
+            (&[][..], Some(RECALL_WINDOW_DEFAULT_MS)),
+            (&[Failed, Absent], Some(RECALL_WINDOW_DEFAULT_MS)),
+            (&[Failed, Passed], None),
+        ] {
+            assert_eq!(recall_window_ms(&sent, &judged(outcomes, None)), window);
+        }
+    }
+
+    #[test]
+    fn the_window_a_strategy_gave_a_message_is_its_own() {
+        let sent = judged(&[HookOutcome::Passed], Some(7));
+        for recall in [judged(&[], None), judged(&[HookOutcome::Passed], None)] {
+            assert_eq!(recall_window_ms(&sent, &recall), Some(7));
+        }
+    }
 }

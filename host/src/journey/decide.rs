@@ -45,18 +45,41 @@ pub struct Keep {
     /// A plugin replaced or masked what was sent.
     pub replaced: bool,
     pub audience: Option<Arc<[UserId]>>,
-    pub recall_window_ms: Option<u64>,
     pub record: DecisionRecord,
     pub effects: Vec<PluginWrite>,
 }
 
+/// What is kept back, with everything that was decided about it besides.
 #[derive(Debug)]
 pub struct Kept {
+    /// As it would be stored: replaced and masked.
     pub content: Box<RawValue>,
+    /// As it was sent, when that differs and it is to be judged again.
+    pub sent: Option<Box<RawValue>>,
+    pub replaced: bool,
+    pub audience: Option<Arc<[UserId]>>,
+    pub effects: Vec<PluginWrite>,
+    pub why: Why,
+    pub record: DecisionRecord,
+}
+
+/// Who holds a message, and why.
+#[derive(Debug)]
+pub struct Why {
     pub by: String,
     pub reason: String,
     pub cause: HoldCause,
-    pub record: DecisionRecord,
+}
+
+impl Why {
+    /// A later reason to hold: what waits for an administrator does not go on when a hook recovers.
+    fn or_later(held: Option<Self>, later: Self) -> Self {
+        match held {
+            Some(first) if first.cause == HoldCause::Verdict => first,
+            Some(first) if later.cause != HoldCause::Verdict => first,
+            _ => later,
+        }
+    }
 }
 
 /// Judges a command by one generation (I4). Blocks for as long as the guests compute.
@@ -68,21 +91,15 @@ pub fn judge(
     let scope = scope(question.place.kind);
     let sent = question.content.map(Content::to_json).unwrap_or_default();
     let mut ruling = ask_strategy(judge, scope, question, &sent);
-    match std::mem::replace(&mut ruling.verdict, Verdict::Pass) {
-        Verdict::Pass => {}
+    let held = match std::mem::replace(&mut ruling.verdict, Verdict::Pass) {
+        Verdict::Pass => None,
         Verdict::Drop { .. } => return Ok(Judged::Drop),
+        // The filters are asked all the same: what is released later was masked then.
         Verdict::Hold { by, reason, cause } if question.content.is_some() => {
-            let record = plugins::record(judge.generation(), ruling.hooks, &[]);
-            return Ok(Judged::Hold(Kept {
-                content: raw(sent),
-                by,
-                reason,
-                cause,
-                record,
-            }));
+            Some(Why { by, reason, cause })
         }
         other => return Err(refusal(other)),
-    }
+    };
     let replaced = match ruling.content.take() {
         Some(json) => Some(replacement(&json, limits)?),
         None => None,
@@ -103,6 +120,7 @@ pub fn judge(
                     content,
                     json,
                     was_replaced,
+                    held,
                 },
                 ruling,
             )
@@ -120,6 +138,8 @@ struct Proposed<'a> {
     content: &'a Content,
     json: String,
     was_replaced: bool,
+    /// A strategy holds it.
+    held: Option<Why>,
 }
 
 /// The filters' part: every text that would be stored passes them.
@@ -141,20 +161,14 @@ fn filtered(
         std::mem::take(&mut ruling.hooks),
         &filtered.hooks,
     );
-    match filtered.verdict {
-        Verdict::Pass => {}
+    let held = match filtered.verdict {
+        Verdict::Pass => proposed.held,
         Verdict::Drop { .. } => return Ok(Judged::Drop),
         Verdict::Hold { by, reason, cause } => {
-            return Ok(Judged::Hold(Kept {
-                content: raw(proposed.json),
-                by,
-                reason,
-                cause,
-                record,
-            }));
+            Some(Why::or_later(proposed.held, Why { by, reason, cause }))
         }
         other => return Err(refusal(other)),
-    }
+    };
     let masked = filtered.masked.iter().any(Option::is_some);
     let json = if masked {
         proposed
@@ -165,26 +179,67 @@ fn filtered(
     } else {
         proposed.json
     };
-    Ok(Judged::Keep(keep(
-        ruling,
-        Some(raw(json)),
-        masked || proposed.was_replaced,
-        record,
-    )))
+    let replaced = masked || proposed.was_replaced;
+    let Some(why) = held else {
+        return Ok(Judged::Keep(keep(
+            ruling,
+            Some(raw(json)),
+            replaced,
+            record,
+        )));
+    };
+    let again = replaced && why.cause != HoldCause::Verdict;
+    let kept = keep(ruling, None, replaced, record);
+    Ok(Judged::Hold(Kept {
+        content: raw(json),
+        sent: question
+            .content
+            .filter(|_| again)
+            .map(|sent| raw(sent.to_json())),
+        replaced,
+        audience: kept.audience,
+        effects: kept.effects,
+        why,
+        record: kept.record,
+    }))
+}
+
+/// The filters' part for a content whose hold an administrator lifts: masks and rejections stand, holds do not.
+/// What they mask, and the record of it.
+pub fn lifted(
+    judge: &dyn Judge,
+    kind: Kind,
+    (content, edit): (&Content, bool),
+    at_ms: u64,
+) -> Result<(Option<Box<RawValue>>, DecisionRecord), Refusal> {
+    let texts = content.texts(edit);
+    let asked: Vec<Text<'_>> = texts
+        .iter()
+        .map(|&(place, text)| Text { place, text })
+        .collect();
+    let filtered = judge.filter(scope(kind), &asked, at_ms);
+    match filtered.verdict {
+        Verdict::Pass | Verdict::Hold { .. } => {}
+        other => return Err(refusal(other)),
+    }
+    let masked = filtered.masked.iter().any(Option::is_some);
+    let json = masked.then(|| raw(content.clone().with_texts(filtered.masked).to_json()));
+    let record = plugins::record(judge.generation(), Vec::new(), &filtered.hooks);
+    Ok((json, record))
 }
 
 fn keep(
     ruling: plugins::StrategyRuling,
     content: Option<Box<RawValue>>,
     replaced: bool,
-    record: DecisionRecord,
+    mut record: DecisionRecord,
 ) -> Keep {
     let audience = ruling.audience;
+    record.recall_window_ms = ruling.recall_window_ms;
     Keep {
         content,
         replaced,
         audience: audience.map(|users| users.iter().filter_map(|user| user.parse().ok()).collect()),
-        recall_window_ms: ruling.recall_window_ms,
         record,
         effects: ruling.effects.into_iter().map(write).collect(),
     }

@@ -1,48 +1,113 @@
 //! Held messages: an administrator releases or refuses them; those held because a plugin failed are judged again
 //! when it has recovered. A second judgement adds to the record; the deciding one counts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::admit::{self, Place};
-use super::decide::{self, Judged, Keep, Question};
+use super::decide::{self, Judged, Keep, Kept, Question};
 use super::{Journey, Target, commit_refusal, overloaded, store_refusal};
 use crate::content::Content;
-use crate::entry::{Body, Message};
+use crate::conversation::Kind;
+use crate::entry::{Body, DecisionRecord, HookOutcome, Message};
 use crate::ids::{HoldId, UserId};
 use crate::refusal::{Code, Refusal};
 use crate::store::{
-    Append, Change, CommitError, HeldMessage, HoldCause, NotTaken, Origin, Outcome, Submission,
+    Append, Change, CommitError, HeldMessage, Hold, HoldCause, NotTaken, Origin, Outcome,
+    Submission,
 };
+
+/// Judgements of one generation that may fail before a held message is left to an administrator or the next one.
+const TRIES_MOST: u8 = 2;
+/// For how long a refused message is listed for its sender.
+const REFUSED_LISTED_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// How often the messages held for a failure have failed again. Holds only those of the last pass (I5).
+#[derive(Debug, Default)]
+pub struct Tries(HashMap<HoldId, Try>);
+
+#[derive(Debug, Clone, Copy)]
+struct Try {
+    generation: u64,
+    failed: u8,
+}
+
+impl Tries {
+    /// A generation that has taken over may have mended it: its tries count anew.
+    fn of(&self, hold: HoldId, generation: u64) -> Try {
+        let none = Try {
+            generation,
+            failed: 0,
+        };
+        let known = self.0.get(&hold).copied();
+        known
+            .filter(|known| known.generation == generation)
+            .unwrap_or(none)
+    }
+
+    fn keep(&mut self, hold: HoldId, tried: Try) {
+        self.0.insert(hold, tried);
+    }
+}
+
+impl Try {
+    fn one_more(self) -> Self {
+        Self {
+            failed: self.failed.saturating_add(1),
+            ..self
+        }
+    }
+}
 
 /// What came of judging a held message again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Again {
     Released,
     Refused(String),
-    /// The hook still fails, or now holds it on its verdict.
-    StillHeld,
+    /// A hook now holds it on its verdict.
+    HeldOnVerdict,
+    /// A hook was asked and failed again.
+    StillFails,
+    /// A hook is absent or not asked for now, because it fails: nothing of this message's doing.
+    NotAsked,
     /// It was released or refused meanwhile.
     Gone,
 }
 
 impl Journey {
-    /// Commits a held message as it stands, by an administrator's word; no plugin is asked again.
+    /// Commits a held message by an administrator's word: a hold is lifted, what the filters mask or reject is not.
     pub async fn release(&self, hold: HoldId) -> Result<Outcome, Refusal> {
         let held = self.waiting(hold).await?;
+        let stored = &held.hold;
+        let content = read(&stored.content)?;
+        let kind = self.kind_of(stored).await?;
+        let (masked, lifted) = {
+            let judge = self.plugins.pin(); // I4
+            let edit = stored.edits.is_some();
+            decide::lifted(&*judge, kind, (&content, edit), self.clock.now_ms())?
+        };
         let keep = Keep {
-            content: Some(held.hold.content.clone()),
-            replaced: false,
-            audience: None,
-            recall_window_ms: None,
-            record: held
-                .hold
-                .record
-                .followed_by(self.plugins.pin().generation(), Vec::new()),
-            effects: Vec::new(),
+            replaced: stored.replaced || masked.is_some(),
+            content: Some(masked.unwrap_or_else(|| stored.content.clone())),
+            audience: stored.audience.clone(),
+            record: stored.record.followed_by(lifted.generation, lifted.hooks),
+            effects: stored.effects.clone(),
         };
         self.commit_held(&held, keep).await
+    }
+
+    async fn kind_of(&self, hold: &Hold) -> Result<Kind, Refusal> {
+        if let Some(opening) = &hold.opening {
+            return Ok(opening.kind);
+        }
+        let standing = self.log.standing(hold.conversation, hold.author).await;
+        let standing = standing.map_err(|e| store_refusal(&e))?;
+        standing
+            .map(|standing| standing.conversation.kind)
+            .ok_or_else(|| Refusal::not_found("no such conversation"))
     }
 
     /// Refuses a held message for good; its sender is told the reason.
@@ -56,8 +121,10 @@ impl Journey {
     }
 
     /// Asks the generation in force about every message held for a failure, oldest first; how many were settled.
-    pub async fn judge_held_again(&self) -> Result<usize, Refusal> {
-        let (mut settled, mut after) = (0, None);
+    /// Refused ones that were listed for long enough are listed no more.
+    pub async fn judge_held_again(&self, tries: &mut Tries) -> Result<usize, Refusal> {
+        let (mut settled, mut after, mut failing) = (0, None, Tries::default());
+        let long_ago = self.clock.now_ms().saturating_sub(REFUSED_LISTED_MS);
         loop {
             let page = self
                 .log
@@ -65,30 +132,53 @@ impl Journey {
                 .await
                 .map_err(|e| store_refusal(&e))?;
             let Some(last) = page.last() else {
+                *tries = failing;
                 return Ok(settled);
             };
             after = Some(last.id);
-            for held in page.iter().filter(|held| held.refused.is_none()) {
-                if held.hold.cause != HoldCause::Verdict
-                    && matches!(
-                        self.judge_again(held).await?,
-                        Again::Released | Again::Refused(_)
-                    )
-                {
-                    settled += 1;
+            for held in &page {
+                if held.refused.is_some() {
+                    if held.refused_at < long_ago {
+                        self.forget(held.id).await;
+                    }
+                } else if held.hold.cause != HoldCause::Verdict {
+                    let before = tries.of(held.id, self.plugins.pin().generation());
+                    settled += usize::from(self.try_again(held, before, &mut failing).await);
                 }
             }
         }
     }
 
+    async fn forget(&self, hold: HoldId) {
+        if let Err(refusal) = self.settle(Change::Forget { hold }).await {
+            tracing::warn!(%hold, message = %refusal.message, "a refused message could not be taken off the list");
+        }
+    }
+
+    /// Judges one again unless it has failed too often; whether that settled it. Its trouble is its own.
+    async fn try_again(&self, held: &Arc<HeldMessage>, before: Try, failing: &mut Tries) -> bool {
+        if before.failed >= TRIES_MOST {
+            failing.keep(held.id, before);
+            return false;
+        }
+        match self.judge_again(held).await {
+            Ok(Again::Released | Again::Refused(_)) => return true,
+            Ok(Again::HeldOnVerdict | Again::Gone) => {}
+            Ok(Again::NotAsked) => failing.keep(held.id, before),
+            Ok(Again::StillFails) => failing.keep(held.id, before.one_more()),
+            Err(refusal) => {
+                tracing::warn!(hold = %held.id, message = %refusal.message, "a held message could not be judged again");
+                // A queue that is full or a store that is down is no trouble of this message.
+                let own = refusal.code != Code::Unavailable && refusal.code != Code::Timeout;
+                failing.keep(held.id, if own { before.one_more() } else { before });
+            }
+        }
+        false
+    }
+
     async fn judge_again(&self, held: &Arc<HeldMessage>) -> Result<Again, Refusal> {
         let hold = &held.hold;
-        let Some(content) = Content::from_stored(hold.content.get()) else {
-            return Err(Refusal::new(
-                Code::Internal,
-                "a held content could not be read",
-            ));
-        };
+        let content = read(hold.sent.as_ref().unwrap_or(&hold.content))?;
         let target = match hold
             .opening
             .as_ref()
@@ -104,12 +194,22 @@ impl Journey {
         };
         let outcome = match judged {
             Ok(Judged::Keep(mut keep)) => {
-                keep.record = hold
-                    .record
-                    .followed_by(keep.record.generation, keep.record.hooks);
+                keep.record = DecisionRecord {
+                    recall_window_ms: keep.record.recall_window_ms,
+                    ..hold
+                        .record
+                        .followed_by(keep.record.generation, keep.record.hooks)
+                };
+                // What was masked before is masked in what was asked about now.
+                keep.replaced |= hold.replaced && hold.sent.is_none();
                 self.commit_held(held, keep).await
             }
-            Ok(Judged::Hold(_)) => return Ok(Again::StillHeld),
+            Ok(Judged::Hold(kept)) if kept.why.cause == HoldCause::Verdict => {
+                self.hold_again(held, kept).await?;
+                return Ok(Again::HeldOnVerdict);
+            }
+            Ok(Judged::Hold(kept)) if asked(&kept.record) => return Ok(Again::StillFails),
+            Ok(Judged::Hold(_)) => return Ok(Again::NotAsked),
             Ok(Judged::Drop) => {
                 self.settle(Change::Refuse {
                     hold: held.id,
@@ -117,7 +217,7 @@ impl Journey {
                 })
                 .await
             }
-            Err(refusal) if refusal.code == Code::Unavailable => return Ok(Again::StillHeld),
+            Err(refusal) if refusal.code == Code::Unavailable => return Ok(Again::StillFails),
             Err(refusal) => {
                 let reason = refusal
                     .reason
@@ -137,6 +237,31 @@ impl Journey {
             Err(refusal) if refusal.code == Code::NotFound => Ok(Again::Gone),
             Err(refusal) => Err(refusal),
         }
+    }
+
+    /// A second judgement holds it on a verdict: from now on it waits for an administrator.
+    async fn hold_again(&self, held: &HeldMessage, kept: Kept) -> Result<Outcome, Refusal> {
+        let hold = held.hold.clone();
+        let record = DecisionRecord {
+            recall_window_ms: kept.record.recall_window_ms,
+            ..hold
+                .record
+                .followed_by(kept.record.generation, kept.record.hooks)
+        };
+        self.settle(Change::Hold(Box::new(Hold {
+            replaced: kept.replaced || (hold.replaced && hold.sent.is_none()),
+            content: kept.content,
+            sent: kept.sent,
+            audience: kept.audience,
+            effects: kept.effects,
+            again: Some(held.id),
+            by: kept.why.by,
+            reason: kept.why.reason,
+            cause: kept.why.cause,
+            record,
+            ..hold
+        })))
+        .await
     }
 
     fn judge_held(
@@ -217,6 +342,17 @@ impl Journey {
             Err(_) => Err(commit_refusal(&CommitError::Timeout)),
         }
     }
+}
+
+/// A hook was really called; one whose breaker is open takes no time to fail.
+fn asked(record: &DecisionRecord) -> bool {
+    let mut hooks = record.hooks.iter();
+    hooks.any(|hook| hook.outcome == HookOutcome::Failed && hook.duration_us > 0)
+}
+
+fn read(content: &RawValue) -> Result<Content, Refusal> {
+    Content::from_stored(content.get())
+        .ok_or_else(|| Refusal::new(Code::Internal, "a held content could not be read"))
 }
 
 /// For REST and scripts: a send that is waited for.

@@ -4,7 +4,7 @@
 use super::{Journey, store_refusal};
 use crate::conversation::{Profile, Summary, SummaryView};
 use crate::ids::{ConversationId, UserId};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::store::{Changes, Page, Span};
 
 /// How many entries or summaries an answer has when nothing is asked, and at most.
@@ -90,7 +90,10 @@ impl Journey {
             peer: peer.as_ref(),
             viewer,
         };
-        Ok(serde_json::to_value(view).expect("a summary always encodes"))
+        serde_json::to_value(view).map_err(|error| {
+            tracing::error!(%error, "a summary could not be written");
+            Refusal::new(Code::Internal, "a stored summary could not be read")
+        })
     }
 
     async fn peer_profile(

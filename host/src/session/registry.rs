@@ -174,14 +174,13 @@ impl Registry {
         let slow = self.rules.slow.as_millis() as u64;
         for shard in &self.shards {
             for session in shard.lock().values().flatten() {
-                if session
-                    .outbox
-                    .full_since()
-                    .is_some_and(|since| now_ms.saturating_sub(since) > slow)
-                {
-                    session.outbox.close(Bye::Slow);
-                } else if now_ms.saturating_sub(session.heard_at()) > silent {
-                    session.outbox.close(Bye::Idle);
+                // While a client does not take what it is sent, it is not listened to: its silence says nothing.
+                let (since, limit, bye) = match session.outbox.full_since() {
+                    Some(since) => (since, slow, Bye::Slow),
+                    None => (session.heard_at(), silent, Bye::Idle),
+                };
+                if now_ms.saturating_sub(since) > limit {
+                    session.outbox.close(bye);
                 }
             }
         }
@@ -261,6 +260,30 @@ mod tests {
         registry.sweep(60_001);
         assert!(
             silent.outbox.is_closing() && slow.outbox.is_closing() && !lively.outbox.is_closing()
+        );
+    }
+
+    #[test]
+    fn a_client_that_takes_no_answers_is_slow_and_not_idle() {
+        let registry = Registry::new(RULES, 0);
+        let (piling, stuck) = (session(1, "a", 0), session(2, "b", 0));
+        registry.attach(&piling);
+        registry.attach(&stuck);
+        piling
+            .outbox
+            .answer(bytes::Bytes::from(vec![0; 200]), 40_000);
+        stuck.outbox.answer(bytes::Bytes::from(vec![0; 10]), 40_000);
+        stuck.outbox.drain(40_000);
+        let reason = |session: &Session| match session.outbox.drain(0) {
+            crate::session::Drained::Bye(_, bye) => Some(bye),
+            _ => None,
+        };
+        registry.sweep(70_000);
+        assert!(!piling.outbox.is_closing() && !stuck.outbox.is_closing());
+        registry.sweep(70_001);
+        assert_eq!(
+            (reason(&piling), reason(&stuck)),
+            (Some(Bye::Slow), Some(Bye::Slow))
         );
     }
 }

@@ -7,6 +7,7 @@ mod committer;
 mod feed;
 mod heads;
 mod held;
+mod in_flight;
 mod key;
 mod lists;
 mod rows;
@@ -29,8 +30,8 @@ use self::heads::{Heads, State};
 use self::tables::{Tables, unavailable};
 use super::feed::{Feed, FeedPage, FeedPosition};
 use super::{
-    Changes, CommitError, FirstAnswer, HeldMessage, MessageLog, NotTaken, Page, ResendKey,
-    Settlement, Span, Standing, StoreError, Submission,
+    Changes, CommitError, FirstAnswer, HeldMessage, InFlight, MessageLog, NotTaken, Page,
+    ResendKey, Settlement, Span, Standing, StoreError, Submission,
 };
 use crate::clock::Clock;
 use crate::conversation::{Kind, Summary};
@@ -137,6 +138,8 @@ impl MessageLog for EmbeddedLog {
         conversation: ConversationId,
         user: UserId,
     ) -> Result<Option<Standing>, StoreError> {
+        // Before the state: what settles in between is counted twice rather than not at all.
+        let in_flight = self.shared.in_flight.of(conversation, user).messages;
         let Some(state) = self.state(conversation)? else {
             return Ok(None);
         };
@@ -148,9 +151,13 @@ impl MessageLog for EmbeddedLog {
             conversation: state.conversation.clone(),
             member,
             head: state.head,
-            unanswered: state.unanswered(user),
+            unanswered: state.unanswered(user).saturating_add(in_flight),
             answered: state.answered(user),
         }))
+    }
+
+    fn in_flight(&self, conversation: ConversationId, user: UserId) -> InFlight {
+        self.shared.in_flight.of(conversation, user)
     }
 
     async fn first_answer(

@@ -112,8 +112,8 @@ fn hold_id(text: &str) -> Result<HoldId, Refusal> {
         .map_err(|_| Refusal::not_found("no such held message"))
 }
 
-/// Lets a message through as it stands.
-#[utoipa::path(post, path = "/held/{hold}/release", responses((status = 200), (status = 404)))]
+/// Lets a message through; what the filters mask or reject of it, they still do.
+#[utoipa::path(post, path = "/held/{hold}/release", responses((status = 200), (status = 404), (status = 422), (status = 503)))]
 async fn release(
     State(admin): State<Admin>,
     who: Administrator,

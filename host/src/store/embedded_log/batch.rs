@@ -61,6 +61,7 @@ impl<'a> Batch<'a> {
                 key,
             } => self.drop_message(*conversation, *author, key),
             Change::Refuse { hold, reason } => self.refuse(*hold, reason),
+            Change::Forget { hold } => self.forget(*hold),
             Change::Receipt {
                 conversation,
                 user,

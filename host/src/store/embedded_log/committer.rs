@@ -11,10 +11,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::batch::Batch;
 use super::heads::Heads;
+use super::in_flight::Counts;
 use super::tables::Tables;
 use crate::clock::Clock;
 use crate::ids::IdSource;
-use crate::store::{Change, CommitError, NotTaken, Settlement, StoreError, Submission};
+use crate::store::{
+    Change, CommitError, NotTaken, PluginWrite, Settlement, StoreError, Submission,
+};
 
 /// Bounds of what may wait (I5).
 const WAITING_MOST: usize = 16_384;
@@ -41,6 +44,7 @@ pub struct Shared {
     pub settled: AtomicU64,
     /// The same stamp, for those who wait for it to rise.
     pub commits: watch::Sender<u64>,
+    pub in_flight: Counts,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
@@ -56,6 +60,7 @@ impl Shared {
             clock,
             settled,
             commits,
+            in_flight: Counts::default(),
             queue: Mutex::default(),
             wake: Condvar::new(),
         }
@@ -75,7 +80,7 @@ impl Shared {
             }
             queue.generation = generation;
         }
-        self.count_in_flight(&submission.change, true);
+        self.in_flight.enter(&submission.change);
         queue.bytes += bytes;
         queue.waiting.push(submission);
         if queue.parked {
@@ -128,26 +133,12 @@ impl Shared {
         );
         self.queue.lock().broken.get_or_insert(why);
     }
-
-    fn count_in_flight(&self, change: &Change, more: bool) {
-        if let Change::Append(append) = change
-            && append.moves_read
-            && let Some(state) = self.heads.peek(append.conversation)
-        {
-            state.count_in_flight(append.author, more);
-        }
-    }
 }
 
 /// The generation that judged a change (0 for none) and about how many bytes it holds.
 fn weigh(change: &Change) -> (u64, usize) {
     match change {
         Change::Append(append) => {
-            let effects: usize = append
-                .effects
-                .iter()
-                .map(|e| e.key.len() + e.value.as_ref().map_or(0, Vec::len))
-                .sum();
             let content = match &append.body {
                 crate::entry::Body::Message(message) => {
                     message.content.as_ref().map_or(0, |c| c.get().len())
@@ -157,20 +148,34 @@ fn weigh(change: &Change) -> (u64, usize) {
                 }
                 _ => 0,
             };
-            (append.record.generation, 512 + content + effects)
+            (
+                append.record.generation,
+                512 + content + effects_bytes(&append.effects),
+            )
         }
-        Change::Hold(hold) => (hold.record.generation, 512 + hold.content.get().len()),
+        Change::Hold(hold) => {
+            let sent = hold.sent.as_ref().map_or(0, |json| json.get().len());
+            let bytes = hold.content.get().len() + sent + effects_bytes(&hold.effects);
+            (hold.record.generation, 512 + bytes)
+        }
         _ => (0, 256),
     }
+}
+
+fn effects_bytes(effects: &[PluginWrite]) -> usize {
+    effects
+        .iter()
+        .map(|write| write.key.len() + write.value.as_ref().map_or(0, Vec::len))
+        .sum()
 }
 
 /// Runs until the log is closed or broken.
 pub fn run(shared: &Shared, settlements: &mpsc::Sender<Vec<Settlement>>) {
     while let Some(waiting) = shared.take() {
-        for submission in &waiting {
-            shared.count_in_flight(&submission.change, false);
-        }
         let settled = commit(shared, waiting);
+        shared
+            .in_flight
+            .leave(settled.iter().map(|settlement| &settlement.change));
         // A full channel waits here: what is not delivered yet holds back what is committed next (I5).
         if settlements.blocking_send(settled).is_err() {
             shared.break_down("nobody takes settlements any more".to_owned());

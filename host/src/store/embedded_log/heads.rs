@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use parking_lot::Mutex;
 
@@ -28,8 +27,6 @@ pub struct State {
     pub last_message: Option<Arc<Entry>>,
     /// Direct and own: every member, in the order of `conversation.users`. Groups: empty.
     pub members: Vec<Member>,
-    /// Direct: messages of each user submitted and not yet settled.
-    pub in_flight: Arc<[AtomicU8; 2]>,
 }
 
 impl State {
@@ -45,38 +42,19 @@ impl State {
         self.members.get(self.index_of(user)?)
     }
 
-    /// Messages of a user since the other one wrote, those in flight included.
+    /// Messages of a user since the other one wrote.
     pub fn unanswered(&self, user: UserId) -> u8 {
-        let settled = if self.header.streak_author == user.0 {
+        if self.header.streak_author == user.0 {
             self.header.streak
         } else {
             0
-        };
-        let in_flight = self
-            .index_of(user)
-            .map_or(0, |at| self.in_flight[at & 1].load(Ordering::Relaxed));
-        settled.saturating_add(in_flight)
+        }
     }
 
     /// The other user of a direct conversation has written.
     pub fn answered(&self, user: UserId) -> bool {
         self.index_of(user)
             .is_some_and(|at| self.header.written & (1 << (1 - (at & 1))) != 0)
-    }
-
-    /// One more message of a user is on its way, or (`by` is -1) has settled.
-    pub fn count_in_flight(&self, user: UserId, more: bool) {
-        let Some(at) = self.index_of(user) else {
-            return;
-        };
-        let step = |count: u8| {
-            Some(if more {
-                count.saturating_add(1)
-            } else {
-                count.saturating_sub(1)
-            })
-        };
-        let _ = self.in_flight[at & 1].fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
     }
 }
 
@@ -107,12 +85,6 @@ impl Heads {
 
     fn shard(&self, id: ConversationId) -> &Mutex<Shard> {
         &self.shards[id.0 as usize % SHARDS]
-    }
-
-    /// A state that is in memory.
-    pub fn peek(&self, id: ConversationId) -> Option<Arc<State>> {
-        let shard = self.shard(id).lock();
-        shard.young.get(&id).or_else(|| shard.old.get(&id)).cloned()
     }
 
     /// A state, loaded when it is not in memory; `None` when there is no such conversation.

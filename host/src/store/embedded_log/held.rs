@@ -8,7 +8,7 @@ use crate::content::Fingerprint;
 use crate::conversation::Kind;
 use crate::entry::{DecisionRecord, Seq};
 use crate::ids::{ConversationId, EntryId, HoldId, UserId};
-use crate::store::{HeldMessage, Hold, HoldCause, Opening, ResendKey, StoreError};
+use crate::store::{HeldMessage, Hold, HoldCause, Opening, PluginWrite, ResendKey, StoreError};
 
 #[derive(Serialize, Deserialize)]
 struct Row {
@@ -18,6 +18,10 @@ struct Row {
     client_id: String,
     fingerprint: u128,
     content: String,
+    sent: Option<String>,
+    replaced: bool,
+    audience: Option<Vec<UserId>>,
+    effects: Vec<(String, String, Option<Vec<u8>>)>,
     reply_to: Option<Seq>,
     edits: Option<Seq>,
     by: String,
@@ -25,6 +29,7 @@ struct Row {
     cause: u8,
     record: DecisionRecord,
     refused: Option<String>,
+    refused_at: u64,
 }
 
 pub fn encode(held: &HeldMessage) -> Vec<u8> {
@@ -39,6 +44,10 @@ pub fn encode(held: &HeldMessage) -> Vec<u8> {
         client_id: hold.key.client_id.clone(),
         fingerprint: hold.key.fingerprint.0,
         content: hold.content.get().to_owned(),
+        sent: hold.sent.as_ref().map(|sent| sent.get().to_owned()),
+        replaced: hold.replaced,
+        audience: hold.audience.as_ref().map(|users| users.to_vec()),
+        effects: hold.effects.iter().map(effect_row).collect(),
         reply_to: hold.reply_to,
         edits: hold.edits,
         by: hold.by.clone(),
@@ -46,6 +55,7 @@ pub fn encode(held: &HeldMessage) -> Vec<u8> {
         cause: hold.cause as u8,
         record: hold.record.clone(),
         refused: held.refused.clone(),
+        refused_at: held.refused_at,
     };
     rmp_serde::to_vec_named(&row).expect("a held message encodes")
 }
@@ -59,6 +69,7 @@ pub fn decode(id: HoldId, bytes: &[u8]) -> Result<HeldMessage, StoreError> {
         2 => HoldCause::Absent,
         _ => return Err(damaged()),
     };
+    let json = |text: String| RawValue::from_string(text).map_err(|_| damaged());
     let hold = Hold {
         conversation: row.conversation,
         opening: row.opening.map(|(kind, users)| Opening { kind, users }),
@@ -67,9 +78,14 @@ pub fn decode(id: HoldId, bytes: &[u8]) -> Result<HeldMessage, StoreError> {
             client_id: row.client_id,
             fingerprint: Fingerprint(row.fingerprint),
         },
-        content: RawValue::from_string(row.content).map_err(|_| damaged())?,
+        content: json(row.content)?,
+        sent: row.sent.map(json).transpose()?,
+        replaced: row.replaced,
+        audience: row.audience.map(Into::into),
+        effects: row.effects.into_iter().map(effect).collect(),
         reply_to: row.reply_to,
         edits: row.edits,
+        again: None,
         by: row.by,
         reason: row.reason,
         cause,
@@ -80,5 +96,14 @@ pub fn decode(id: HoldId, bytes: &[u8]) -> Result<HeldMessage, StoreError> {
         at: EntryId(id.0).at_ms(),
         hold,
         refused: row.refused,
+        refused_at: row.refused_at,
     })
+}
+
+fn effect_row(write: &PluginWrite) -> (String, String, Option<Vec<u8>>) {
+    (write.plugin.clone(), write.key.clone(), write.value.clone())
+}
+
+fn effect((plugin, key, value): (String, String, Option<Vec<u8>>)) -> PluginWrite {
+    PluginWrite { plugin, key, value }
 }

@@ -138,7 +138,8 @@ impl EntryRow {
         let flags = u8::from(edited)
             | u8::from(recalled) << 1
             | u8::from(entry.audience.is_some()) << 2
-            | u8::from(self.replaced) << 3;
+            | u8::from(self.replaced) << 3
+            | u8::from(self.record.recall_window_ms.is_some()) << 4;
         out.u8(VERSION)
             .u8(kind_number(&entry.body))
             .u8(flags)
@@ -187,6 +188,9 @@ impl EntryRow {
                 out.u64(user.0);
             });
         }
+        if let Some(window) = self.record.recall_window_ms {
+            out.u64(window);
+        }
         out.0
     }
 
@@ -206,7 +210,7 @@ impl EntryRow {
         let (kind, flags) = (from.u8()?, from.u8()?);
         let (id, author) = (EntryId(from.u64()?), UserId(from.u64()?));
         let header = read_header(&mut from)?;
-        let record = read_record(&mut from)?;
+        let mut record = read_record(&mut from)?;
         let (mut edits, mut recalled_by) = (Vec::new(), 0);
         let body = read_body(&mut from, (kind, flags), &mut edits, &mut recalled_by)?;
         let audience = if flags & 4 != 0 {
@@ -216,6 +220,9 @@ impl EntryRow {
         } else {
             None
         };
+        if flags & 16 != 0 {
+            record.recall_window_ms = Some(from.u64()?);
+        }
         let entry = Entry {
             conversation,
             seq,
@@ -340,6 +347,7 @@ fn read_record(from: &mut Reader<'_>) -> Option<DecisionRecord> {
         generation,
         hooks,
         earlier,
+        recall_window_ms: None,
     })
 }
 
@@ -388,6 +396,7 @@ mod tests {
                 generation: 4,
                 hooks: vec![hook, hook],
                 earlier,
+                recall_window_ms: Some(5),
             },
             header: Header {
                 ordinal: 7,

@@ -242,7 +242,6 @@ impl Tables {
             header,
             last_message,
             members,
-            in_flight: Arc::default(),
         }))
     }
 

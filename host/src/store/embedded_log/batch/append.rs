@@ -86,7 +86,6 @@ impl Batch<'_> {
                 header: Header::default(),
                 last_message: None,
                 members: members.clone(),
-                in_flight: Arc::default(),
             },
         );
         for (user, member) in opening.users.iter().zip(members) {

@@ -13,6 +13,9 @@ use crate::store::{CommitError, HeldMessage, Hold, Outcome, ResendKey, StoreErro
 
 impl Batch<'_> {
     pub(super) fn hold(&mut self, hold: &Hold) -> Applied {
+        if let Some(again) = hold.again {
+            return self.hold_again(again, hold);
+        }
         if let Some(settled) = self.answered(hold.conversation, hold.author, &hold.key)? {
             return Ok(settled);
         }
@@ -23,6 +26,7 @@ impl Batch<'_> {
             at,
             hold: hold.clone(),
             refused: None,
+            refused_at: 0,
         };
         self.put_held(held);
         self.put_answer(
@@ -32,6 +36,34 @@ impl Batch<'_> {
             StoredAnswer::Held(id),
         );
         Ok(Ok(Outcome::Held { hold: id, at }))
+    }
+
+    /// A second judgement holds it too: the same hold, for another reason.
+    fn hold_again(&mut self, id: HoldId, hold: &Hold) -> Applied {
+        let Some(before) = self.waiting(id)? else {
+            return Ok(Err(CommitError::Gone("no such held message")));
+        };
+        let at = before.at;
+        self.put_held(HeldMessage {
+            hold: hold.clone(),
+            ..before
+        });
+        Ok(Ok(Outcome::Held { hold: id, at }))
+    }
+
+    pub(super) fn forget(&mut self, hold: HoldId) -> Applied {
+        if self
+            .held_row(hold)?
+            .is_none_or(|held| held.refused.is_none())
+        {
+            return Ok(Err(CommitError::Gone("no such refused message")));
+        }
+        self.remove_held(hold);
+        Ok(Ok(Outcome::Dropped))
+    }
+
+    fn waiting(&mut self, hold: HoldId) -> Result<Option<HeldMessage>, StoreError> {
+        Ok(self.held_row(hold)?.filter(|held| held.refused.is_none()))
     }
 
     pub(super) fn drop_message(
@@ -49,10 +81,11 @@ impl Batch<'_> {
     }
 
     pub(super) fn refuse(&mut self, hold: HoldId, reason: &str) -> Applied {
-        let Some(mut held) = self.held_row(hold)?.filter(|held| held.refused.is_none()) else {
+        let Some(mut held) = self.waiting(hold)? else {
             return Ok(Err(CommitError::Gone("no such held message")));
         };
         held.refused = Some(reason.to_owned());
+        held.refused_at = self.now;
         let answer = StoredAnswer::Refused {
             id: self.next_stamp(),
             by: held.hold.by.clone(),
