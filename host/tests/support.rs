@@ -113,6 +113,11 @@ impl TestServer {
         self.app.as_ref().expect("a running server")
     }
 
+    /// Where it keeps what it stores.
+    pub fn data(&self) -> &std::path::Path {
+        std::path::Path::new(&self.config.server.data)
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.app().address)
     }

@@ -33,7 +33,7 @@ fn versions() -> &'static [Vec<u8>] {
 }
 
 /// A server with the first-party plugins and every wayward version, none of which serves yet.
-async fn server() -> TestServer {
+pub async fn server() -> TestServer {
     let components = tokio::task::spawn_blocking(versions)
         .await
         .expect("the guests");
@@ -173,7 +173,7 @@ async fn check_decisions(
     outcomes
 }
 
-async fn pair(server: &TestServer) -> (TestUser, TestUser) {
+pub async fn pair(server: &TestServer) -> (TestUser, TestUser) {
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     // No strangers: the strategy lets a stranger write a single message.
     let mut answer = server.session(&bob).await;
