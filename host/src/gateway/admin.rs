@@ -150,6 +150,7 @@ pub fn router(admin: Admin) -> Router {
         )
         .fallback(async || Answer(Refusal::not_found("there is no such path")))
         .method_not_allowed_fallback(super::respond::method_not_allowed)
+        .layer(axum::middleware::map_response(super::respond::documented))
         .with_state(admin)
 }
 

@@ -2,10 +2,11 @@
 //! activate, roll back, disable, bind, configure.
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -15,6 +16,8 @@ use utoipa_axum::routes;
 use super::{Admin, Administrator, made};
 use crate::gateway::respond::Answer;
 use crate::plugins::bindings::BindingChange;
+use crate::plugins::rollout::COMPONENT_BYTES_MAX;
+use crate::refusal::{Code, Refusal};
 
 /// Every plugin route.
 pub fn routes() -> OpenApiRouter<Admin> {
@@ -28,11 +31,34 @@ pub fn routes() -> OpenApiRouter<Admin> {
         .routes(routes!(bind))
         .routes(routes!(config, replace_config, set_config))
         .routes(routes!(rollback_config))
-        .layer(axum::extract::DefaultBodyLimit::max(COMPONENT_BODY_BYTES))
 }
 
-/// More than any component may have, so that the runtime's own limit answers.
-const COMPONENT_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// How much of a file that is too large is still read: a client that is answered before it has sent everything sees a
+/// broken connection in place of the answer.
+const READ_OUT_BYTES: usize = 512 * 1024 * 1024;
+
+/// A component file of bearable size.
+async fn read_component(body: Body) -> Result<Vec<u8>, Refusal> {
+    let (mut component, mut size) = (Vec::new(), 0_usize);
+    let mut body = body.into_data_stream();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|_| Refusal::bad_request("the file broke off"))?;
+        size += chunk.len();
+        if size <= COMPONENT_BYTES_MAX {
+            component.extend_from_slice(&chunk);
+        } else if size > READ_OUT_BYTES {
+            break;
+        } else {
+            component = Vec::new();
+        }
+    }
+    if size > COMPONENT_BYTES_MAX {
+        let message =
+            format!("the component is too large: at most {COMPONENT_BYTES_MAX} bytes are taken");
+        return Err(Refusal::new(Code::TooLarge, message));
+    }
+    Ok(component)
+}
 
 /// Every version the registry has, with its state.
 #[utoipa::path(get, path = "/plugins", responses((status = 200, description = "`plugins`")))]
@@ -45,17 +71,18 @@ async fn list(State(admin): State<Admin>, _: Administrator) -> Result<Json<Value
 /// Keeps a component as a version that can be activated.
 #[utoipa::path(post, path = "/plugins", request_body(content = Vec<u8>, content_type = "application/wasm"),
     params(("x-kith-signature" = Option<String>, Header, description = "base64 ed25519 over the file's sha256")),
-    responses((status = 201, description = "`name`, `version`, `digest`"), (status = 400), (status = 409)))]
+    responses((status = 201, description = "`name`, `version`, `digest`"), (status = 400), (status = 409), (status = 413)))]
 async fn push(
     State(admin): State<Admin>,
     who: Administrator,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Answer> {
+    let component = read_component(body).await?;
     let signature = headers
         .get("x-kith-signature")
         .and_then(|value| value.to_str().ok());
-    let pushed = admin.rollout.push(body.to_vec(), signature).await?;
+    let pushed = admin.rollout.push(component, signature).await?;
     let subject = format!(
         "{}@{}",
         pushed["name"].as_str().unwrap_or(""),
