@@ -357,7 +357,7 @@ async fn a_file_that_is_no_plugin_is_refused_and_the_serving_generation_stays() 
         (b"not wasm at all".to_vec(), 400),
         (b"\0asm\x01\0\0\0".to_vec(), 400),
         (good[..good.len() / 2].to_vec(), 400),
-        (vec![0; 33 << 20], 400),
+        (vec![0; 33 << 20], 413),
         (other, 409),
     ] {
         let (found, refusal) = server.push(file).await;

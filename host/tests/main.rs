@@ -11,6 +11,7 @@ mod filter;
 mod overload;
 mod people;
 mod profiles;
+mod rules;
 mod search;
 mod semantics;
 mod sessions;

@@ -173,7 +173,7 @@ async fn check_decisions(
     outcomes
 }
 
-async fn pair(server: &TestServer) -> (TestUser, TestUser) {
+pub async fn pair(server: &TestServer) -> (TestUser, TestUser) {
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     // No strangers: the strategy lets a stranger write a single message.
     let mut answer = server.session(&bob).await;

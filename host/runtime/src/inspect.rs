@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use wasmparser::Payload;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -139,6 +140,34 @@ pub(crate) fn shape(engine: &Engine, component: &Component) -> Result<Shape, Loa
         abilities,
         wasi,
     })
+}
+
+/// The hooks a component file exports, read from its bytes without compiling it; of one that cannot be read, none.
+pub fn exported_hooks(bytes: &[u8]) -> Vec<Hook> {
+    let mut hooks = Vec::new();
+    let mut depth = 0_usize;
+    for payload in wasmparser::Parser::new(0)
+        .parse_all(bytes)
+        .map_while(Result::ok)
+    {
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentExportSection(exports) if depth == 0 => {
+                let names = exports.into_iter().map_while(Result::ok);
+                let interface = |name: &str| {
+                    contract_interface(name)
+                        .ok()
+                        .flatten()
+                        .and_then(Hook::from_name)
+                };
+                hooks.extend(names.filter_map(|export| interface(export.name.name)));
+            }
+            _ => {}
+        }
+    }
+    hooks.sort_unstable();
+    hooks
 }
 
 /// The interface of the contract a name means; `None` for anything else. One of another contract is an error.

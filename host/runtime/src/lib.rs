@@ -32,12 +32,12 @@ pub use chain::strategy::{ReadContent, SeenContent, read_plain_content};
 pub use error::{Failure, LoadError};
 pub use generation::{Binding, Generation, GenerationCell};
 pub use hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
-pub use inspect::{BindingDefault, Inspection};
+pub use inspect::{BindingDefault, Inspection, exported_hooks};
 pub use ruling::{
     Effect, EffectKind, FilterRuling, FoundHit, HoldCause, HookRecord, Outcome, Reason,
     StrategyRuling, Verdict,
 };
 pub use runtime::Runtime;
-pub use settings::Settings;
+pub use settings::{MAX_COMPONENT_BYTES, Settings};
 pub use signature::{SignatureError, public_key, sign, verify_signature};
 pub use version::{Stats, Version};

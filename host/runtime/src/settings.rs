@@ -4,6 +4,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Largest component file taken where nobody says otherwise, bytes.
+pub const MAX_COMPONENT_BYTES: usize = 32 << 20;
+
 /// Limits and places of a runtime.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -43,7 +46,7 @@ impl Settings {
     pub fn new(cache_dir: impl Into<PathBuf>) -> Self {
         Self {
             cache_dir: cache_dir.into(),
-            max_component_bytes: 32 << 20,
+            max_component_bytes: MAX_COMPONENT_BYTES,
             memory_cap_bytes: 64 << 20,
             preparation_cap_bytes: 512 << 20,
             hard_stop: Duration::from_millis(100),

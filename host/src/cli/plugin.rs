@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::api::{Api, Body, Server, block_on, segment};
 use super::print;
+use crate::plugins::rollout::COMPONENT_BYTES_MAX;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -166,7 +167,15 @@ async fn inspect(server: Server, what: String) -> Result<()> {
 }
 
 async fn push(server: Server, file: PathBuf) -> Result<()> {
-    let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let unread = || format!("cannot read {}", file.display());
+    let size = std::fs::metadata(&file).with_context(unread)?.len();
+    if size > COMPONENT_BYTES_MAX as u64 {
+        bail!(
+            "{} has {size} bytes; a plugin has at most {COMPONENT_BYTES_MAX}",
+            file.display()
+        );
+    }
+    let bytes = std::fs::read(&file).with_context(unread)?;
     let mut beside = file.clone().into_os_string();
     beside.push(".sig");
     let signature = std::fs::read_to_string(&beside).ok();
@@ -267,8 +276,9 @@ async fn config(
     } else if let Some(file) = file {
         let text = std::fs::read_to_string(&file)
             .with_context(|| format!("cannot read {}", file.display()))?;
-        let values: Map<String, Value> = serde_json::from_str(&text)
+        let read: Map<String, Value> = serde_json::from_str(&text)
             .with_context(|| format!("{} is not a JSON object", file.display()))?;
+        let values = shown_values(read);
         api.call(Method::PUT, &path, Body::Json(json!({"values": values})))
             .await?
     } else if set.is_empty() {
@@ -293,6 +303,19 @@ async fn config(
         println!("{key} = {value}");
     }
     Ok(())
+}
+
+/// The values of a file that holds them, or what `config --json` printed around them.
+fn shown_values(mut read: Map<String, Value>) -> Map<String, Value> {
+    let is_shown = read.len() == 3 && read.contains_key("name") && read.contains_key("generation");
+    match read.get_mut("values").map(Value::take) {
+        Some(Value::Object(values)) if is_shown => values,
+        Some(other) => {
+            read.insert("values".to_owned(), other);
+            read
+        }
+        None => read,
+    }
 }
 
 fn show(server: &Server, value: &Value, fields: &[&str]) {

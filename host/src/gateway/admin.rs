@@ -176,7 +176,7 @@ fn own_routes() -> OpenApiRouter<Admin> {
 }
 
 /// An entry with the decision that let it in.
-#[utoipa::path(get, path = "/conversations/{conversation}/entries/{seq}",
+#[utoipa::path(get, path = "/conversations/{conversation}/entries/{seq}", params(("conversation" = String, Path), ("seq" = String, Path)),
     responses((status = 200, description = "`entry` and its `decision`"), (status = 404)))]
 async fn entry(
     State(admin): State<Admin>,

@@ -23,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Conversations> {
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct SearchFields {
     /// Words, all of which must occur; at most 256 characters. Case and width are folded; Chinese by substring.
     q: Option<String>,

@@ -9,8 +9,10 @@ mod loaded;
 mod switch;
 mod versions;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use kith_runtime as runtime;
 use kith_runtime::{GenerationCell, Runtime};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -24,7 +26,10 @@ use crate::clock::Clock;
 use crate::entry::HookTrace;
 use crate::journey::store_refusal;
 use crate::refusal::{Code, Refusal};
-use crate::store::accounts::Accounts;
+use crate::store::accounts::{Accounts, StoredGeneration};
+
+/// Largest component that can be pushed, bytes.
+pub const COMPONENT_BYTES_MAX: usize = runtime::MAX_COMPONENT_BYTES;
 
 /// How many generation numbers are reserved at once.
 const NUMBERS: u64 = 1000;
@@ -67,13 +72,16 @@ pub(super) struct State {
     pub plan: Plan,
     /// Generation numbers that may be given out: the next, and the first that may not.
     pub numbers: (u64, u64),
-    /// The version that was activated last, while it is watched.
-    pub fresh: Option<Fresh>,
+    /// Versions that were activated a short time ago and are watched, by plugin.
+    pub fresh: HashMap<String, Fresh>,
+    /// Digests of quarantined versions, so that a rollback need not ask the store.
+    pub quarantined: HashSet<String>,
+    /// Generations that serve or served and are not stored: a rollback is not held up by a failing store.
+    pub owed: Vec<StoredGeneration>,
 }
 
 /// A fresh activation: it rolls back by itself when its breaker opens.
 pub(super) struct Fresh {
-    pub plugin: String,
     pub digest: String,
     pub until_ms: u64,
 }
@@ -92,16 +100,47 @@ impl Rollout {
         })
     }
 
-    /// Every hit of the serving filters in a text, for an administrator's trial.
-    pub fn hits(&self, text: &str) -> Vec<Value> {
+    /// What the serving filters make of a text, in whatever kind of conversation or name it were: the strictest
+    /// verdict of all scopes, and every hit.
+    pub fn trial(&self, text: &str) -> Value {
         let generation = self.cell.pin();
-        let asked = [kith_runtime::Text {
+        let asked = [runtime::Text {
             place: "message",
             text,
         }];
-        let ruling = generation.filter(kith_runtime::Scope::Outside, &asked, 0);
-        let row = |hit: &kith_runtime::FoundHit| json!({"start": hit.start, "end": hit.end, "level": hit.level, "rule": hit.rule});
-        ruling.hits.iter().map(row).collect()
+        let scopes = [
+            runtime::Scope::Direct,
+            runtime::Scope::Group,
+            runtime::Scope::Own,
+            runtime::Scope::Outside,
+        ];
+        let mut hits: Vec<runtime::FoundHit> = Vec::new();
+        let mut strictest = (0, "pass", text.to_owned());
+        for scope in scopes {
+            let mut ruling = generation.filter(scope, &asked, 0);
+            let new: Vec<_> = ruling
+                .hits
+                .drain(..)
+                .filter(|hit| !hits.contains(hit))
+                .collect();
+            hits.extend(new);
+            let masked = ruling.masked.into_iter().next().flatten();
+            let (rank, verdict) = match ruling.verdict {
+                runtime::Verdict::Pass if masked.is_none() => (0, "pass"),
+                runtime::Verdict::Pass => (1, "mask"),
+                runtime::Verdict::Hold { .. } => (2, "hold"),
+                runtime::Verdict::Drop { .. } => (3, "drop"),
+                runtime::Verdict::Reject { .. } => (4, "reject"),
+                runtime::Verdict::Unavailable { .. } => (5, "unavailable"),
+            };
+            if rank > strictest.0 {
+                strictest = (rank, verdict, masked.unwrap_or_else(|| text.to_owned()));
+            }
+        }
+        hits.sort_by_key(|hit| (hit.start, hit.end));
+        let row = |hit: &runtime::FoundHit| json!({"start": hit.start, "end": hit.end, "level": hit.level, "rule": hit.rule});
+        let hits: Vec<_> = hits.iter().map(row).collect();
+        json!({"verdict": strictest.1, "text": strictest.2, "hits": hits})
     }
 
     /// Resolves when a generation has taken over, or a hook is well again, since the last call.
@@ -109,20 +148,32 @@ impl Rollout {
         self.switched.notified().await;
     }
 
+    /// What is kept of a generation; one that took over before it was stored is waited for.
+    async fn stored_generation(&self, number: u64) -> Result<Option<StoredGeneration>, Refusal> {
+        let ask = || self.accounts.generation(number);
+        if let Some(stored) = ask().await.map_err(|e| store_refusal(&e))? {
+            return Ok(Some(stored));
+        }
+        let state = self.state.lock().await;
+        match state.owed.iter().find(|owed| owed.number == number) {
+            Some(owed) => Ok(Some(owed.clone())),
+            None => ask().await.map_err(|e| store_refusal(&e)),
+        }
+    }
+
     /// What a decision's traces mean: hook, plugin, version and digest of each.
     pub async fn explain(&self, generation: u64, hooks: &[HookTrace]) -> Result<Value, Refusal> {
         if hooks.is_empty() {
             return Ok(json!([]));
         }
-        let stored = self
-            .accounts
-            .generation(generation)
-            .await
-            .map_err(|e| store_refusal(&e))?;
-        let stored = stored
-            .ok_or_else(|| Refusal::new(Code::Internal, "a generation is not known any more"))?;
-        let plan: Plan = serde_json::from_str(&stored.bindings)
-            .map_err(|_| Refusal::new(Code::Internal, "a stored generation could not be read"))?;
+        let stored = self.stored_generation(generation).await?;
+        // A switch whose record was lost with its process: what the hooks did is known, not whose they were.
+        let plan: Plan = match &stored {
+            Some(stored) => serde_json::from_str(&stored.bindings).map_err(|_| {
+                Refusal::new(Code::Internal, "a stored generation could not be read")
+            })?,
+            None => Plan::default(),
+        };
         let serving: Vec<_> = plan.serving().collect();
         let explained = hooks.iter().map(|trace| {
             let binding = serving.get(usize::from(trace.binding));

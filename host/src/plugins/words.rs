@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::rollout::Rollout;
-use super::{Scope, Text, Verdict};
 use crate::journey::store_refusal;
 use crate::refusal::Refusal;
 use crate::store::accounts::Accounts;
@@ -20,7 +19,8 @@ use crate::store::accounts::Accounts;
 pub const FILTER: &str = "word-filter";
 /// The key of its configuration that holds them.
 pub const KEY: &str = "words";
-const DOCUMENT: &str = "words";
+/// The document the words are kept as: rows of what the filter is given.
+pub const DOCUMENT: &str = "words";
 /// Most words, and most characters of one.
 const WORDS_MAX: usize = 1_000_000;
 const WORD_CHARS_MAX: usize = 64;
@@ -99,31 +99,7 @@ impl Words {
 
     /// What the serving filters make of a text.
     pub async fn test(&self, text: &str) -> Result<Value, Refusal> {
-        let judge = self.rollout.judge();
-        let ruling = judge.filter(
-            Scope::Outside,
-            &[Text {
-                place: "message",
-                text,
-            }],
-            0,
-        );
-        let verdict = match &ruling.verdict {
-            Verdict::Pass if ruling.masked.iter().any(Option::is_some) => "mask",
-            Verdict::Pass => "pass",
-            Verdict::Reject { .. } => "reject",
-            Verdict::Hold { .. } => "hold",
-            Verdict::Drop { .. } => "drop",
-            Verdict::Unavailable { .. } => "unavailable",
-        };
-        let becomes = ruling
-            .masked
-            .into_iter()
-            .next()
-            .flatten()
-            .unwrap_or_else(|| text.to_owned());
-        let hits = self.rollout.hits(text);
-        Ok(json!({"verdict": verdict, "text": becomes, "hits": hits}))
+        Ok(self.rollout.trial(text))
     }
 
     async fn load(&self) -> Result<List, Refusal> {
@@ -153,17 +129,8 @@ impl Words {
             return Err(Refusal::bad_request(format!("more than {WORDS_MAX} words")));
         }
         let rows = to_rows(&list);
-        let mut change = Map::new();
-        change.insert(
-            KEY.to_owned(),
-            serde_json::to_value(&rows).expect("words encode"),
-        );
-        let applied = self.rollout.merge_config(FILTER, change).await?;
-        let text = serde_json::to_string(&rows).expect("words encode");
-        self.accounts
-            .put_document(DOCUMENT, &text)
-            .await
-            .map_err(|e| store_refusal(&e))?;
+        let asked = serde_json::to_value(&rows).expect("words encode");
+        let applied = self.rollout.replace_words(asked).await?;
         Ok(json!({"count": rows.len(), "generation": applied["generation"]}))
     }
 }

@@ -4,6 +4,7 @@
 //! The words and levels arrive as configuration; the automaton is made once, in `prepare`.
 
 mod fold;
+mod spans;
 mod words;
 
 use kith_plugin::{ContentFilter, Hit, HookDefault, Plugin, Preparation, Text};
@@ -193,6 +194,43 @@ mod tests {
         assert_eq!(places(&with, "Dubo网"), [(0, 4)]);
         assert!(places(&with, "dubot").is_empty());
         assert!(places(&filter(&format!("{{{words}}}")), "du bo").is_empty());
+    }
+
+    #[test]
+    fn pinyin_is_found_with_tones_and_with_two_dots() {
+        let with = filter(
+            r#"{"words":[{"word":"赌博","level":"mask"},{"word":"妇女","level":"mask"}],"pinyin":true}"#,
+        );
+        for (text, found) in [
+            ("dǔ bó", vec![(0, 5)]),
+            ("Du\u{30c}bo\u{301}!", vec![(0, 6)]),
+            ("fu nü", vec![(0, 5)]),
+            ("fù nǚ", vec![(0, 5)]),
+            ("fu nv", vec![(0, 5)]),
+            ("du bo, dǔbó", vec![(0, 5), (7, 11)]),
+            ("dǔbót", vec![]),
+            ("dự bo", vec![]),
+        ] {
+            assert_eq!(places(&with, text), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_way_of_writing_a_word_hides_it() {
+        let filter = filter(
+            r#"{"words":[{"word":"赌博","level":"mask"},{"word":"カジノ","level":"mask"},{"word":"café","level":"mask"}]}"#,
+        );
+        for (text, found) in [
+            ("赌\u{3164}博", (0, 3)),
+            ("赌\u{FFA0}\u{115F}\u{1160}博", (0, 5)),
+            ("ｶｼﾞﾉ", (0, 4)),
+            ("カシ\u{3099}ノ", (0, 4)),
+            ("a cafe\u{301}.", (2, 7)),
+            ("CAFÉ", (0, 4)),
+        ] {
+            assert_eq!(places(&filter, text), [found], "{text}");
+        }
+        assert!(places(&filter, "cafe").is_empty());
     }
 
     #[test]

@@ -7,7 +7,10 @@ use daachorse::charwise::CharwiseDoubleArrayAhoCorasick;
 use kith_plugin::Hit;
 use pinyin::ToPinyin;
 
-use crate::fold::{Script, fold, script};
+use crate::fold::{Form, Script, forms, script, toneless};
+use crate::spans::Spans;
+
+type Automaton = CharwiseDoubleArrayAhoCorasick<u32>;
 
 /// One configured word.
 pub struct Word<'a> {
@@ -26,6 +29,9 @@ pub enum Level {
 }
 
 impl Level {
+    /// By its number.
+    const ALL: [Self; LEVELS] = [Self::Mask, Self::Hold, Self::Reject];
+
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "mask" => Some(Self::Mask),
@@ -44,9 +50,7 @@ impl Level {
     }
 
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Mask, Self::Hold, Self::Reject]
-            .into_iter()
-            .find(|level| *level as u8 == number)
+        Self::ALL.get(usize::from(number)).copied()
     }
 }
 
@@ -59,7 +63,18 @@ struct Rule {
     /// The script whose boundary the word's beginning and end need.
     bounded_start: bool,
     bounded_end: bool,
+    /// A word as it is spelt: tones do not count.
+    pinyin: bool,
 }
+
+impl Rule {
+    /// What its hits are told apart by.
+    fn group(&self) -> usize {
+        usize::from(self.category) * LEVELS + self.level as usize
+    }
+}
+
+const LEVELS: usize = 3;
 
 /// The words, ready to be asked.
 ///
@@ -75,9 +90,10 @@ struct Rule {
 /// | `赌博` | `网络赌 博站` | yes: Han has no boundaries |
 pub struct Words {
     /// `None` without words.
-    automaton: Option<CharwiseDoubleArrayAhoCorasick<u32>>,
+    automaton: Option<Automaton>,
     rules: Vec<Rule>,
     categories: Vec<String>,
+    has_pinyin: bool,
 }
 
 /// What hits of words without a category are called.
@@ -86,10 +102,10 @@ const UNNAMED: &str = "words";
 impl Words {
     /// Builds the automaton; the error names the row that is no word.
     pub fn build(words: &[Word<'_>], pinyin: bool) -> Result<Self, String> {
-        let mut categories = vec![UNNAMED.to_owned()];
+        let mut categories = Categories::default();
         let mut by_form: HashMap<String, Rule> = HashMap::with_capacity(words.len());
         for (row, word) in words.iter().enumerate() {
-            let form: String = word.word.chars().filter_map(fold).collect();
+            let form: String = forms(word.word).into_iter().map(|form| form.c).collect();
             let length = u16::try_from(form.chars().count()).unwrap_or(0);
             if length == 0 {
                 return Err(format!(
@@ -99,7 +115,7 @@ impl Words {
             }
             let category = match word.category {
                 None => 0,
-                Some(name) => category_of(&mut categories, name)?,
+                Some(name) => categories.place(name)?,
             };
             if pinyin && let Some(spelt) = spelling(&form) {
                 let length = u16::try_from(spelt.len()).unwrap_or(u16::MAX);
@@ -109,6 +125,7 @@ impl Words {
                     category,
                     bounded_start: true,
                     bounded_end: true,
+                    pinyin: true,
                 };
                 keep_strictest(&mut by_form, spelt, rule);
             }
@@ -119,70 +136,105 @@ impl Words {
                 category,
                 bounded_start: bounded(form.chars().next()),
                 bounded_end: bounded(form.chars().next_back()),
+                pinyin: false,
             };
             keep_strictest(&mut by_form, form, rule);
         }
-        let (forms, rules): (Vec<String>, Vec<Rule>) = by_form.into_iter().unzip();
-        let automaton = match forms.is_empty() {
+        let (words, rules): (Vec<String>, Vec<Rule>) = by_form.into_iter().unzip();
+        let automaton = match words.is_empty() {
             true => None,
             false => {
-                let numbered = forms.iter().zip(0_u32..);
+                let numbered = words.iter().zip(0_u32..);
                 Some(
                     CharwiseDoubleArrayAhoCorasick::with_values(numbered)
                         .map_err(|error| error.to_string())?,
                 )
             }
         };
-        Ok(Self {
+        Ok(Self::ready(automaton, rules, categories.names))
+    }
+
+    fn ready(automaton: Option<Automaton>, rules: Vec<Rule>, categories: Vec<String>) -> Self {
+        let has_pinyin = rules.iter().any(|rule| rule.pinyin);
+        Self {
             automaton,
             rules,
             categories,
-        })
+            has_pinyin,
+        }
     }
 
-    /// Every hit in a text, in Unicode scalar values of it.
+    /// Every hit in a text, in Unicode scalar values of it. Hits of one level and category that touch are one.
     pub fn find(&self, text: &str) -> Vec<Hit> {
-        let mut hits = Vec::new();
         let Some(automaton) = &self.automaton else {
-            return hits;
+            return Vec::new();
         };
+        let forms = forms(text);
+        let plain = self.read(automaton, &forms);
+        let has_tones = || forms.iter().any(|form| toneless(form.c) != form.c);
+        let spelt = (self.has_pinyin && has_tones()).then(|| self.read_spelt(automaton, &forms));
+        let spelt = spelt.into_iter().flat_map(Spans::into_spans);
+        let mut spans: Vec<_> = plain.into_spans().chain(spelt).collect();
+        spans.sort_by_key(|span| (span.start, span.end));
+        let hit = |span: crate::spans::Span| Hit {
+            start: span.start,
+            end: span.end,
+            level: Level::ALL[span.group % LEVELS].name().to_owned(),
+            rule: self.categories[span.group / LEVELS].clone(),
+        };
+        spans.into_iter().map(hit).collect()
+    }
+
+    fn read(&self, automaton: &Automaton, forms: &[Form]) -> Spans {
+        let mut spans = Spans::new(self.categories.len() * LEVELS);
         let mut stepper = automaton.find_overlapping_stepper();
-        // Where the characters that count stand in the text; only read when something matches.
-        let mut places: Vec<u32> = Vec::with_capacity(text.len().min(256));
-        for (place, c) in (0_u32..).zip(text.chars()) {
-            let Some(folded) = fold(c) else { continue };
-            stepper.consume(folded);
-            places.push(place);
+        for (last, form) in forms.iter().enumerate() {
+            stepper.consume(form.c);
             for found in stepper.matches() {
-                self.check(text, &places, found.value(), &mut hits);
+                self.check(forms, last, found.value(), &mut spans);
             }
         }
-        hits
+        spans
     }
 
-    fn check(&self, text: &str, places: &[u32], rule: u32, hits: &mut Vec<Hit>) {
+    /// As `read`, without tones and for spelt words alone; what has no tone in it `read` has found.
+    fn read_spelt(&self, automaton: &Automaton, forms: &[Form]) -> Spans {
+        let mut spans = Spans::new(self.categories.len() * LEVELS);
+        let mut stepper = automaton.find_overlapping_stepper();
+        let mut last_tone = None;
+        for (last, form) in forms.iter().enumerate() {
+            let bare = toneless(form.c);
+            if bare != form.c {
+                last_tone = Some(last);
+            }
+            stepper.consume(bare);
+            for found in stepper.matches() {
+                let spelt = self
+                    .rules
+                    .get(found.value() as usize)
+                    .filter(|rule| rule.pinyin);
+                let begin = spelt.and_then(|rule| (last + 1).checked_sub(rule.length.into()));
+                if begin.is_some_and(|begin| last_tone.is_some_and(|tone| begin <= tone)) {
+                    self.check(forms, last, found.value(), &mut spans);
+                }
+            }
+        }
+        spans
+    }
+
+    fn check(&self, forms: &[Form], last: usize, rule: u32, spans: &mut Spans) {
         let Some(rule) = self.rules.get(rule as usize) else {
             return;
         };
-        let Some(first) = places.len().checked_sub(usize::from(rule.length)) else {
+        let Some(first) = (last + 1).checked_sub(usize::from(rule.length)) else {
             return;
         };
-        let (start, end) = (places[first], places[places.len() - 1] + 1);
-        if (rule.bounded_start && goes_on(text, start, start.checked_sub(1)))
-            || (rule.bounded_end && goes_on(text, end - 1, Some(end)))
-        {
-            return;
+        let begins = !rule.bounded_start || first == 0 || !goes_on(forms, first - 1);
+        let ends = !rule.bounded_end || !goes_on(forms, last);
+        if begins && ends {
+            let (start, end) = (forms[first].start, forms[last].end);
+            spans.add(rule.group(), rule.level, start, end);
         }
-        let category = self
-            .categories
-            .get(usize::from(rule.category))
-            .map_or(UNNAMED, String::as_str);
-        hits.push(Hit {
-            start,
-            end,
-            level: rule.level.name().to_owned(),
-            rule: category.to_owned(),
-        });
     }
 
     /// How many forms are looked for.
@@ -209,7 +261,13 @@ impl Words {
             out.extend_from_slice(&rule.length.to_le_bytes());
             out.extend_from_slice(&rule.category.to_le_bytes());
             out.push(rule.level as u8);
-            out.push(u8::from(rule.bounded_start) | u8::from(rule.bounded_end) << 1);
+            let flags = [rule.bounded_start, rule.bounded_end, rule.pinyin];
+            out.push(
+                (0..)
+                    .zip(flags)
+                    .map(|(bit, flag)| u8::from(flag) << bit)
+                    .sum(),
+            );
         }
         out.extend_from_slice(&automaton);
         out
@@ -234,6 +292,7 @@ impl Words {
                     level: Level::from_number(row[4])?,
                     bounded_start: row[5] & 1 != 0,
                     bounded_end: row[5] & 2 != 0,
+                    pinyin: row[5] & 4 != 0,
                 })
             })
             .collect::<Option<Vec<_>>>()?;
@@ -241,28 +300,45 @@ impl Words {
             true => None,
             false => Some(CharwiseDoubleArrayAhoCorasick::deserialize(rest).ok()?.0),
         };
-        Some(Self {
-            automaton,
-            rules,
-            categories,
-        })
+        Some(Self::ready(automaton, rules, categories))
     }
 }
 
 fn keep_strictest(by_form: &mut HashMap<String, Rule>, form: String, rule: Rule) {
     let kept = by_form.entry(form).or_insert(rule);
+    let pinyin = kept.pinyin || rule.pinyin;
     if rule.level > kept.level {
         *kept = rule;
     }
+    kept.pinyin = pinyin;
 }
 
-fn category_of(categories: &mut Vec<String>, name: &str) -> Result<u16, String> {
-    let known = categories.iter().position(|known| known == name);
-    let place = known.unwrap_or_else(|| {
-        categories.push(name.to_owned());
-        categories.len() - 1
-    });
-    u16::try_from(place).map_err(|_| "more than 65,535 categories".to_owned())
+/// Categories by the order in which they came.
+struct Categories {
+    names: Vec<String>,
+    places: HashMap<String, u16>,
+}
+
+impl Default for Categories {
+    fn default() -> Self {
+        Self {
+            names: vec![UNNAMED.to_owned()],
+            places: HashMap::from([(UNNAMED.to_owned(), 0)]),
+        }
+    }
+}
+
+impl Categories {
+    fn place(&mut self, name: &str) -> Result<u16, String> {
+        if let Some(place) = self.places.get(name) {
+            return Ok(*place);
+        }
+        let place = u16::try_from(self.names.len())
+            .map_err(|_| "more than 65,535 categories".to_owned())?;
+        self.names.push(name.to_owned());
+        self.places.insert(name.to_owned(), place);
+        Ok(place)
+    }
 }
 
 /// How a word of two or more Han characters is spelt without tones; `None` for every other word.
@@ -277,15 +353,13 @@ fn spelling(form: &str) -> Option<String> {
         .map(|syllables| syllables.concat().chars().map(folded).collect())
 }
 
-/// Whether a word that has its edge at `edge` goes on at `beside`: the character there is of the same script.
-fn goes_on(text: &str, edge: u32, beside: Option<u32>) -> bool {
-    let at = |place: u32| text.chars().nth(place as usize);
-    match (at(edge), beside.and_then(at)) {
-        (Some(edge), Some(beside)) => {
-            script(beside) != Script::Unbounded && script(edge) == script(beside)
-        }
-        _ => false,
-    }
+/// Whether a word that has a form goes on in the next: it stands right behind and is of the same script.
+fn goes_on(forms: &[Form], place: usize) -> bool {
+    let (Some(one), Some(next)) = (forms.get(place), forms.get(place + 1)) else {
+        return false;
+    };
+    let script = |form: &Form| script(form.c);
+    next.start <= one.end && script(one) != Script::Unbounded && script(one) == script(next)
 }
 
 fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
@@ -299,4 +373,69 @@ fn number(rest: &mut &[u8]) -> Option<usize> {
         .try_into()
         .ok()
         .map(|bytes| u32::from_le_bytes(bytes) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spans::MOST;
+
+    fn words(list: &[&str], pinyin: bool) -> Words {
+        let word = |word| Word {
+            word,
+            level: Level::Mask,
+            category: None,
+        };
+        let list: Vec<_> = list.iter().copied().map(word).collect();
+        Words::build(&list, pinyin).expect("good words")
+    }
+
+    /// What reading a text cost beside its own length: hits looked at and joined.
+    fn steps(words: &Words, text: &str) -> usize {
+        let automaton = words.automaton.as_ref().expect("words");
+        let forms = forms(text);
+        assert!(forms.len() <= text.chars().count());
+        words.read(automaton, &forms).steps + words.read_spelt(automaton, &forms).steps
+    }
+
+    #[test]
+    fn the_worst_texts_cost_what_their_length_does() {
+        let nested: Vec<String> = (1..=16).map(|length| "的".repeat(length)).collect();
+        let nested: Vec<&str> = nested.iter().map(String::as_str).collect();
+        for (list, unit, per_unit) in [
+            (vec!["a"], "a ", 1),
+            (vec!["的"], "的", 1),
+            (vec!["a", "b", "c", "赌博"], "a b 赌博", 3),
+            (nested, "的", 16),
+            (vec!["的", "的x的y的z的"], "的 ", 1),
+        ] {
+            let words = words(&list, true);
+            let counted: Vec<usize> = [1, 2, 4]
+                .map(|part| {
+                    let text = unit.repeat(2_000 / unit.chars().count() * part);
+                    let hits = words.find(&text).len();
+                    assert!((1..=MOST).contains(&hits), "{hits} hits");
+                    steps(&words, &text)
+                })
+                .into();
+            let most = 2 * per_unit * 8_000 / unit.chars().count();
+            assert!(counted[2] <= most, "{unit:?}: {counted:?}, at most {most}");
+            // Twice the text, twice the steps.
+            for two in counted.windows(2) {
+                assert!(two[1] <= 2 * two[0] + 512, "{unit:?}: {counted:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn hits_that_touch_are_one_and_blanks_between_part_them() {
+        let words = words(&["的", "赌博"], false);
+        let places = |text| {
+            let hits = words.find(text).into_iter();
+            hits.map(|hit| (hit.start, hit.end)).collect::<Vec<_>>()
+        };
+        assert_eq!(places("的的的"), [(0, 3)]);
+        assert_eq!(places("的,的"), [(0, 1), (2, 3)]);
+        assert_eq!(places("是赌博的"), [(1, 4)]);
+    }
 }

@@ -8,8 +8,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kith_runtime::{Binding, Generation, HoldCause, Hook, Runtime, Scope, Settings, Text, Verdict};
-pub use kith_runtime::{FoundHit, Inspection, Level};
+use kith_runtime::{Binding, Generation, HoldCause, Hook, Runtime, Scope, Settings, Text};
+pub use kith_runtime::{Command, FoundHit, Inspection, Level, StrategyRuling, Verdict};
 use tempfile::TempDir;
 
 /// Why a component could not be run, as a sentence.
@@ -60,10 +60,48 @@ pub fn built(name: &str) -> PathBuf {
     folder.join(format!("{name}.wasm"))
 }
 
+/// A text that `ann` sends to `bob`, both of them strangers: to be changed into the command a test is about.
+pub fn text_to_a_stranger(text: &str) -> Command<'_> {
+    Command {
+        operation: "send",
+        conversation: "d-ann-bob",
+        conversation_kind: "direct",
+        sender: "ann",
+        sender_role: "member",
+        peer: "bob",
+        peer_role: "member",
+        blocked: false,
+        blocking: false,
+        friends: false,
+        muted: false,
+        unanswered: 0,
+        answered: false,
+        content_type: "text",
+        text,
+        at_ms: 0,
+        target_sender: "",
+        target_age_ms: 0,
+        recent: &[],
+        facts: &[],
+    }
+}
+
 impl Plugin {
     /// What the component says it is.
     pub fn inspection(&self) -> &Inspection {
         &self.inspection
+    }
+
+    /// What its `message-strategy` says to a command of a direct conversation.
+    pub fn decide(&self, command: &Command<'_>) -> Result<StrategyRuling, Error> {
+        let read = &kith_runtime::read_plain_content;
+        let ruling = self.generation.strategy(Scope::Direct, command, read);
+        match ruling.verdict {
+            Verdict::Unavailable { reason, .. } => {
+                Err(Error(format!("the call failed: {}", reason.text)))
+            }
+            _ => Ok(ruling),
+        }
     }
 
     /// The hits of its `content-filter` in one message text.

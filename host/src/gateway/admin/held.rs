@@ -113,7 +113,7 @@ fn hold_id(text: &str) -> Result<HoldId, Refusal> {
 }
 
 /// Lets a message through; what the filters mask or reject of it, they still do.
-#[utoipa::path(post, path = "/held/{hold}/release", responses((status = 200), (status = 404), (status = 422), (status = 503)))]
+#[utoipa::path(post, path = "/held/{hold}/release", params(("hold" = String, Path)), responses((status = 200), (status = 404), (status = 422), (status = 503)))]
 async fn release(
     State(admin): State<Admin>,
     who: Administrator,
@@ -137,7 +137,7 @@ struct Refuse {
 }
 
 /// Refuses a message for good.
-#[utoipa::path(post, path = "/held/{hold}/refuse", request_body = Refuse, responses((status = 200), (status = 404)))]
+#[utoipa::path(post, path = "/held/{hold}/refuse", params(("hold" = String, Path)), request_body = Refuse, responses((status = 200), (status = 404)))]
 async fn refuse(
     State(admin): State<Admin>,
     who: Administrator,

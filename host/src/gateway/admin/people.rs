@@ -89,7 +89,7 @@ impl Admin {
 }
 
 /// Ends a user's sessions and tokens and keeps them out.
-#[utoipa::path(post, path = "/users/{user}/disable", responses((status = 200), (status = 404)))]
+#[utoipa::path(post, path = "/users/{user}/disable", params(("user" = String, Path)), responses((status = 200), (status = 404)))]
 async fn disable(
     State(admin): State<Admin>,
     who: Administrator,
@@ -110,7 +110,7 @@ async fn disable(
 }
 
 /// Lets a user in again; they sign in anew.
-#[utoipa::path(post, path = "/users/{user}/enable", responses((status = 200), (status = 404)))]
+#[utoipa::path(post, path = "/users/{user}/enable", params(("user" = String, Path)), responses((status = 200), (status = 404)))]
 async fn enable(
     State(admin): State<Admin>,
     who: Administrator,

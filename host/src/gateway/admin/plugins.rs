@@ -2,10 +2,11 @@
 //! activate, roll back, disable, bind, configure.
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -15,6 +16,8 @@ use utoipa_axum::routes;
 use super::{Admin, Administrator, made};
 use crate::gateway::respond::{Answer, Body};
 use crate::plugins::bindings::BindingChange;
+use crate::plugins::rollout::COMPONENT_BYTES_MAX;
+use crate::refusal::{Code, Refusal};
 
 /// Every plugin route.
 pub fn routes() -> OpenApiRouter<Admin> {
@@ -28,11 +31,34 @@ pub fn routes() -> OpenApiRouter<Admin> {
         .routes(routes!(bind))
         .routes(routes!(config, replace_config, set_config))
         .routes(routes!(rollback_config))
-        .layer(axum::extract::DefaultBodyLimit::max(COMPONENT_BODY_BYTES))
 }
 
-/// More than any component may have, so that the runtime's own limit answers.
-const COMPONENT_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// How much of a file that is too large is still read: a client that is answered before it has sent everything sees a
+/// broken connection in place of the answer.
+const READ_OUT_BYTES: usize = 512 * 1024 * 1024;
+
+/// A component file of bearable size.
+async fn read_component(body: Body) -> Result<Vec<u8>, Refusal> {
+    let (mut component, mut size) = (Vec::new(), 0_usize);
+    let mut body = body.into_data_stream();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|_| Refusal::bad_request("the file broke off"))?;
+        size += chunk.len();
+        if size <= COMPONENT_BYTES_MAX {
+            component.extend_from_slice(&chunk);
+        } else if size > READ_OUT_BYTES {
+            break;
+        } else {
+            component = Vec::new();
+        }
+    }
+    if size > COMPONENT_BYTES_MAX {
+        let message =
+            format!("the component is too large: at most {COMPONENT_BYTES_MAX} bytes are taken");
+        return Err(Refusal::new(Code::TooLarge, message));
+    }
+    Ok(component)
+}
 
 /// Every version the registry has, with its state.
 #[utoipa::path(get, path = "/plugins", responses((status = 200, description = "`plugins`")))]
@@ -45,17 +71,18 @@ async fn list(State(admin): State<Admin>, _: Administrator) -> Result<Json<Value
 /// Keeps a component as a version that can be activated.
 #[utoipa::path(post, path = "/plugins", request_body(content = Vec<u8>, content_type = "application/wasm"),
     params(("x-kith-signature" = Option<String>, Header, description = "base64 ed25519 over the file's sha256")),
-    responses((status = 201, description = "`name`, `version`, `digest`"), (status = 400), (status = 409)))]
+    responses((status = 201, description = "`name`, `version`, `digest`"), (status = 400), (status = 409), (status = 413)))]
 async fn push(
     State(admin): State<Admin>,
     who: Administrator,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Answer> {
+    let component = read_component(body).await?;
     let signature = headers
         .get("x-kith-signature")
         .and_then(|value| value.to_str().ok());
-    let pushed = admin.rollout.push(body.to_vec(), signature).await?;
+    let pushed = admin.rollout.push(component, signature).await?;
     let subject = format!(
         "{}@{}",
         pushed["name"].as_str().unwrap_or(""),
@@ -66,7 +93,7 @@ async fn push(
 }
 
 /// What a version is: hooks, abilities, configuration schema.
-#[utoipa::path(get, path = "/plugins/{name}/versions/{version}", responses((status = 200), (status = 404)))]
+#[utoipa::path(get, path = "/plugins/{name}/versions/{version}", params(("name" = String, Path), ("version" = String, Path)), responses((status = 200), (status = 404)))]
 async fn inspect(
     State(admin): State<Admin>,
     _: Administrator,
@@ -85,7 +112,7 @@ struct Activate {
 }
 
 /// Makes a version serve.
-#[utoipa::path(post, path = "/plugins/{name}/activate", request_body = Activate,
+#[utoipa::path(post, path = "/plugins/{name}/activate", params(("name" = String, Path)), request_body = Activate,
     responses((status = 200), (status = 404), (status = 409)))]
 async fn activate(
     State(admin): State<Admin>,
@@ -108,7 +135,7 @@ async fn activate(
 }
 
 /// Goes back to the version before; the configuration stays as it is today.
-#[utoipa::path(post, path = "/plugins/{name}/rollback", responses((status = 200), (status = 404), (status = 409)))]
+#[utoipa::path(post, path = "/plugins/{name}/rollback", params(("name" = String, Path)), responses((status = 200), (status = 404), (status = 409)))]
 async fn rollback(
     State(admin): State<Admin>,
     who: Administrator,
@@ -120,7 +147,7 @@ async fn rollback(
 }
 
 /// Unbinds a plugin: messages pass without it.
-#[utoipa::path(post, path = "/plugins/{name}/disable", responses((status = 200), (status = 404)))]
+#[utoipa::path(post, path = "/plugins/{name}/disable", params(("name" = String, Path)), responses((status = 200), (status = 404)))]
 async fn disable(
     State(admin): State<Admin>,
     who: Administrator,
@@ -132,7 +159,7 @@ async fn disable(
 }
 
 /// Binds a disabled plugin again.
-#[utoipa::path(post, path = "/plugins/{name}/enable", responses((status = 200), (status = 404)))]
+#[utoipa::path(post, path = "/plugins/{name}/enable", params(("name" = String, Path)), responses((status = 200), (status = 404)))]
 async fn enable(
     State(admin): State<Admin>,
     who: Administrator,
@@ -144,7 +171,7 @@ async fn enable(
 }
 
 /// Changes how a plugin is bound to a hook.
-#[utoipa::path(patch, path = "/plugins/{name}/bindings/{hook}", request_body = BindingChange,
+#[utoipa::path(patch, path = "/plugins/{name}/bindings/{hook}", params(("name" = String, Path), ("hook" = String, Path)), request_body = BindingChange,
     responses((status = 200), (status = 400), (status = 404)))]
 async fn bind(
     State(admin): State<Admin>,
@@ -160,7 +187,7 @@ async fn bind(
 }
 
 /// A plugin's configuration, defaults filled in.
-#[utoipa::path(get, path = "/plugins/{name}/config", responses((status = 200), (status = 404)))]
+#[utoipa::path(get, path = "/plugins/{name}/config", params(("name" = String, Path)), responses((status = 200), (status = 404)))]
 async fn config(
     State(admin): State<Admin>,
     _: Administrator,
@@ -176,7 +203,7 @@ struct Values {
 }
 
 /// Replaces a plugin's configuration.
-#[utoipa::path(put, path = "/plugins/{name}/config", request_body = Values, responses((status = 200), (status = 400)))]
+#[utoipa::path(put, path = "/plugins/{name}/config", params(("name" = String, Path)), request_body = Values, responses((status = 200), (status = 400)))]
 async fn replace_config(
     State(admin): State<Admin>,
     who: Administrator,
@@ -196,7 +223,7 @@ struct Texts {
 }
 
 /// Sets some keys of a plugin's configuration.
-#[utoipa::path(patch, path = "/plugins/{name}/config", request_body = Texts, responses((status = 200), (status = 400)))]
+#[utoipa::path(patch, path = "/plugins/{name}/config", params(("name" = String, Path)), request_body = Texts, responses((status = 200), (status = 400)))]
 async fn set_config(
     State(admin): State<Admin>,
     who: Administrator,
@@ -209,7 +236,7 @@ async fn set_config(
 }
 
 /// Back to the configuration before.
-#[utoipa::path(post, path = "/plugins/{name}/config/rollback", responses((status = 200), (status = 409)))]
+#[utoipa::path(post, path = "/plugins/{name}/config/rollback", params(("name" = String, Path)), responses((status = 200), (status = 409)))]
 async fn rollback_config(
     State(admin): State<Admin>,
     who: Administrator,

@@ -20,6 +20,7 @@ pub fn routes() -> OpenApiRouter<Admin> {
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Window {
     /// From the page before.
     cursor: Option<String>,

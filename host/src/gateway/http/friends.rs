@@ -30,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Window {
     /// From the page before.
     cursor: Option<String>,
@@ -86,7 +87,7 @@ async fn profile(state: &HttpState, user: UserId) -> Result<Value, Refusal> {
 }
 
 /// Ends a friendship; one that is not there stays so.
-#[utoipa::path(delete, path = "/v1/friends/{user}", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/friends/{user}", params(("user" = String, Path)), security(("bearer" = [])),
     responses((status = 204), (status = 401), (status = 404)))]
 async fn end(
     State(state): State<HttpState>,
@@ -203,7 +204,7 @@ struct RequestAnswer {
 }
 
 /// Accepts or refuses a request; whoever asked is told only when it is accepted.
-#[utoipa::path(post, path = "/v1/friend-requests/{id}", request_body = RequestAnswer, security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/friend-requests/{id}", params(("id" = String, Path)), request_body = RequestAnswer, security(("bearer" = [])),
     responses((status = 200), (status = 400), (status = 401), (status = 403), (status = 404), (status = 409), (status = 422), (status = 503)))]
 async fn answer(
     State(state): State<HttpState>,

@@ -145,7 +145,7 @@ async fn devices(State(state): State<HttpState>, caller: Caller) -> Result<Json<
 }
 
 /// Signs one of the caller's devices out.
-#[utoipa::path(delete, path = "/v1/me/devices/{id}", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/me/devices/{id}", params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 204), (status = 401), (status = 404)))]
 async fn end_device(
     State(state): State<HttpState>,

@@ -160,7 +160,7 @@ async fn search(
 }
 
 /// A public profile, and the caller's relation to it.
-#[utoipa::path(get, path = "/v1/users/{id}", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/users/{id}", params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 200, description = "a profile and `relation`: `self`, `blocked`, `friend`, `request`? (`sent` or `received`), `request_id`?"), (status = 401), (status = 404)))]
 async fn show(
     State(state): State<HttpState>,
@@ -251,7 +251,7 @@ async fn blocks(
 }
 
 /// Blocks a user; again changes nothing.
-#[utoipa::path(put, path = "/v1/blocks/{user}", security(("bearer" = [])),
+#[utoipa::path(put, path = "/v1/blocks/{user}", params(("user" = String, Path)), security(("bearer" = [])),
     responses((status = 204), (status = 400), (status = 401), (status = 404)))]
 async fn block(
     State(state): State<HttpState>,
@@ -271,7 +271,7 @@ async fn block(
 }
 
 /// Unblocks a user; one that is not blocked stays so.
-#[utoipa::path(delete, path = "/v1/blocks/{user}", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/blocks/{user}", params(("user" = String, Path)), security(("bearer" = [])),
     responses((status = 204), (status = 401), (status = 404)))]
 async fn unblock(
     State(state): State<HttpState>,

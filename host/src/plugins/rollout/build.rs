@@ -1,7 +1,7 @@
 //! Building: from a plan to a generation of loaded versions, at start and at every change. A version that cannot be
 //! loaded is absent from the generation, with the reason; it stops nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use kith_runtime::{Generation, GenerationCell, HealthChange, Runtime, Version};
 use tokio::sync::Mutex;
 
 use super::loaded::{Loaded, PreparedKey};
+use super::switch::Why;
 use super::{Rollout, RolloutRules, State};
 use crate::clock::Clock;
 use crate::content::ContentLimits;
@@ -34,6 +35,7 @@ impl Rollout {
             .newest_generation()
             .await
             .map_err(|e| store_refusal(&e))?;
+        let known = accounts.plugins().await.map_err(|e| store_refusal(&e))?;
         let is_first = stored.is_none();
         let plan: Plan = match &stored {
             Some(stored) => serde_json::from_str(&stored.bindings).map_err(|_| {
@@ -44,7 +46,12 @@ impl Rollout {
         let state = State {
             plan: plan.clone(),
             numbers: (0, 0),
-            fresh: None,
+            fresh: HashMap::new(),
+            quarantined: known
+                .into_iter()
+                .filter_map(|version| version.quarantined.then_some(version.digest))
+                .collect(),
+            owed: Vec::new(),
         };
         let rollout = Arc::new(Self {
             runtime,
@@ -71,7 +78,8 @@ impl Rollout {
         Ok(rollout)
     }
 
-    /// Pushes and activates what lies in a folder; one that cannot be is told and left out.
+    /// Pushes what lies in a folder and activates all of it as one generation; one that cannot be is told and left
+    /// out.
     async fn first_plugins(&self, folder: &Path) -> Result<(), Refusal> {
         let Ok(listed) = std::fs::read_dir(folder) else {
             return Ok(());
@@ -84,23 +92,26 @@ impl Rollout {
                 .is_some_and(|extension| extension == "wasm")
         });
         files.sort();
+        let mut versions = Vec::new();
         for file in files {
             let component = std::fs::read(&file)
                 .map_err(|error| Refusal::unavailable(format!("{}: {error}", file.display())))?;
             let signature = std::fs::read_to_string(file.with_extension("wasm.sig")).ok();
-            let activated = match self.push(component, signature.as_deref()).await {
+            match self.push(component, signature.as_deref()).await {
                 Ok(pushed) => {
-                    let name = pushed["name"].as_str().unwrap_or_default().to_owned();
-                    let version = pushed["version"].as_str().unwrap_or_default().to_owned();
-                    self.activate(&name, &version, false).await
+                    let text = |field: &str| pushed[field].as_str().unwrap_or_default().to_owned();
+                    let version = VersionRef {
+                        version: text("version"),
+                        digest: text("digest"),
+                    };
+                    versions.push((text("name"), version));
                 }
-                Err(refusal) => Err(refusal),
-            };
-            if let Err(refusal) = activated {
-                tracing::error!(file = %file.display(), message = %refusal.message, "a first plugin was left out");
+                Err(refusal) => {
+                    tracing::error!(file = %file.display(), message = %refusal.message, "a first plugin was left out");
+                }
             }
         }
-        Ok(())
+        self.activate_all(&versions).await
     }
 
     /// Loads everything a plan needs, and what a rollback from it would need, without holding anybody up. What cannot
@@ -209,9 +220,8 @@ impl Rollout {
     async fn roll_back_fresh(&self, plugin: &str, digest: &str, why: &str) {
         let mut state = self.state.lock().await;
         let now = self.clock.now_ms();
-        let is_fresh = state.fresh.as_ref().is_some_and(|fresh| {
-            fresh.plugin == plugin && fresh.digest == digest && now < fresh.until_ms
-        });
+        let fresh = state.fresh.get(plugin);
+        let is_fresh = fresh.is_some_and(|fresh| fresh.digest == digest && now < fresh.until_ms);
         if !is_fresh {
             return;
         }
@@ -221,7 +231,8 @@ impl Rollout {
             why,
             "a fresh activation is rolled back and quarantined"
         );
-        let rolled_back = self.roll_back(&mut state, plugin, "breaker rollback").await;
+        state.quarantined.insert(digest.to_owned());
+        let rolled_back = self.roll_back(&mut state, plugin, Why::Broken).await;
         let quarantined = self.accounts.set_quarantined(digest, true).await;
         if rolled_back.is_err() || quarantined.is_err() {
             tracing::error!(plugin, "the rollback is not complete");

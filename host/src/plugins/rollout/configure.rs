@@ -1,5 +1,7 @@
-//! Configurations: each change is prepared with the
-//! serving version and takes over as a new generation.
+//! Configurations: each change is prepared with the serving version and takes over as a new generation.
+//!
+//! The filter's words are part of its configuration and are kept as a document of their own: undoing a configuration
+//! never undoes a word. Every change reads what it changes under `changing`.
 
 use std::sync::Arc;
 
@@ -10,6 +12,9 @@ use super::loaded::Configuration;
 use crate::journey::store_refusal;
 use crate::plugins::words;
 use crate::refusal::{Code, Refusal};
+
+/// What `config` shows in the words' place.
+const WORD_COUNT: &str = "word_count";
 
 impl Rollout {
     /// `{name, generation, values}` of a plugin.
@@ -26,16 +31,14 @@ impl Rollout {
     ) -> Result<Value, Refusal> {
         let mut values = values;
         if name == words::FILTER {
-            // Written anew as `config` shows it, the list must not vanish.
             if values.contains_key(words::KEY) {
                 return Err(words_only());
             }
-            let before = self.configuration(name).await?;
-            if let Some(list) = before.values.get(words::KEY) {
-                values.insert(words::KEY.to_owned(), list.clone());
-            }
+            // Shown by `config`, so it may come back.
+            values.remove(WORD_COUNT);
         }
-        self.apply(name, values).await
+        self.apply(name, |before| keep_words(name, values, before))
+            .await
     }
 
     /// Sets keys given as text: read as JSON where the schema's type is not text.
@@ -55,36 +58,54 @@ impl Rollout {
                 .map_or_else(|| text.to_string(), str::to_owned);
             change.insert(key.clone(), typed(&schema, &key, &text)?);
         }
-        self.merge_config(name, change).await
+        self.apply(name, |before| {
+            let mut values = before.clone();
+            values.extend(change);
+            values
+        })
+        .await
     }
 
-    /// Puts keys into the configuration as they are.
-    pub async fn merge_config(
-        &self,
-        name: &str,
-        change: Map<String, Value>,
-    ) -> Result<Value, Refusal> {
+    /// Gives the filter another list of words: kept once the filter takes it.
+    pub async fn replace_words(&self, rows: Value) -> Result<Value, Refusal> {
+        let name = words::FILTER;
+        let _changing = self.changing.lock().await;
+        let version = self.known(&*self.state.lock().await, name)?;
+        let text = rows.to_string();
         let mut values = self.configuration(name).await?.values.clone();
-        values.extend(change);
-        self.apply(name, values).await
+        values.insert(words::KEY.to_owned(), rows);
+        let configuration = self.loaded.configuration_of(values);
+        self.prepare_with(&version, &configuration).await?;
+        self.accounts
+            .put_document(words::DOCUMENT, &text)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        self.reconfigured(name, configuration).await
     }
 
-    /// Back to the configuration before.
+    /// Back to the configuration before; the filter's words stay as they are.
     pub async fn rollback_config(&self, name: &str) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
-        self.known(&*self.state.lock().await, name)?;
+        let version = self.known(&*self.state.lock().await, name)?;
+        let today = self.configuration(name).await?;
         let reverted = self
             .accounts
             .revert_plugin_config(name)
             .await
             .map_err(|e| store_refusal(&e))?;
-        let (revision, text) = reverted.ok_or_else(|| {
+        let (_, text) = reverted.ok_or_else(|| {
             Refusal::new(
                 Code::Conflict,
                 format!("{name} has no configuration to go back to"),
             )
         })?;
-        let configuration = read_configuration(revision, &text)?;
+        let values = keep_words(name, read_values(&text)?, &today.values);
+        let configuration = self.loaded.configuration_of(values);
+        if let Err(refusal) = self.prepare_with(&version, &configuration).await {
+            // The version that serves does not take it: today's is in force still, and kept as such.
+            self.keep_settings(name, &today.values).await?;
+            return Err(refusal);
+        }
         self.reconfigured(name, configuration).await
     }
 
@@ -99,29 +120,62 @@ impl Rollout {
             .await
             .map_err(|e| store_refusal(&e))?;
         let configuration = match stored {
-            Some((revision, text)) => read_configuration(revision, &text)?,
-            None => Configuration::default(),
+            None if name != words::FILTER => Configuration::default(),
+            stored => {
+                let mut values = match stored {
+                    Some((_, text)) => read_values(&text)?,
+                    None => Map::new(),
+                };
+                if name == words::FILTER
+                    && let Some(rows) = self.stored_words().await?
+                {
+                    values.insert(words::KEY.to_owned(), rows);
+                }
+                self.loaded.configuration_of(values)
+            }
         };
         let configuration = Arc::new(configuration);
         self.loaded.configure(name, configuration.clone());
         Ok(configuration)
     }
 
-    async fn apply(&self, name: &str, values: Map<String, Value>) -> Result<Value, Refusal> {
-        let _changing = self.changing.lock().await;
-        let version = self.known(&*self.state.lock().await, name)?;
-        // Prepared under the revision it will get, so that a refused configuration is never stored.
-        let revision = self.configuration(name).await?.revision + 1;
-        let mut configuration = Configuration { revision, values };
-        self.prepare_with(&version, &configuration).await?;
-        let text = serde_json::to_string(&configuration.values)
-            .expect("a map of JSON values always encodes");
-        configuration.revision = self
+    async fn stored_words(&self) -> Result<Option<Value>, Refusal> {
+        let stored = self
             .accounts
-            .put_plugin_config(name, &text)
+            .document(words::DOCUMENT)
             .await
             .map_err(|e| store_refusal(&e))?;
+        let unreadable = |_| Refusal::new(Code::Internal, "the stored words could not be read");
+        stored
+            .map(|text| serde_json::from_str(&text).map_err(unreadable))
+            .transpose()
+    }
+
+    /// Makes a new configuration of the one before, prepares it, keeps it and lets it take over.
+    async fn apply(
+        &self,
+        name: &str,
+        change: impl FnOnce(&Map<String, Value>) -> Map<String, Value>,
+    ) -> Result<Value, Refusal> {
+        let _changing = self.changing.lock().await;
+        let version = self.known(&*self.state.lock().await, name)?;
+        let values = change(&self.configuration(name).await?.values);
+        let configuration = self.loaded.configuration_of(values);
+        // Prepared first, so that a refused configuration is never stored.
+        self.prepare_with(&version, &configuration).await?;
+        self.keep_settings(name, &configuration.values).await?;
         self.reconfigured(name, configuration).await
+    }
+
+    /// Stores a configuration, without the words: they have a document of their own.
+    async fn keep_settings(&self, name: &str, values: &Map<String, Value>) -> Result<(), Refusal> {
+        let mut values = values.clone();
+        if name == words::FILTER {
+            values.remove(words::KEY);
+        }
+        let text = Value::Object(values).to_string();
+        let kept = self.accounts.put_plugin_config(name, &text).await;
+        kept.map(drop).map_err(|e| store_refusal(&e))
     }
 
     /// A stored configuration takes over; the caller holds `changing`.
@@ -156,7 +210,7 @@ impl Rollout {
                 .and_then(Value::as_array)
                 .map_or(0, Vec::len);
             shown.remove(words::KEY);
-            shown.insert("word_count".to_owned(), count.into());
+            shown.insert(WORD_COUNT.to_owned(), count.into());
         }
         Ok(json!({"name": name, "generation": self.generation(), "values": shown}))
     }
@@ -175,10 +229,23 @@ impl Rollout {
     }
 }
 
-fn read_configuration(revision: u64, text: &str) -> Result<Configuration, Refusal> {
-    let values = serde_json::from_str(text)
-        .map_err(|_| Refusal::new(Code::Internal, "a stored configuration could not be read"))?;
-    Ok(Configuration { revision, values })
+fn read_values(text: &str) -> Result<Map<String, Value>, Refusal> {
+    serde_json::from_str(text)
+        .map_err(|_| Refusal::new(Code::Internal, "a stored configuration could not be read"))
+}
+
+/// New values with the words of the ones before, where the plugin is the filter.
+fn keep_words(
+    name: &str,
+    mut values: Map<String, Value>,
+    before: &Map<String, Value>,
+) -> Map<String, Value> {
+    if name == words::FILTER {
+        values.remove(words::KEY);
+        let kept = before.get(words::KEY).cloned();
+        values.extend(kept.map(|rows| (words::KEY.to_owned(), rows)));
+    }
+    values
 }
 
 fn words_only() -> Refusal {

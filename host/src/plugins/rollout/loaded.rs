@@ -3,15 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use kith_runtime::Version;
+use kith_runtime::{Hook, Version};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 /// A plugin's configuration in force.
 #[derive(Debug, Default)]
 pub(in crate::plugins) struct Configuration {
-    /// 0 before the first.
+    /// Counted by this process alone; 0 is no configuration.
     pub revision: u64,
     /// Without defaults.
     pub values: Map<String, Value>,
@@ -31,6 +32,9 @@ pub(in crate::plugins) struct Loaded {
     configurations: Mutex<HashMap<String, Arc<Configuration>>>,
     /// By digest.
     absent: Mutex<HashMap<String, String>>,
+    /// The hooks a binary exports, by digest.
+    hooks: Mutex<HashMap<String, Vec<Hook>>>,
+    revisions: AtomicU64,
 }
 
 impl Loaded {
@@ -54,6 +58,20 @@ impl Loaded {
         let mut versions = self.versions.lock();
         versions.retain(|key, _| wanted.contains(key));
         versions.values().cloned().collect()
+    }
+
+    /// Values as a configuration of their own, which nothing was prepared under yet.
+    pub(super) fn configuration_of(&self, values: Map<String, Value>) -> Configuration {
+        let revision = 1 + self.revisions.fetch_add(1, Ordering::Relaxed);
+        Configuration { revision, values }
+    }
+
+    pub(super) fn hooks(&self, digest: &str) -> Option<Vec<Hook>> {
+        self.hooks.lock().get(digest).cloned()
+    }
+
+    pub(super) fn has_hooks(&self, digest: &str, hooks: &[Hook]) {
+        self.hooks.lock().insert(digest.to_owned(), hooks.to_vec());
     }
 
     pub(super) fn configuration(&self, plugin: &str) -> Option<Arc<Configuration>> {

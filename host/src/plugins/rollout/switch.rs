@@ -14,6 +14,20 @@ use crate::store::accounts::StoredGeneration;
 
 /// How long a fresh activation is watched: it rolls back by itself when its breaker opens.
 const WATCH_MS: u64 = 60_000;
+/// Most generations that wait for a store that fails.
+const OWED_MAX: usize = 64;
+
+/// A version of a plugin, by the plugin's name.
+pub(super) type VersionRefOf = (String, VersionRef);
+
+/// Who wants a rollback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// An administrator.
+    Asked,
+    /// The breaker of a fresh activation opened.
+    Broken,
+}
 
 impl Rollout {
     /// Makes a version serve.
@@ -47,19 +61,51 @@ impl Rollout {
                 Ok(())
             })
             .await?;
-        state.fresh = replaced.then(|| Fresh {
-            plugin: name.to_owned(),
-            digest: target.digest.clone(),
-            until_ms: self.clock.now_ms() + WATCH_MS,
-        });
+        state.quarantined.remove(&target.digest);
+        let now = self.clock.now_ms();
+        state.fresh.retain(|_, fresh| now < fresh.until_ms);
+        if replaced {
+            let fresh = Fresh {
+                digest: target.digest.clone(),
+                until_ms: now + WATCH_MS,
+            };
+            state.fresh.insert(name.to_owned(), fresh);
+        }
         Ok(self.switched_json(&state, name))
+    }
+
+    /// Makes several versions serve with one generation: all of them or, after a kill, none.
+    pub(super) async fn activate_all(&self, versions: &[VersionRefOf]) -> Result<(), Refusal> {
+        let _changing = self.changing.lock().await;
+        let mut ready = Vec::with_capacity(versions.len());
+        for (name, version) in versions {
+            match self.prepare(name, version).await {
+                Ok(prepared) => {
+                    let bindings = super::build::default_bindings(&prepared, version);
+                    ready.push((name, version, bindings));
+                }
+                Err(refusal) => {
+                    tracing::error!(plugin = name, message = %refusal.message, "a first plugin was left out");
+                }
+            }
+        }
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let change = |plan: &mut Plan| {
+            for (name, version, bindings) in &ready {
+                activated(plan, name, version, bindings.clone());
+            }
+            Ok(())
+        };
+        self.change("first start", change).await.map(drop)
     }
 
     /// Back to the version before. The switch comes first, its record after: it is already compiled and warm.
     pub async fn rollback(&self, name: &str) -> Result<Value, Refusal> {
         let arrived = Instant::now();
         let mut state = self.state.lock().await;
-        let switched = self.roll_back(&mut state, name, "rollback").await?;
+        let switched = self.roll_back(&mut state, name, Why::Asked).await?;
         let mut done = self.switched_json(&state, name);
         let micros = (switched - arrived).as_micros();
         done["switched_us"] = u64::try_from(micros).unwrap_or(u64::MAX).into();
@@ -70,7 +116,7 @@ impl Rollout {
         &self,
         state: &mut State,
         name: &str,
-        cause: &str,
+        why: Why,
     ) -> Result<Instant, Refusal> {
         self.known(state, name)?;
         let mut plan = state.plan.clone();
@@ -81,7 +127,15 @@ impl Rollout {
                 format!("{name} has no version to go back to"),
             ));
         };
-        own.previous = Some(VersionRef {
+        if state.quarantined.contains(&target.digest) {
+            let message = format!(
+                "the version before, {name} {}, is quarantined; activate it with --force",
+                target.version
+            );
+            return Err(Refusal::new(Code::Conflict, message));
+        }
+        // What broke is nothing to go back to.
+        own.previous = (why == Why::Asked).then(|| VersionRef {
             version: own.version.clone(),
             digest: own.digest.clone(),
         });
@@ -93,13 +147,18 @@ impl Rollout {
             &target,
             super::build::default_bindings(&prepared, &target),
         );
-        state.fresh = None;
         let number = self.number(state).await?;
         self.cell.activate(self.build(&plan, number).await);
         let switched = Instant::now();
         self.switched.notify_one();
-        self.keep(state, plan, number, &format!("{cause} {name}"))
-            .await?;
+        state.fresh.remove(name);
+        let cause = match why {
+            Why::Asked => format!("rollback {name}"),
+            Why::Broken => format!("breaker rollback {name}"),
+        };
+        state.owed.push(self.record(&plan, number, &cause));
+        state.plan = plan;
+        self.settle(state).await?;
         Ok(switched)
     }
 
@@ -179,33 +238,43 @@ impl Rollout {
         plan: Plan,
         cause: &str,
     ) -> Result<(), Refusal> {
+        self.settle(state).await?;
         let number = self.number(state).await?;
         let generation = self.build(&plan, number).await;
-        self.keep(state, plan, number, cause).await?;
+        let record = self.record(&plan, number, cause);
+        self.accounts
+            .put_generation(&record)
+            .await
+            .map_err(|e| store_refusal(&e))?;
+        state.plan = plan;
         self.cell.activate(generation);
         self.switched.notify_one();
+        tracing::info!(generation = number, cause, "a generation took over");
         self.forget_unused(&state.plan).await
     }
 
-    async fn keep(
-        &self,
-        state: &mut State,
-        plan: Plan,
-        number: u64,
-        cause: &str,
-    ) -> Result<(), Refusal> {
-        let stored = StoredGeneration {
+    fn record(&self, plan: &Plan, number: u64, cause: &str) -> StoredGeneration {
+        StoredGeneration {
             number,
-            bindings: serde_json::to_string(&plan).expect("a plan encodes"),
+            bindings: serde_json::to_string(plan).expect("a plan encodes"),
             at: self.clock.now_ms(),
             cause: cause.to_owned(),
-        };
-        state.plan = plan;
-        self.accounts
-            .put_generation(&stored)
-            .await
-            .map_err(|e| store_refusal(&e))?;
-        tracing::info!(generation = number, cause, "a generation took over");
+        }
+    }
+
+    /// Stores the generations that took over before they were stored.
+    async fn settle(&self, state: &mut State) -> Result<(), Refusal> {
+        let overdue = state.owed.len().saturating_sub(OWED_MAX);
+        state.owed.drain(..overdue);
+        while let Some(record) = state.owed.first() {
+            self.accounts
+                .put_generation(record)
+                .await
+                .map_err(|e| store_refusal(&e))?;
+            let (number, cause) = (record.number, record.cause.as_str());
+            tracing::info!(generation = number, cause, "a generation took over");
+            state.owed.remove(0);
+        }
         Ok(())
     }
 

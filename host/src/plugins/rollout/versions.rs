@@ -95,7 +95,9 @@ impl Rollout {
             (component, inspection)
         });
         let (component, inspection) = inspected.await.map_err(|_| inspection_died())?;
-        Ok((component, inspection.map_err(|error| load_refusal(&error))?))
+        let inspection = inspection.map_err(|error| load_refusal(&error))?;
+        self.loaded.has_hooks(&inspection.digest, &inspection.hooks);
+        Ok((component, inspection))
     }
 
     /// What a version is and asks for.
@@ -173,9 +175,13 @@ impl Rollout {
             .plugins()
             .await
             .map_err(|e| store_refusal(&e))?;
+        let mut exported = Vec::with_capacity(known.len());
+        for version in &known {
+            exported.push(self.hooks(&version.digest).await?);
+        }
         let state = self.state.lock().await;
         let generation = self.generation();
-        let listed = known.iter().map(|version| {
+        let listed = known.iter().zip(exported).map(|(version, hooks)| {
             let plan = state.plan.plugins.get(&version.name);
             let bound = plan.filter(|plan| plan.digest == version.digest);
             let state_name = match bound {
@@ -184,17 +190,12 @@ impl Rollout {
                 None if version.quarantined => "quarantined",
                 None => "available",
             };
-            let bindings = state
-                .plan
-                .bindings
-                .iter()
-                .filter(|b| bound.is_some() && b.plugin == version.name);
             let mut row = json!({
                 "name": version.name,
                 "version": version.version,
                 "digest": version.digest,
                 "state": state_name,
-                "hooks": bindings.map(|b| b.hook.as_str()).collect::<Vec<_>>(),
+                "hooks": hooks,
                 "generation": generation,
             });
             if let Some(note) = bound.and_then(|_| self.note(version)) {
@@ -203,6 +204,17 @@ impl Rollout {
             row
         });
         Ok(listed.collect())
+    }
+
+    /// The hooks a version's binary exports.
+    async fn hooks(&self, digest: &str) -> Result<Vec<kith_runtime::Hook>, Refusal> {
+        if let Some(known) = self.loaded.hooks(digest) {
+            return Ok(known);
+        }
+        let component = self.component(digest).await?;
+        let hooks = kith_runtime::exported_hooks(&component);
+        self.loaded.has_hooks(digest, &hooks);
+        Ok(hooks)
     }
 
     /// What an administrator should know of a bound version beside its state.
@@ -235,5 +247,8 @@ fn inspection_died() -> Refusal {
 
 /// Why a component was not taken, in the runtime's own words.
 pub(super) fn load_refusal(error: &LoadError) -> Refusal {
-    Refusal::bad_request(error.to_string())
+    match error {
+        LoadError::TooLarge { .. } => Refusal::new(Code::TooLarge, error.to_string()),
+        _ => Refusal::bad_request(error.to_string()),
+    }
 }
