@@ -6,8 +6,8 @@
 
 pub mod accounts;
 pub mod embedded_log;
-pub mod people;
 pub mod feed;
+pub mod people;
 pub mod sqlite_accounts;
 
 use std::sync::Arc;

@@ -66,11 +66,11 @@ where
 }
 
 /// A connection may take this long for its `hello`, whatever it says or leaves unread, and while the server stays.
-async fn welcome_in_time<S>(
-    gateway: &Gateway,
+async fn welcome_in_time<'a, S>(
+    gateway: &'a Gateway,
     socket: &mut WebSocketStream<S>,
     codec: Codec,
-) -> Result<(Arc<Session>, Vec<u8>), End>
+) -> Result<(Attached<'a>, Vec<u8>), End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -92,12 +92,14 @@ async fn welcome<'a, S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut pace = Pace::default();
+    let mut bucket = Bucket::new(gateway.limits.requests);
     loop {
         let Some(mut request) = next_request(socket, codec).await? else {
             continue;
         };
-        pace.one_more(gateway).map_err(End::Goodbye)?;
+        if !matches!(bucket.take(Instant::now()), Turn::Taken) {
+            return Err(End::Goodbye(Bye::TooFast));
+        }
         if request.op != "hello" {
             let refusal = Refusal::new(Code::Unauthenticated, "say hello first");
             reply(socket, codec, error_json(request.id, &refusal)).await?;
@@ -209,7 +211,7 @@ where
                         Ok(Some(request)) => {
                             match bucket.take(Instant::now()) {
                                 Turn::Taken => Box::pin(ops::handle(gateway, session, request)).await,
-                                Turn::Refused(refusal) => ops::refuse(session, request.id, &refusal),
+                                Turn::Refused(refusal) => ops::refuse(gateway, session, request.id, &refusal),
                                 Turn::Hopeless => return End::Goodbye(Bye::TooFast),
                             }
                         }

@@ -32,12 +32,13 @@ pub async fn handle(gateway: &Arc<Gateway>, session: &Session, request: Request)
 }
 
 /// Answers a request that was not even looked at.
-pub fn refuse(session: &Session, request: u32, refusal: &Refusal) {
+pub fn refuse(gateway: &Gateway, session: &Session, request: u32, refusal: &Refusal) {
     let answer = error_json(request, refusal);
-    session.outbox.answer(match session.codec {
+    let frame = match session.codec {
         Codec::Json => answer.into(),
         Codec::Msgpack => to_msgpack(&answer),
-    });
+    };
+    session.outbox.answer(frame, gateway.registry.coarse_now());
 }
 
 /// `None`: the settlement answers.

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Admin, Administrator, made};
-use crate::gateway::respond::{Answer, Body};
+use crate::gateway::respond::{self, Answer};
 use crate::plugins::bindings::BindingChange;
 use crate::plugins::rollout::COMPONENT_BYTES_MAX;
 use crate::refusal::{Code, Refusal};
@@ -118,7 +118,7 @@ async fn activate(
     State(admin): State<Admin>,
     who: Administrator,
     Path(name): Path<String>,
-    Body(wanted): Body<Activate>,
+    respond::Body(wanted): respond::Body<Activate>,
 ) -> Result<Json<Value>, Answer> {
     let done = admin
         .rollout
@@ -177,7 +177,7 @@ async fn bind(
     State(admin): State<Admin>,
     who: Administrator,
     Path((name, hook)): Path<(String, String)>,
-    Body(change): Body<BindingChange>,
+    respond::Body(change): respond::Body<BindingChange>,
 ) -> Result<Json<Value>, Answer> {
     let done = admin.rollout.bind(&name, &hook, change).await?;
     admin
@@ -208,7 +208,7 @@ async fn replace_config(
     State(admin): State<Admin>,
     who: Administrator,
     Path(name): Path<String>,
-    Body(Values { values }): Body<Values>,
+    respond::Body(Values { values }): respond::Body<Values>,
 ) -> Result<Json<Value>, Answer> {
     let done = admin.rollout.replace_config(&name, values).await?;
     admin.audit(&who, "plugin.config", &name).await?;
@@ -228,7 +228,7 @@ async fn set_config(
     State(admin): State<Admin>,
     who: Administrator,
     Path(name): Path<String>,
-    Body(Texts { texts }): Body<Texts>,
+    respond::Body(Texts { texts }): respond::Body<Texts>,
 ) -> Result<Json<Value>, Answer> {
     let done = admin.rollout.set_config(&name, texts).await?;
     admin.audit(&who, "plugin.config", &name).await?;
