@@ -1,4 +1,5 @@
-//! The real component in the test kit: what is decided is decided by the guest alone, with no host around it.
+//! The real component in the test kit: what is decided is decided by the guest alone,
+//! with no host around it.
 
 use kith_testkit::{Command, Plugin, Verdict, text_to_a_stranger};
 use serde_json::{Value, json};

@@ -1,13 +1,8 @@
 //! The real component in the test kit: what is matched is matched by the guest alone,
 //! with no host around it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kith_runtime::{
-    Binding, FilterRuling, Generation, Hook, Outcome, Runtime, Scope, Settings, Text, Verdict,
-    Version,
-};
 use serde_json::{Value, json};
 
 const MANY: usize = 64;
@@ -23,38 +18,6 @@ fn many_words(count: u32) -> Value {
     (0..count)
         .map(|n| json!({"word": word(n), "level": "mask"}))
         .collect()
-}
-
-/// The component under a configuration, in a runtime of its own.
-struct Bench {
-    version: Arc<Version>,
-    generation: Generation,
-    _cache: tempfile::TempDir,
-}
-
-fn bench(config: &Value, change: impl FnOnce(&mut Settings)) -> Bench {
-    let cache = tempfile::tempdir().expect("a folder");
-    let mut settings = Settings::new(cache.path());
-    change(&mut settings);
-    let runtime = Runtime::new(settings).expect("a runtime");
-    let component = std::fs::read(kith_testkit::built("word-filter")).expect("built");
-    let version = runtime.prepare(&component, config).expect("prepared");
-    let binding = Binding::as_wished(&version, Hook::ContentFilter).expect("a filter");
-    Bench {
-        version,
-        generation: Generation::new(1, vec![binding]),
-        _cache: cache,
-    }
-}
-
-impl Bench {
-    fn filter(&self, text: &str) -> FilterRuling {
-        let asked = [Text {
-            place: "message",
-            text,
-        }];
-        self.generation.filter(Scope::Direct, &asked, 1)
-    }
 }
 
 /// Anonymous memory of this process, bytes.
@@ -172,18 +135,20 @@ fn sixty_four_instances_with_a_hundred_thousand_words_add_less_than_8_mb() {
         );
         return;
     }
-    let bench = bench(&json!({"words": many_words(100_000)}), |_| {});
-    assert!(bench.version.is_baked(), "{:?}", bench.version.not_baked());
-    bench.version.warm_up(1).expect("one");
-    bench.filter("你好");
+    let file = kith_testkit::built("word-filter");
+    let filter = kith_testkit::load(file, json!({"words": many_words(100_000)})).expect("built");
+    assert!(filter.is_baked());
+    filter.warm_up(1).expect("one");
+    filter.scan("你好").expect("scans");
     let one = anonymous();
-    bench.version.warm_up(MANY).expect("many");
+    filter.warm_up(MANY).expect("many");
+    let scan = || drop(filter.scan("网络赌博 hello").expect("scans"));
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| (0..1000).for_each(|_| drop(bench.filter("网络赌博 hello"))));
+            scope.spawn(|| (0..1000).for_each(|_| scan()));
         }
     });
-    assert_eq!(bench.version.stats().live_instances as usize, MANY);
+    assert_eq!(filter.stats().live_instances as usize, MANY);
     let added = anonymous().saturating_sub(one);
     assert!(added < 8 << 20, "{MANY} instances added {added} bytes");
 }
@@ -194,19 +159,20 @@ fn after_an_instance_was_ended_the_next_call_waits_less_than_a_millisecond() {
     let mut words = many_words(100_000);
     let rows = words.as_array_mut().expect("rows");
     rows.push(json!({"word": "a", "level": "mask"}));
-    let bench = bench(&json!({"words": words}), |settings| {
+    let file = kith_testkit::built("word-filter");
+    let filter = kith_testkit::load_with(file, json!({"words": words}), |settings| {
         settings.max_output_bytes = 4_096;
-    });
-    assert!(bench.version.is_baked(), "{:?}", bench.version.not_baked());
+    })
+    .expect("built");
+    assert!(filter.is_baked());
     let mut waits = Vec::new();
     for _ in 0..2 {
-        let failed = bench.filter(&"a ".repeat(1_000));
-        assert_eq!(failed.records[0].outcome, Outcome::Failed);
+        assert!(filter.scan(&"a ".repeat(1_000)).is_err());
         let began = Instant::now();
-        assert_eq!(bench.filter("well").verdict, Verdict::Pass);
+        assert_eq!(filter.scan("well").expect("scans"), []);
         waits.push(began.elapsed());
     }
-    assert!(bench.version.stats().retired >= 2);
+    assert!(filter.stats().retired >= 2);
     waits.sort_unstable();
     assert!(waits[0] < Duration::from_millis(1), "{waits:?}");
 }

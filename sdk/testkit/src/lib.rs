@@ -7,9 +7,12 @@
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use kith_runtime::{Binding, Generation, HoldCause, Hook, Runtime, Scope, Settings, Text};
-pub use kith_runtime::{Command, FoundHit, Inspection, Level, StrategyRuling, Verdict};
+use kith_runtime::{Binding, Generation, HoldCause, Hook, Runtime, Scope, Text, Version};
+pub use kith_runtime::{
+    Command, FoundHit, Inspection, Level, Settings, Stats, StrategyRuling, Verdict,
+};
 use tempfile::TempDir;
 
 /// Why a component could not be run, as a sentence.
@@ -20,18 +23,29 @@ pub struct Error(String);
 /// A component under one configuration.
 pub struct Plugin {
     generation: Generation,
-    inspection: Inspection,
+    version: Arc<Version>,
     /// The code cache; taken away with the plugin.
     _cache: TempDir,
 }
 
 /// Loads a component file under a configuration, as a server would.
 pub fn load(file: impl AsRef<Path>, config: serde_json::Value) -> Result<Plugin, Error> {
+    load_with(file, config, |_| {})
+}
+
+/// As `load`, under limits that are not a server's defaults.
+pub fn load_with(
+    file: impl AsRef<Path>,
+    config: serde_json::Value,
+    limit: impl FnOnce(&mut Settings),
+) -> Result<Plugin, Error> {
     let file = file.as_ref();
     let wrong = |what: &dyn std::fmt::Display| Error(format!("{}: {what}", file.display()));
     let component = std::fs::read(file).map_err(|error| wrong(&error))?;
     let cache = tempfile::tempdir().map_err(|error| wrong(&error))?;
-    let runtime = Runtime::new(Settings::new(cache.path())).map_err(|error| wrong(&error))?;
+    let mut settings = Settings::new(cache.path());
+    limit(&mut settings);
+    let runtime = Runtime::new(settings).map_err(|error| wrong(&error))?;
     let version = runtime
         .prepare(&component, &config)
         .map_err(|error| wrong(&error))?;
@@ -41,7 +55,7 @@ pub fn load(file: impl AsRef<Path>, config: serde_json::Value) -> Result<Plugin,
     let generation = Generation::new(1, bindings.collect());
     Ok(Plugin {
         generation,
-        inspection: version.inspection().clone(),
+        version,
         _cache: cache,
     })
 }
@@ -89,7 +103,23 @@ pub fn text_to_a_stranger(text: &str) -> Command<'_> {
 impl Plugin {
     /// What the component says it is.
     pub fn inspection(&self) -> &Inspection {
-        &self.inspection
+        self.version.inspection()
+    }
+
+    /// Whether every instance starts configured from one shared image.
+    pub fn is_baked(&self) -> bool {
+        self.version.is_baked()
+    }
+
+    /// Makes this many instances at once and keeps them idle.
+    pub fn warm_up(&self, instances: usize) -> Result<(), Error> {
+        let made = self.version.warm_up(instances);
+        made.map_err(|failure| Error(failure.to_string()))
+    }
+
+    /// What it did since it was loaded.
+    pub fn stats(&self) -> Stats {
+        self.version.stats()
     }
 
     /// What its `message-strategy` says to a command of a direct conversation.
