@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::TestSocket;
+use crate::support::{PATIENCE, TestSocket};
 use process::ServerProcess;
 
 /// What a client was told: the seq of each client id, by sender.
@@ -62,6 +62,7 @@ async fn load(
     round: u32,
     ledger: &mut Ledger,
     stop: &mut tokio::sync::watch::Receiver<bool>,
+    acked: &tokio::sync::watch::Sender<u32>,
 ) {
     let (mut sent, mut answered) = (0_u32, 0_u32);
     let mut ids = std::collections::VecDeque::new();
@@ -86,6 +87,7 @@ async fn load(
                 .unwrap_or_else(|| panic!("no ack: {frame}"));
             ledger.acked.insert(client_id, seq);
             answered += 1;
+            acked.send_replace(answered);
         }
     }
 }
@@ -107,15 +109,26 @@ async fn kill_nine_twenty_times_under_load_loses_nothing_acked() {
             ledger.acked.insert("first".into(), 1);
         }
         let (stop, mut stopped) = tokio::sync::watch::channel(false);
+        let (acked, mut first_ack) = tokio::sync::watch::channel(0);
         let before = ledger.acked.len();
         let killing = async {
+            let waiting = first_ack.wait_for(|acked| *acked > 0);
+            let first = tokio::time::timeout(PATIENCE, waiting).await;
+            first.expect("an ack in time").expect("a load that lasts");
             // A different moment of the server's life each time.
-            tokio::time::sleep(Duration::from_millis(40 + u64::from(round) * 7)).await;
+            tokio::time::sleep(Duration::from_millis(u64::from(round) * 9)).await;
             server.kill();
             stop.send_replace(true);
         };
         tokio::join!(
-            load(&mut socket, &bob.id, round, &mut ledger, &mut stopped),
+            load(
+                &mut socket,
+                &bob.id,
+                round,
+                &mut ledger,
+                &mut stopped,
+                &acked
+            ),
             killing
         );
         assert!(
