@@ -3,7 +3,7 @@
 
 use crate::words::Level;
 
-/// Most hits of a text. Beyond it a hit is joined to the one before it of its rule, or else of its level, with what
+/// Most hits of one reading of a text (pinyin with tones takes a second). Beyond it a hit is joined to the one before it of its rule, or else of its level, with what
 /// stands between: nothing is missed, and the answer stays small.
 pub const MOST: usize = 256;
 const NONE: usize = usize::MAX;

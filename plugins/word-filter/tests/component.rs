@@ -82,7 +82,8 @@ fn the_worst_texts_are_answered_with_few_hits_and_open_no_breaker() {
         for (text, most) in [
             ("a ".repeat(4_000), 256),
             ("的".repeat(8_000), 1),
-            ("a 的 赌博 dǔ bó ".repeat(8_000 / 14), 260),
+            // Read twice, with its tones and without: each reading has its own bound.
+            ("a 的 赌博 dǔ bó ".repeat(8_000 / 14), 2 * 260),
         ] {
             let hits = filter.scan(&text).expect("answers in time").len();
             assert!((1..=most).contains(&hits), "{hits} hits");
