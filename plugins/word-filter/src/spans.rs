@@ -3,8 +3,8 @@
 
 use crate::words::Level;
 
-/// Most hits of one reading of a text (pinyin with tones takes a second). Beyond it a hit is joined to the one before it of its rule, or else of its level, with what
-/// stands between: nothing is missed, and the answer stays small.
+/// Most hits of one reading of a text (pinyin with tones takes a second one). Beyond it a hit is joined to the one
+/// before it of its rule, or else of its level, with what stands between: nothing is missed, and the answer stays small.
 pub const MOST: usize = 256;
 const NONE: usize = usize::MAX;
 
