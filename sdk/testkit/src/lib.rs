@@ -8,7 +8,10 @@
 
 use std::path::{Path, PathBuf};
 
-use kith_runtime::{Binding, Generation, HoldCause, Hook, Runtime, Scope, Settings, Text, Verdict};
+use kith_runtime::{
+    Binding, Command, Fact, Generation, HoldCause, Hook, Runtime, Scope, Settings, Text, Verdict,
+    read_plain_content,
+};
 pub use kith_runtime::{FoundHit, Inspection, Level};
 use tempfile::TempDir;
 
@@ -16,6 +19,31 @@ use tempfile::TempDir;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(String);
+
+/// A command for `message-strategy`; what is left out is empty. See `wit/v1/message-strategy.wit` for each field.
+#[derive(Debug, Clone, Default)]
+pub struct Ask<'a> {
+    pub operation: &'a str,
+    /// `direct`, `group` or `self`; empty is `direct`.
+    pub conversation_kind: &'a str,
+    pub sender: &'a str,
+    pub sender_role: &'a str,
+    pub peer: &'a str,
+    pub peer_role: &'a str,
+    pub blocked: bool,
+    pub blocking: bool,
+    pub friends: bool,
+    pub muted: bool,
+    pub unanswered: u32,
+    pub answered: bool,
+    pub content_type: &'a str,
+    pub text: &'a str,
+    pub at_ms: u64,
+    pub target_sender: &'a str,
+    pub target_age_ms: u64,
+    /// By name.
+    pub facts: &'a [(&'a str, &'a str)],
+}
 
 /// A component under one configuration.
 pub struct Plugin {
@@ -86,6 +114,59 @@ impl Plugin {
                 Err(Error(format!("the call failed: {}", reason.text)))
             }
             _ => Ok(ruling.hits),
+        }
+    }
+
+    /// The code its `message-strategy` refuses a command with; `None` when the command may go on.
+    pub fn decide(&self, ask: &Ask<'_>) -> Result<Option<String>, Error> {
+        let (scope, conversation_kind) = match ask.conversation_kind {
+            "group" => (Scope::Group, "group"),
+            "self" => (Scope::Own, "self"),
+            _ => (Scope::Direct, "direct"),
+        };
+        let facts: Vec<_> = ask
+            .facts
+            .iter()
+            .map(|&(name, value)| Fact { name, value })
+            .collect();
+        let command = Command {
+            operation: ask.operation,
+            conversation: "",
+            conversation_kind,
+            sender: ask.sender,
+            sender_role: ask.sender_role,
+            peer: ask.peer,
+            peer_role: ask.peer_role,
+            blocked: ask.blocked,
+            blocking: ask.blocking,
+            friends: ask.friends,
+            muted: ask.muted,
+            unanswered: ask.unanswered,
+            answered: ask.answered,
+            content_type: ask.content_type,
+            text: ask.text,
+            at_ms: ask.at_ms,
+            target_sender: ask.target_sender,
+            target_age_ms: ask.target_age_ms,
+            recent: &[],
+            facts: &facts,
+        };
+        let ruling = self
+            .generation
+            .strategy(scope, &command, &read_plain_content);
+        match ruling.verdict {
+            Verdict::Pass => Ok(None),
+            Verdict::Hold {
+                reason,
+                cause: HoldCause::Failed,
+                ..
+            }
+            | Verdict::Unavailable { reason, .. } => {
+                Err(Error(format!("the call failed: {}", reason.text)))
+            }
+            Verdict::Reject { reason, .. }
+            | Verdict::Hold { reason, .. }
+            | Verdict::Drop { reason, .. } => Ok(Some(reason.code)),
         }
     }
 }
