@@ -77,13 +77,14 @@ impl App {
         let rollout = start_plugins(config, &data, &accounts, &clock).await?;
 
         let limits = content_limits(config);
-        let journey = Arc::new(Journey::new(
+        let journey = Journey::new(
             log.clone(),
             accounts.clone(),
             rollout.clone(),
             clock.clone(),
             limits,
-        ));
+        );
+        let journey = Arc::new(journey.with_groups_of(config.limits.group_members));
         let registry = Arc::new(Registry::new(session_rules(config), clock.now_ms()));
         let identity = Arc::new(identity(config, &accounts, &clock, &registry).await?);
         let gateway = gateway(config, &journey, &registry, &identity, &clock);

@@ -7,6 +7,7 @@
 pub mod admit;
 pub mod change;
 pub mod decide;
+pub mod groups;
 pub mod held;
 pub mod reads;
 pub mod receipts;
@@ -28,6 +29,8 @@ use crate::store::{
 };
 use decide::{Judged, Question};
 
+const GROUP_MEMBERS_DEFAULT: usize = 100_000;
+
 /// Everything a message's life needs, by seam.
 pub struct Journey {
     pub(crate) log: Arc<dyn MessageLog>,
@@ -35,6 +38,8 @@ pub struct Journey {
     pub(crate) plugins: Arc<dyn Plugins>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: ContentLimits,
+    /// Members one group may have.
+    pub(crate) group_members: usize,
 }
 
 /// Whom a message is for.
@@ -78,6 +83,15 @@ impl Journey {
             plugins,
             clock,
             limits,
+            group_members: GROUP_MEMBERS_DEFAULT,
+        }
+    }
+
+    /// The same, with groups of at most so many members.
+    pub fn with_groups_of(self, group_members: usize) -> Self {
+        Self {
+            group_members,
+            ..self
         }
     }
 
@@ -92,7 +106,8 @@ impl Journey {
         let content = Content::parse(draft.content, &self.limits)?;
         let place = admit::place(self, author, draft.to).await?;
         let conversation = place.conversation;
-        let admitted = admit::check(&place, draft.reply_to);
+        let admitted =
+            admit::check(&place, draft.reply_to).and_then(|()| admit::speaks(&place, &*self.clock));
 
         let mut origin = origin;
         loop {
@@ -238,6 +253,9 @@ pub fn commit_refusal(error: &CommitError) -> Refusal {
     match error {
         CommitError::Conflict => Refusal::new(Code::Conflict, FirstAnswer::CONFLICT),
         CommitError::Gone(what) => Refusal::not_found(*what),
+        CommitError::Forbidden(why) => Refusal::new(Code::Forbidden, *why),
+        CommitError::Full(what) => Refusal::new(Code::TooLarge, *what),
+        CommitError::TooSoon { wait_ms } => admit::too_soon(*wait_ms),
         CommitError::Stale | CommitError::Unavailable => {
             Refusal::unavailable("nothing was stored; send again")
         }

@@ -9,8 +9,9 @@ use fjall::PersistMode;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc;
 
-use super::batch::Batch;
+use super::batch::{Batch, groups};
 use super::heads::Heads;
+use super::rosters::Rosters;
 use super::tables::Tables;
 use crate::clock::Clock;
 use crate::ids::IdSource;
@@ -35,6 +36,7 @@ struct Queue {
 pub struct Shared {
     pub tables: Tables,
     pub heads: Heads,
+    pub rosters: Rosters,
     pub ids: IdSource,
     pub clock: Arc<dyn Clock>,
     /// The stamp of the last settled change.
@@ -44,11 +46,17 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(tables: Tables, heads: Heads, ids: IdSource, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        tables: Tables,
+        (heads, rosters): (Heads, Rosters),
+        ids: IdSource,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let settled = AtomicU64::new(ids.last());
         Self {
             tables,
             heads,
+            rosters,
             ids,
             clock,
             settled,
@@ -156,6 +164,7 @@ fn weigh(change: &Change) -> (u64, usize) {
             (append.record.generation, 512 + content + effects)
         }
         Change::Hold(hold) => (hold.record.generation, 512 + hold.content.get().len()),
+        Change::Group(change) => (change.record.generation, groups::weigh(change)),
         _ => (0, 256),
     }
 }
