@@ -113,6 +113,11 @@ impl TestServer {
         self.app.as_ref().expect("a running server")
     }
 
+    /// Where everything it keeps is.
+    pub fn data(&self) -> PathBuf {
+        PathBuf::from(&self.config.server.data)
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.app().address)
     }
