@@ -1,6 +1,7 @@
 //! The composition root: the only file that names concrete adapters. Builds every part in dependency order, starts
 //! what runs by itself, and ends it all in the reverse order.
 
+mod background;
 mod names;
 
 use std::num::NonZeroU32;
@@ -18,6 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, SignaturePolicy};
 use crate::content::ContentLimits;
 use crate::delivery::Delivery;
+use crate::delivery::presence::PresenceTeller;
 use crate::gateway::admin::{self, Admin};
 use crate::gateway::conversations::Conversations;
 use crate::gateway::http::health::Health;
@@ -29,6 +31,7 @@ use crate::identity::{Identity, PasswordCost, Passwords, TokenLife, Tokens};
 use crate::ids::IdSource;
 use crate::journey::Journey;
 use crate::journey::reads::PageLimits;
+use crate::journey::retention::Retention;
 use crate::plugins::rollout::{Rollout, RolloutRules, Signatures};
 use crate::plugins::words::Words;
 use crate::refusal::Refusal;
@@ -54,6 +57,7 @@ pub struct App {
     /// Where clients connect: the address bound, port included.
     pub address: std::net::SocketAddr,
     pub admin_address: std::net::SocketAddr,
+    presence: Arc<PresenceTeller>,
     log: Arc<EmbeddedLog>,
     health: Arc<Health>,
     stop: watch::Sender<bool>,
@@ -86,7 +90,8 @@ impl App {
         ));
         let registry = Arc::new(Registry::new(session_rules(config), clock.now_ms()));
         let identity = Arc::new(identity(config, &accounts, &clock, &registry).await?);
-        let gateway = gateway(config, &journey, &registry, &identity, &clock);
+        let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
+        let gateway = gateway(config, (&journey, &registry, &presence), &identity, &clock);
         let strangers = strangers(config);
         let public = http::router(
             HttpState {
@@ -122,6 +127,7 @@ impl App {
         let running = Running {
             journey,
             registry,
+            presence,
             rollout,
             log,
             health,
@@ -144,6 +150,7 @@ impl App {
             for listener in self.listeners {
                 let _ = listener.await;
             }
+            self.presence.keep_seen().await;
             self.log.close().await;
             let _ = self.delivery.await;
         };
@@ -166,6 +173,7 @@ impl Launch {
 struct Running {
     journey: Arc<Journey>,
     registry: Arc<Registry>,
+    presence: Arc<PresenceTeller>,
     rollout: Arc<Rollout>,
     log: Arc<EmbeddedLog>,
     health: Arc<Health>,
@@ -183,6 +191,7 @@ impl Running {
         let Self {
             journey,
             registry,
+            presence,
             rollout,
             log,
             health,
@@ -199,14 +208,26 @@ impl Running {
         let (address, public) = listen_on(&config.server.listen, public, stopped.clone()).await?;
         let (admin_address, admin) = listen_on(&config.server.admin_listen, admin, stopped).await?;
         let background = vec![
-            tokio::spawn(sweep(registry.clone(), clock, identity, strangers)),
+            tokio::spawn(background::sweep(
+                registry.clone(),
+                clock,
+                identity,
+                strangers,
+            )),
             tokio::spawn(rollout.clone().watch()),
-            tokio::spawn(judge_held_again(journey.clone(), rollout.clone())),
+            tokio::spawn(background::judge_held_again(
+                journey.clone(),
+                rollout.clone(),
+            )),
+            tokio::spawn(presence.clone().run()),
+            tokio::spawn(background::scrub(scrub_of(&log))),
+            tokio::spawn(background::retain(journey.clone(), retention(config))),
         ];
         health.ready();
         Ok(App {
             journey,
             registry,
+            presence,
             rollout,
             address,
             admin_address,
@@ -286,13 +307,15 @@ async fn identity(
         sends: sends
             .filter(|_| limits.rate)
             .map(|(per_s, burst)| UserRate::new(per_s, burst)),
+        signals: NonZeroU32::new(SIGNALS_PER_S)
+            .filter(|_| limits.rate)
+            .map(|per_s| UserRate::signals(per_s, per_s)),
     })
 }
 
 fn gateway(
     config: &Config,
-    journey: &Arc<Journey>,
-    registry: &Arc<Registry>,
+    (journey, registry, presence): (&Arc<Journey>, &Arc<Registry>, &Arc<PresenceTeller>),
     identity: &Arc<Identity>,
     clock: &Arc<dyn Clock>,
 ) -> Arc<Gateway> {
@@ -300,6 +323,7 @@ fn gateway(
     Arc::new(Gateway {
         journey: journey.clone(),
         registry: registry.clone(),
+        presence: presence.clone(),
         doorkeeper: identity.clone(),
         clock: clock.clone(),
         outboxes: Arc::new(OutboxLimits::new(
@@ -317,6 +341,7 @@ fn gateway(
             } else {
                 0
             },
+            typing_members: config.limits.receipt_members,
         },
         next_session: AtomicU64::new(1),
     })
@@ -324,6 +349,8 @@ fn gateway(
 
 /// What every session may have waiting even when all sessions together have too much.
 const FAIR_QUEUE_BYTES: usize = 16 * 1024;
+/// Typing signals, drafts and looks at presence of one user a second, and at once.
+const SIGNALS_PER_S: u32 = 20;
 /// Requests of one connection a second before it is closed.
 const REQUESTS_PER_S: u32 = 500;
 
@@ -389,35 +416,15 @@ fn make_folder(folder: &Path) -> Result<()> {
         .with_context(|| format!("cannot make the data folder {}", folder.display()))
 }
 
-async fn sweep(
-    registry: Arc<Registry>,
-    clock: Arc<dyn Clock>,
-    identity: Arc<Identity>,
-    strangers: Option<Arc<StrangerRates>>,
-) {
-    let period = registry.rules().heartbeat.min(Duration::from_secs(2)) / 2;
-    let mut ticks = tokio::time::interval(period.max(Duration::from_millis(10)));
-    for round in 0_u64.. {
-        ticks.tick().await;
-        registry.sweep(clock.now_ms());
-        if round % 64 == 63 {
-            if let Some(rate) = &identity.sends {
-                rate.tidy();
-            }
-            if let Some(rates) = &strangers {
-                rates.tidy();
-            }
-        }
-    }
+fn scrub_of(log: &Arc<EmbeddedLog>) -> background::Scrub {
+    let log = log.clone();
+    Arc::new(move |wait| log.scrub_when_due(wait))
 }
 
-/// Messages held for a failure are judged again when a generation took over or a hook is well, and now and then.
-async fn judge_held_again(journey: Arc<Journey>, rollout: Arc<Rollout>) {
-    loop {
-        let _ = tokio::time::timeout(Duration::from_secs(2), rollout.switched()).await;
-        if let Err(refusal) = journey.judge_held_again().await {
-            tracing::warn!(message = %refusal.message, "held messages could not be judged again");
-        }
+fn retention(config: &Config) -> Retention {
+    Retention {
+        days: config.retention.days,
+        count: config.retention.count,
     }
 }
 
@@ -443,9 +450,10 @@ pub fn repair(data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Rewrites the message log so that erased content is gone.
+/// Rewrites the stores so that erased content is gone.
 pub fn compact(data: &Path) -> Result<()> {
     upkeep::compact(&data.join("log"))?;
-    println!("the message log is rewritten");
+    SqliteAccounts::compact(&data.join("accounts.sqlite"))?;
+    println!("the message log and the accounts are rewritten");
     Ok(())
 }

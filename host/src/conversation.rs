@@ -99,6 +99,8 @@ pub struct Member {
     pub draft: Option<String>,
     /// The stamp of the last change of this row (an id of the store's source), for `sync`.
     pub changed: u64,
+    /// The stamp of the last move of `received` or `read`: all that others see of this row.
+    pub receipt_changed: u64,
     /// The stamp when the member left; a left member's row stays so that `sync` can say `gone`.
     pub left: Option<u64>,
 }
@@ -127,6 +129,7 @@ impl Member {
             hidden_at: 0,
             draft: None,
             changed: stamp,
+            receipt_changed: stamp,
             left: None,
         }
     }

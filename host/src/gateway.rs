@@ -10,6 +10,7 @@ pub mod listen;
 pub mod ops;
 pub mod rate;
 pub mod respond;
+pub mod signals;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Clock;
+use crate::delivery::presence::PresenceTeller;
 use crate::ids::UserId;
 use crate::journey::Journey;
 use crate::journey::reads::PageLimits;
@@ -41,6 +43,8 @@ pub trait Doorkeeper: Send + Sync + 'static {
     async fn profile(&self, user: UserId) -> Result<serde_json::Value, Refusal>;
     /// One more send of a user: refused with `rate_limited` when there are too many.
     fn admit_send(&self, user: UserId) -> Result<(), Refusal>;
+    /// One more typing signal, draft, or look at presence or readers; refused likewise.
+    fn admit_signal(&self, user: UserId) -> Result<(), Refusal>;
 }
 
 /// Bounds of a connection.
@@ -55,12 +59,15 @@ pub struct ConnectionLimits {
     pub pages: PageLimits,
     /// Requests of one connection a second before it is closed with `too_fast`; 0 is no limit.
     pub requests_per_s: u32,
+    /// Members of the largest group whose typing is told.
+    pub typing_members: usize,
 }
 
 /// What every connection shares.
 pub struct Gateway {
     pub journey: Arc<Journey>,
     pub registry: Arc<Registry>,
+    pub presence: Arc<PresenceTeller>,
     pub doorkeeper: Arc<dyn Doorkeeper>,
     pub clock: Arc<dyn Clock>,
     pub outboxes: Arc<OutboxLimits>,

@@ -63,6 +63,7 @@ pub struct Identity {
     pub registry: Arc<Registry>,
     pub life: TokenLife,
     pub sends: Option<crate::gateway::rate::UserRate>,
+    pub signals: Option<crate::gateway::rate::UserRate>,
 }
 
 /// What a device says of itself when it signs in.
@@ -279,6 +280,13 @@ impl Doorkeeper for Identity {
 
     fn admit_send(&self, user: UserId) -> Result<(), Refusal> {
         match &self.sends {
+            Some(rate) => rate.admit(user),
+            None => Ok(()),
+        }
+    }
+
+    fn admit_signal(&self, user: UserId) -> Result<(), Refusal> {
+        match &self.signals {
             Some(rate) => rate.admit(user),
             None => Ok(()),
         }

@@ -7,9 +7,13 @@
 pub mod admit;
 pub mod change;
 pub mod decide;
+pub mod edit;
 pub mod held;
+pub mod react;
 pub mod reads;
 pub mod receipts;
+pub mod retention;
+pub mod signals;
 
 use std::sync::Arc;
 
@@ -92,7 +96,10 @@ impl Journey {
         let content = Content::parse(draft.content, &self.limits)?;
         let place = admit::place(self, author, draft.to).await?;
         let conversation = place.conversation;
-        let admitted = admit::check(&place, draft.reply_to);
+        let admitted = match (admit::check(&place, draft.reply_to), draft.reply_to) {
+            (Ok(()), Some(target)) => self.target(&place, author, target).await.map(|_| ()),
+            (checked, _) => checked,
+        };
 
         let mut origin = origin;
         loop {
@@ -105,7 +112,7 @@ impl Journey {
                 Ok(judged) => send_change(author, &place, key.clone(), draft.reply_to, judged),
                 Err(refusal) => {
                     return self
-                        .refuse_or_resend(conversation, author, &key, refusal)
+                        .refuse_or_resend(conversation, author, Some(&key), refusal)
                         .await;
                 }
             };
@@ -138,13 +145,16 @@ impl Journey {
     }
 
     /// A refusal answers a new message; a resend gets its first answer whatever has changed since (I2).
-    async fn refuse_or_resend(
+    pub(crate) async fn refuse_or_resend(
         &self,
         conversation: ConversationId,
         author: UserId,
-        key: &ResendKey,
+        key: Option<&ResendKey>,
         refusal: Refusal,
     ) -> Result<Step, Refusal> {
+        let Some(key) = key else {
+            return Err(refusal);
+        };
         match self
             .log
             .first_answer(conversation, author, key)
@@ -189,7 +199,7 @@ fn send_change(
             conversation: place.conversation,
             opening: place.opening.clone(),
             author,
-            key,
+            key: Some(key),
             content: kept.content,
             reply_to,
             edits: None,

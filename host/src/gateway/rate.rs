@@ -39,7 +39,7 @@ impl<K: std::hash::Hash + Eq + Clone> Keyed<K> {
     }
 }
 
-/// Sends of a user.
+/// Sends, or signals, of a user.
 pub struct UserRate(Keyed<UserId>);
 
 impl UserRate {
@@ -48,6 +48,14 @@ impl UserRate {
         Self(Keyed::new(
             Quota::per_second(per_s).allow_burst(burst),
             "too many messages at once",
+        ))
+    }
+
+    /// What costs more than a read and is no message: typing, drafts, presence.
+    pub fn signals(per_s: NonZeroU32, burst: NonZeroU32) -> Self {
+        Self(Keyed::new(
+            Quota::per_second(per_s).allow_burst(burst),
+            "too many signals at once",
         ))
     }
 

@@ -22,6 +22,8 @@ pub struct Place {
     /// The author's row; `None` while the conversation does not exist, or the author is no member.
     pub member: Option<Member>,
     pub head: Seq,
+    /// The lowest seq that is kept and that the author may see.
+    pub floor: Seq,
     pub peer: Option<UserId>,
     pub relation: Relation,
     pub unanswered: u8,
@@ -61,6 +63,7 @@ pub async fn place(journey: &Journey, author: UserId, to: Target) -> Result<Plac
         return Err(Refusal::not_found("no such conversation"));
     }
     let peer = standing.conversation.peer_of(author);
+    let visible_from = standing.member.as_ref().map_or(1, |m| m.visible_from);
     Ok(Place {
         conversation,
         kind: standing.conversation.kind,
@@ -69,6 +72,7 @@ pub async fn place(journey: &Journey, author: UserId, to: Target) -> Result<Plac
         opening: None,
         member: standing.member,
         head: standing.head,
+        floor: visible_from.max(standing.floor).max(1),
         peer,
         unanswered: standing.unanswered,
         answered: standing.answered,
@@ -101,6 +105,7 @@ async fn open_direct(
         }),
         member: None,
         head: 0,
+        floor: 1,
         peer: Some(peer),
         relation: relation(journey, author, Some(peer)).await?,
         unanswered: 0,

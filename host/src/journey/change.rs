@@ -8,7 +8,7 @@ use crate::conversation::{Kind, Role};
 use crate::entry::{Body, Entry, Message, Seq};
 use crate::ids::{ConversationId, UserId};
 use crate::refusal::{Code, Refusal};
-use crate::store::{Append, Change, FirstAnswer, NotTaken, Origin, Submission};
+use crate::store::{Append, Change, NotTaken, Origin, Submission};
 
 /// How long a sender may recall when no strategy is bound to say so.
 const RECALL_WINDOW_DEFAULT_MS: u64 = 120_000;
@@ -29,13 +29,17 @@ impl Journey {
             .message()
             .ok_or_else(|| Refusal::not_found("there is no message at this seq"))?;
         may_recall(&place, author, &entry)?;
-        if message.recalled {
-            return self.recalled_before(conversation, target).await;
-        }
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
-            let record = self.judge_recall(&*judge, author, &place, &entry, message)?;
+            let judged = match message.recalled {
+                // The log answers it with the first recall's, behind whatever it has told before.
+                true => None,
+                false => Some(self.judge_recall(&*judge, author, &place, &entry, message)?),
+            };
+            let (record, effects) = judged
+                .map(|keep| (keep.record, keep.effects))
+                .unwrap_or_default();
             let change = Change::Append(Box::new(Append {
                 conversation,
                 opening: None,
@@ -44,8 +48,8 @@ impl Journey {
                 body: Body::Recall { target, by: author },
                 audience: entry.audience.clone(),
                 replaced: false,
-                record: record.record,
-                effects: record.effects,
+                record,
+                effects,
                 moves_read: false,
                 releases: None,
             }));
@@ -83,8 +87,8 @@ impl Journey {
         };
         match decide::judge(judge, &question, &self.limits)? {
             Judged::Keep(keep) => {
-                let unjudged = keep.record.hooks.is_empty();
-                if unjudged && age > RECALL_WINDOW_DEFAULT_MS && entry.from == author {
+                let timed = !keep.by_strategy && !rules(place);
+                if timed && age > RECALL_WINDOW_DEFAULT_MS {
                     return Err(Refusal::new(
                         Code::TooLate,
                         "the time to recall this is over",
@@ -98,39 +102,15 @@ impl Journey {
         }
     }
 
-    async fn recalled_before(
-        &self,
-        conversation: ConversationId,
-        target: Seq,
-    ) -> Result<Step, Refusal> {
-        let first = self
-            .log
-            .recall_of(conversation, target)
-            .await
-            .map_err(|e| store_refusal(&e))?;
-        let first = first
-            .ok_or_else(|| Refusal::new(Code::Internal, "a recalled message without its recall"))?;
-        let answer = FirstAnswer::Committed {
-            seq: first.seq,
-            id: first.id,
-            replaced: None,
-        };
-        Ok(Step::Answered(conversation, answer))
-    }
-
     /// The entry an operation is about, if its author may see it.
-    async fn target(
+    pub(crate) async fn target(
         &self,
         place: &Place,
         author: UserId,
         seq: Seq,
     ) -> Result<std::sync::Arc<Entry>, Refusal> {
         let nothing = || Refusal::not_found("there is no entry at this seq");
-        let visible_from = place
-            .member
-            .as_ref()
-            .map_or(1, |member| member.visible_from);
-        if seq < visible_from.max(1) || seq > place.head {
+        if seq < place.floor || seq > place.head {
             return Err(nothing());
         }
         let found = self
@@ -147,16 +127,17 @@ impl Journey {
 
 /// Whose message one may recall at all; the window is the strategy's.
 fn may_recall(place: &Place, author: UserId, entry: &Entry) -> Result<(), Refusal> {
-    let rules_here = place.kind == Kind::Group
-        && place
-            .member
-            .as_ref()
-            .is_some_and(|member| member.role >= Role::Admin);
-    if entry.from == author || rules_here {
+    if entry.from == author || rules(place) {
         return Ok(());
     }
     Err(Refusal::new(
         Code::Forbidden,
         "only its sender may recall a message",
     ))
+}
+
+/// A group's owner and admins recall at any time.
+fn rules(place: &Place) -> bool {
+    let role = place.member.as_ref().map(|member| member.role);
+    place.kind == Kind::Group && role.is_some_and(|role| role >= Role::Admin)
 }

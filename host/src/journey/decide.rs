@@ -46,6 +46,8 @@ pub struct Keep {
     pub replaced: bool,
     pub audience: Option<Arc<[UserId]>>,
     pub recall_window_ms: Option<u64>,
+    /// A strategy was asked: windows are its to say, the host's own apply where none is bound.
+    pub by_strategy: bool,
     pub record: DecisionRecord,
     pub effects: Vec<PluginWrite>,
 }
@@ -56,6 +58,8 @@ pub struct Kept {
     pub by: String,
     pub reason: String,
     pub cause: HoldCause,
+    /// As in `Keep`.
+    pub by_strategy: bool,
     pub record: DecisionRecord,
 }
 
@@ -68,6 +72,7 @@ pub fn judge(
     let scope = scope(question.place.kind);
     let sent = question.content.map(Content::to_json).unwrap_or_default();
     let mut ruling = ask_strategy(judge, scope, question, &sent);
+    let by_strategy = !ruling.hooks.is_empty();
     match std::mem::replace(&mut ruling.verdict, Verdict::Pass) {
         Verdict::Pass => {}
         Verdict::Drop { .. } => return Ok(Judged::Drop),
@@ -78,6 +83,7 @@ pub fn judge(
                 by,
                 reason,
                 cause,
+                by_strategy,
                 record,
             }));
         }
@@ -103,6 +109,7 @@ pub fn judge(
                     content,
                     json,
                     was_replaced,
+                    by_strategy,
                 },
                 ruling,
             )
@@ -110,7 +117,10 @@ pub fn judge(
         None => {
             let record =
                 plugins::record(judge.generation(), std::mem::take(&mut ruling.hooks), &[]);
-            Ok(Judged::Keep(keep(ruling, None, false, record)))
+            Ok(Judged::Keep(Keep {
+                by_strategy,
+                ..keep(ruling, None, false, record)
+            }))
         }
     }
 }
@@ -120,6 +130,7 @@ struct Proposed<'a> {
     content: &'a Content,
     json: String,
     was_replaced: bool,
+    by_strategy: bool,
 }
 
 /// The filters' part: every text that would be stored passes them.
@@ -150,6 +161,7 @@ fn filtered(
                 by,
                 reason,
                 cause,
+                by_strategy: proposed.by_strategy,
                 record,
             }));
         }
@@ -165,12 +177,11 @@ fn filtered(
     } else {
         proposed.json
     };
-    Ok(Judged::Keep(keep(
-        ruling,
-        Some(raw(json)),
-        masked || proposed.was_replaced,
-        record,
-    )))
+    let replaced = masked || proposed.was_replaced;
+    Ok(Judged::Keep(Keep {
+        by_strategy: proposed.by_strategy,
+        ..keep(ruling, Some(raw(json)), replaced, record)
+    }))
 }
 
 fn keep(
@@ -185,6 +196,7 @@ fn keep(
         replaced,
         audience: audience.map(|users| users.iter().filter_map(|user| user.parse().ok()).collect()),
         recall_window_ms: ruling.recall_window_ms,
+        by_strategy: false,
         record,
         effects: ruling.effects.into_iter().map(write).collect(),
     }

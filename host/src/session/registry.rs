@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::presence::Presence;
 use super::{Bye, Event, Session};
 use crate::ids::{SessionId, UserId};
 
@@ -34,6 +35,7 @@ pub struct Registry {
     count: AtomicUsize,
     /// Milliseconds since 1970 UTC, moved by `sweep`; good to about a second.
     coarse_now: AtomicU64,
+    pub presence: Presence,
 }
 
 impl Registry {
@@ -43,6 +45,7 @@ impl Registry {
             rules,
             count: AtomicUsize::new(0),
             coarse_now: AtomicU64::new(now_ms),
+            presence: Presence::default(),
         }
     }
 
@@ -84,10 +87,12 @@ impl Registry {
         }
         sessions.push(session.clone());
         self.count.fetch_add(1, Ordering::Relaxed);
+        self.presence.touched(session.user);
     }
 
     /// Takes this very session away; a newer one of the same device stays.
     pub fn detach(&self, session: &Session) {
+        self.presence.end(session.id);
         let mut shard = self.shard(session.user).lock();
         let Some(sessions) = shard.get_mut(&session.user) else {
             return;
@@ -99,6 +104,7 @@ impl Registry {
         if sessions.is_empty() {
             shard.remove(&session.user);
         }
+        self.presence.touched(session.user);
     }
 
     /// Looks at a user's sessions.

@@ -4,15 +4,19 @@
 mod answers;
 mod batch;
 mod committer;
+mod extent;
+mod floor;
 mod heads;
 mod held;
 mod key;
 mod lists;
+mod readers;
 mod rows;
+mod scrub;
 mod tables;
 pub mod upkeep;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -27,8 +31,8 @@ use self::committer::Shared;
 use self::heads::{Heads, State};
 use self::tables::{Tables, unavailable};
 use super::{
-    Changes, CommitError, FirstAnswer, HeldMessage, MessageLog, NotTaken, Page, ResendKey,
-    Settlement, Span, Standing, StoreError, Submission,
+    Changes, CommitError, Extent, FirstAnswer, HeldMessage, MessageLog, NotTaken, Page, Readers,
+    ResendKey, Settlement, Span, Standing, StoreError, Submission,
 };
 use crate::clock::Clock;
 use crate::conversation::{Kind, Summary};
@@ -46,6 +50,7 @@ const SETTLED_BATCHES: usize = 64;
 /// An open embedded log.
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
+    folder: PathBuf,
     instance: u64,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -75,7 +80,9 @@ impl EmbeddedLog {
             }
         };
         let ids = IdSource::new(0, meta("stamp")?.unwrap_or(0));
-        let shared = Arc::new(Shared::new(tables, Heads::new(HEADS_MOST), ids, clock));
+        let erased_since = meta(batch::ERASED)?.unwrap_or(0);
+        let heads = Heads::new(HEADS_MOST);
+        let shared = Arc::new(Shared::new(tables, heads, ids, clock, erased_since));
         let (sender, receiver) = mpsc::channel(SETTLED_BATCHES);
         let committer = shared.clone();
         let thread = std::thread::Builder::new()
@@ -85,6 +92,7 @@ impl EmbeddedLog {
         Ok((
             Arc::new(Self {
                 shared,
+                folder: folder.to_owned(),
                 instance,
                 committer: Mutex::new(Some(thread)),
             }),
@@ -146,6 +154,7 @@ impl MessageLog for EmbeddedLog {
             head: state.head,
             unanswered: state.unanswered(user),
             answered: state.answered(user),
+            floor: state.floor.seq,
         }))
     }
 
@@ -174,7 +183,7 @@ impl MessageLog for EmbeddedLog {
                 FirstAnswer::Committed {
                     seq,
                     id,
-                    replaced: row.and_then(batch::content_of),
+                    replaced: row.and_then(batch::acked_content),
                 }
             }
         };
@@ -199,7 +208,8 @@ impl MessageLog for EmbeddedLog {
             Kind::Group => self.tables().member(conversation, reader)?,
             Kind::Direct | Kind::Own => state.member(reader).cloned(),
         };
-        let floor = member.map_or(1, |member| member.visible_from.max(1));
+        let visible_from = member.map_or(1, |member| member.visible_from);
+        let floor = visible_from.max(state.floor.seq);
         let first = span
             .after
             .map_or(floor, |after| after.saturating_add(1).max(floor));
@@ -230,20 +240,6 @@ impl MessageLog for EmbeddedLog {
             .map(|row| (row.entry, row.record)))
     }
 
-    async fn recall_of(
-        &self,
-        conversation: ConversationId,
-        target: Seq,
-    ) -> Result<Option<Arc<Entry>>, StoreError> {
-        match self.tables().entry(conversation, target)? {
-            Some(row) if row.recalled_by > 0 => Ok(self
-                .tables()
-                .entry(conversation, row.recalled_by)?
-                .map(|row| row.entry)),
-            _ => Ok(None),
-        }
-    }
-
     async fn members(&self, conversation: ConversationId) -> Result<Arc<[UserId]>, StoreError> {
         match self.state(conversation)? {
             Some(state) if state.conversation.kind != Kind::Group => {
@@ -252,6 +248,33 @@ impl MessageLog for EmbeddedLog {
             Some(_) => Ok(self.tables().members(conversation)?.into()),
             None => Ok(Arc::from([])),
         }
+    }
+
+    async fn readers(
+        &self,
+        entry: &Entry,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Readers, StoreError> {
+        readers::readers(self, entry, after, limit).await
+    }
+
+    async fn extents(
+        &self,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<Extent>, StoreError> {
+        extent::extents(self.tables(), after, limit)
+    }
+
+    async fn first_since(
+        &self,
+        conversation: ConversationId,
+        from: Seq,
+        since_ms: u64,
+        most: usize,
+    ) -> Result<Seq, StoreError> {
+        extent::first_since(self.tables(), conversation, from, since_ms, most)
     }
 
     async fn summary(

@@ -39,12 +39,20 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// The stamp of the last settled change.
     pub settled: AtomicU64,
+    /// Since when erased content waits to leave the disk, milliseconds since 1970 UTC; 0 when none does.
+    pub erased_since: Mutex<u64>,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
 
 impl Shared {
-    pub fn new(tables: Tables, heads: Heads, ids: IdSource, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        tables: Tables,
+        heads: Heads,
+        ids: IdSource,
+        clock: Arc<dyn Clock>,
+        erased_since: u64,
+    ) -> Self {
         let settled = AtomicU64::new(ids.last());
         Self {
             tables,
@@ -52,6 +60,7 @@ impl Shared {
             ids,
             clock,
             settled,
+            erased_since: Mutex::new(erased_since),
             queue: Mutex::default(),
             wake: Condvar::new(),
         }

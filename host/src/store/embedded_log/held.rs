@@ -15,8 +15,7 @@ struct Row {
     conversation: ConversationId,
     opening: Option<(Kind, Vec<UserId>)>,
     author: UserId,
-    client_id: String,
-    fingerprint: u128,
+    key: Option<(String, u128)>,
     content: String,
     reply_to: Option<Seq>,
     edits: Option<Seq>,
@@ -36,8 +35,10 @@ pub fn encode(held: &HeldMessage) -> Vec<u8> {
             .as_ref()
             .map(|opening| (opening.kind, opening.users.clone())),
         author: hold.author,
-        client_id: hold.key.client_id.clone(),
-        fingerprint: hold.key.fingerprint.0,
+        key: hold
+            .key
+            .as_ref()
+            .map(|key| (key.client_id.clone(), key.fingerprint.0)),
         content: hold.content.get().to_owned(),
         reply_to: hold.reply_to,
         edits: hold.edits,
@@ -63,10 +64,10 @@ pub fn decode(id: HoldId, bytes: &[u8]) -> Result<HeldMessage, StoreError> {
         conversation: row.conversation,
         opening: row.opening.map(|(kind, users)| Opening { kind, users }),
         author: row.author,
-        key: ResendKey {
-            client_id: row.client_id,
-            fingerprint: Fingerprint(row.fingerprint),
-        },
+        key: row.key.map(|(client_id, fingerprint)| ResendKey {
+            client_id,
+            fingerprint: Fingerprint(fingerprint),
+        }),
         content: RawValue::from_string(row.content).map_err(|_| damaged())?,
         reply_to: row.reply_to,
         edits: row.edits,

@@ -5,8 +5,12 @@ use crate::entry::Seq;
 use crate::ids::{ConversationId, HoldId, UserId};
 
 pub const CONVERSATION: u8 = b'c';
+/// Who reacted how to what, last.
+pub const REACTION: u8 = b'e';
 pub const HELD: u8 = b'h';
 pub const KV: u8 = b'k';
+/// Where a log whose oldest entries are gone begins.
+pub const FLOOR: u8 = b'l';
 pub const MEMBER: u8 = b'm';
 pub const MENTION: u8 = b'n';
 pub const MEMBERSHIP: u8 = b'u';
@@ -59,6 +63,27 @@ pub fn mention(conversation: ConversationId, user: UserId, seq: Seq) -> Vec<u8> 
 
 pub fn narrowed(conversation: ConversationId, seq: Seq) -> Vec<u8> {
     joined(NARROWED, &[&conversation.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub fn floor(conversation: ConversationId) -> Vec<u8> {
+    joined(FLOOR, &[&conversation.to_bytes()])
+}
+
+pub fn reaction(conversation: ConversationId, target: Seq, user: UserId, emoji: &str) -> Vec<u8> {
+    joined(
+        REACTION,
+        &[
+            &conversation.to_bytes(),
+            &target.to_be_bytes(),
+            &user.0.to_be_bytes(),
+            emoji.as_bytes(),
+        ],
+    )
+}
+
+/// Where the reactions to an entry begin, and those to the entry before it end.
+pub fn reactions(conversation: ConversationId, target: Seq) -> Vec<u8> {
+    joined(REACTION, &[&conversation.to_bytes(), &target.to_be_bytes()])
 }
 
 pub fn held(hold: HoldId) -> Vec<u8> {

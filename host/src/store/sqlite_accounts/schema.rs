@@ -38,6 +38,8 @@ const STEPS: &[&str] = &["
     CREATE TABLE documents (name TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
     CREATE TABLE admin_tokens (token BLOB PRIMARY KEY, name TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
     CREATE TABLE audit (at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL) STRICT;
+", "
+    CREATE TABLE last_seen (user INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 "];
 
 /// Does the steps this file has not seen yet. A file of a newer program is refused.
