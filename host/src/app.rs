@@ -1,7 +1,9 @@
 //! The composition root: the only file that names concrete adapters. Builds every part in dependency order, starts
 //! what runs by itself, and ends it all in the reverse order.
 
+mod media;
 mod names;
+mod plugins;
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, SignaturePolicy};
+use crate::config::{Config, MediaEngine};
 use crate::content::ContentLimits;
 use crate::delivery::Delivery;
 use crate::gateway::admin::{self, Admin};
@@ -29,7 +31,11 @@ use crate::identity::{Identity, PasswordCost, Passwords, TokenLife, Tokens};
 use crate::ids::IdSource;
 use crate::journey::Journey;
 use crate::journey::reads::PageLimits;
-use crate::plugins::rollout::{Rollout, RolloutRules, Signatures};
+use crate::media::Media;
+use crate::media::blobs::Blobs;
+use crate::media::local::LocalBlobs;
+use crate::media::s3::{S3Blobs, S3Settings};
+use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::Refusal;
 use crate::session::registry::{Registry, SessionRules};
@@ -51,6 +57,7 @@ pub struct App {
     pub journey: Arc<Journey>,
     pub registry: Arc<Registry>,
     pub rollout: Arc<Rollout>,
+    pub media: Arc<Media>,
     /// Where clients connect: the address bound, port included.
     pub address: std::net::SocketAddr,
     pub admin_address: std::net::SocketAddr,
@@ -72,9 +79,11 @@ impl App {
         let data = PathBuf::from(&config.server.data);
         make_folder(&data)?;
         let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
-        let accounts: Arc<dyn Accounts> = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
+        let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
+        let accounts: Arc<dyn Accounts> = tables.clone();
+        let media = start_media(config, &data, (&tables, &log), &clock).await?;
         let health = Arc::new(Health::new(log.clone(), accounts.clone()));
-        let rollout = start_plugins(config, &data, &accounts, &clock).await?;
+        let rollout = plugins::start(config, &data, &accounts, &clock).await?;
 
         let limits = content_limits(config);
         let journey = Arc::new(Journey::new(
@@ -83,6 +92,7 @@ impl App {
             rollout.clone(),
             clock.clone(),
             limits,
+            media.clone(),
         ));
         let registry = Arc::new(Registry::new(session_rules(config), clock.now_ms()));
         let identity = Arc::new(identity(config, &accounts, &clock, &registry).await?);
@@ -101,6 +111,8 @@ impl App {
                 strangers: strangers.clone(),
                 pages: page_limits(config),
                 health: health.clone(),
+                media: media.clone(),
+                public_url: config.server.public_url.as_str().into(),
             },
             Conversations {
                 gateway,
@@ -123,6 +135,7 @@ impl App {
             journey,
             registry,
             rollout,
+            media,
             log,
             health,
             settlements,
@@ -167,6 +180,7 @@ struct Running {
     journey: Arc<Journey>,
     registry: Arc<Registry>,
     rollout: Arc<Rollout>,
+    media: Arc<Media>,
     log: Arc<EmbeddedLog>,
     health: Arc<Health>,
     settlements: mpsc::Receiver<Vec<Settlement>>,
@@ -184,6 +198,7 @@ impl Running {
             journey,
             registry,
             rollout,
+            media,
             log,
             health,
             settlements,
@@ -199,6 +214,7 @@ impl Running {
         let (address, public) = listen_on(&config.server.listen, public, stopped.clone()).await?;
         let (admin_address, admin) = listen_on(&config.server.admin_listen, admin, stopped).await?;
         let background = vec![
+            tokio::spawn(media::sweep(media.clone(), clock.clone())),
             tokio::spawn(sweep(registry.clone(), clock, identity, strangers)),
             tokio::spawn(rollout.clone().watch()),
             tokio::spawn(judge_held_again(journey.clone(), rollout.clone())),
@@ -208,6 +224,7 @@ impl Running {
             journey,
             registry,
             rollout,
+            media,
             address,
             admin_address,
             log,
@@ -220,45 +237,47 @@ impl Running {
     }
 }
 
-async fn start_plugins(
+async fn start_media(
     config: &Config,
     data: &Path,
-    accounts: &Arc<dyn Accounts>,
+    (tables, log): (&Arc<SqliteAccounts>, &Arc<EmbeddedLog>),
     clock: &Arc<dyn Clock>,
-) -> Result<Arc<Rollout>> {
-    let mut settings = kith_runtime::Settings::new(data.join("plugin-cache"));
-    settings.hard_stop = Duration::from_millis(config.plugins.hard_stop_ms.max(1));
-    settings.memory_cap_bytes = usize::try_from(config.plugins.memory_mib.max(1) << 20)?;
-    let runtime = kith_runtime::Runtime::new(settings)?;
-    let rules = RolloutRules {
-        signatures: match config.plugins.signatures {
-            SignaturePolicy::Off => Signatures::Off,
-            SignaturePolicy::Warn => Signatures::Warn,
-            SignaturePolicy::Require => Signatures::Require,
-        },
-        trusted_keys: config.plugins.trusted_keys.clone(),
-    };
-    let folder = plugins_folder(config);
-    let (accounts, clock) = (accounts.clone(), clock.clone());
-    let started = Rollout::start(
-        runtime,
-        accounts,
-        clock,
-        rules,
-        content_limits(config),
-        folder.as_deref(),
-    )
-    .await;
-    started.map_err(refused)
+) -> Result<Arc<Media>> {
+    Ok(Arc::new(Media::new(
+        blobs(config, data)?,
+        tables.clone(),
+        log.clone(),
+        clock.clone(),
+        media::links(&**tables).await?,
+        media::rules(config),
+    )))
 }
 
-/// The configured folder, or `plugins` beside the program.
-fn plugins_folder(config: &Config) -> Option<PathBuf> {
-    if !config.server.plugins.is_empty() {
-        return Some(PathBuf::from(&config.server.plugins));
-    }
-    let beside = std::env::current_exe().ok()?.parent()?.join("plugins");
-    beside.is_dir().then_some(beside)
+/// Where the bytes of media are kept; `None` when they are not.
+fn blobs(config: &Config, data: &Path) -> Result<Option<Arc<dyn Blobs>>> {
+    let media = &config.media;
+    Ok(match media.engine {
+        MediaEngine::None => None,
+        MediaEngine::Local => {
+            let folder = data.join("media");
+            let opened = LocalBlobs::open(&folder);
+            Some(opened.with_context(|| format!("cannot use the folder {}", folder.display()))?)
+        }
+        MediaEngine::S3 => {
+            let staging = data.join("media-staging");
+            make_folder(&staging)?;
+            let settings = S3Settings {
+                url: media.url.clone(),
+                endpoint: media.endpoint.clone(),
+                region: media.region.clone(),
+                access_key: media.access_key.clone(),
+                secret_key: media.secret_key.clone(),
+                direct: media.direct,
+                staging,
+            };
+            Some(S3Blobs::new(settings).map_err(|why| anyhow!(why))?)
+        }
+    })
 }
 
 async fn identity(
@@ -443,9 +462,38 @@ pub fn repair(data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Rewrites the message log so that erased content is gone.
+/// Deletes what nobody uses any more and rewrites the message log, so that erased content is gone.
 pub fn compact(data: &Path) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let deleted = runtime.block_on(delete_unused_media(data))?;
+    println!("{deleted} unused media are deleted");
     upkeep::compact(&data.join("log"))?;
     println!("the message log is rewritten");
     Ok(())
+}
+
+/// While no server runs nobody can begin to use what nobody uses: both looks are taken at once.
+async fn delete_unused_media(data: &Path) -> Result<usize> {
+    let folder = data.join("media");
+    if !folder.is_dir() {
+        return Ok(0);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
+    let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
+    let answers = tokio::spawn(media::answer_callers(settlements));
+    let unused = Media::new(
+        Some(LocalBlobs::open(&folder)?),
+        tables.clone(),
+        log.clone(),
+        clock.clone(),
+        media::links(&*tables).await?,
+        media::rules(&Config::default()),
+    );
+    let deleted = media::sweep_twice(&unused, clock.now_ms()).await;
+    log.close().await;
+    let _ = answers.await;
+    deleted.map_err(refused)
 }

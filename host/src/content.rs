@@ -3,7 +3,11 @@
 //! A content is kept as the compact JSON that is stored and sent; nothing re-encodes it for each reader. Nothing
 //! here does I/O.
 
+mod media;
+
 use std::fmt;
+
+pub use media::{MediaFacts, media_in};
 
 use serde_json::{Map, Value};
 

@@ -108,7 +108,7 @@ impl Delivery {
             }
             Ok(Outcome::Dropped) => frames::dropped_json(*request, conversation_of(change)),
             Ok(Outcome::Member { .. }) => self.member_json(*user, *request, change).await,
-            Ok(Outcome::Refused(_)) => ok_json(*request, &serde_json::json!({})),
+            Ok(Outcome::Refused(_) | Outcome::Done) => ok_json(*request, &serde_json::json!({})),
             Err(error) => error_json(*request, &commit_refusal(error)),
         };
         self.registry.with(*user, |sessions| {
@@ -251,6 +251,6 @@ fn conversation_of(change: &Change) -> ConversationId {
         Change::Drop { conversation, .. }
         | Change::Receipt { conversation, .. }
         | Change::Prefs { conversation, .. } => *conversation,
-        Change::Refuse { .. } => ConversationId(0),
+        Change::Refuse { .. } | Change::MediaSeen { .. } => ConversationId(0),
     }
 }

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::content::{Content, ContentLimits, Fingerprint};
 use crate::entry::{Body, Message, Seq};
 use crate::ids::{ConversationId, UserId};
+use crate::media::Media;
 use crate::plugins::{Judge, Plugins};
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Accounts;
@@ -35,6 +36,7 @@ pub struct Journey {
     pub(crate) plugins: Arc<dyn Plugins>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: ContentLimits,
+    pub(crate) media: Arc<Media>,
 }
 
 /// Whom a message is for.
@@ -71,6 +73,7 @@ impl Journey {
         plugins: Arc<dyn Plugins>,
         clock: Arc<dyn Clock>,
         limits: ContentLimits,
+        media: Arc<Media>,
     ) -> Self {
         Self {
             log,
@@ -78,6 +81,7 @@ impl Journey {
             plugins,
             clock,
             limits,
+            media,
         }
     }
 
@@ -89,10 +93,16 @@ impl Journey {
         origin: Origin,
     ) -> Result<Step, Refusal> {
         let key = resend_key(&draft.client_id, &draft.content)?;
-        let content = Content::parse(draft.content, &self.limits)?;
+        let mut content = Content::parse(draft.content, &self.limits)?;
         let place = admit::place(self, author, draft.to).await?;
         let conversation = place.conversation;
-        let admitted = admit::check(&place, draft.reply_to);
+        let mut admitted = admit::check(&place, draft.reply_to);
+        let mut corrected = false;
+        if admitted.is_ok() && content.may_name_media() {
+            // Boxed, so that the future of a text is no larger for it.
+            let media = Box::pin(self.media.admit(author, &mut content)).await;
+            admitted = media.map(|changed| corrected = changed);
+        }
 
         let mut origin = origin;
         loop {
@@ -102,7 +112,12 @@ impl Journey {
                 Err(refusal) => Err(refusal.clone()),
             };
             let change = match judged {
-                Ok(judged) => send_change(author, &place, key.clone(), draft.reply_to, judged),
+                Ok(mut judged) => {
+                    if let Judged::Keep(keep) = &mut judged {
+                        keep.replaced |= corrected;
+                    }
+                    send_change(author, &place, key.clone(), draft.reply_to, judged)
+                }
                 Err(refusal) => {
                     return self
                         .refuse_or_resend(conversation, author, &key, refusal)

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod embedded_log;
+pub mod media;
 pub mod sqlite_accounts;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::content::Fingerprint;
 use crate::conversation::{Conversation, Kind, Member, Summary};
 use crate::entry::{Body, DecisionRecord, Entry, Seq};
-use crate::ids::{ConversationId, EntryId, HoldId, SessionId, UserId};
+use crate::ids::{ConversationId, EntryId, HoldId, MediaId, SessionId, UserId};
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,10 @@ pub enum Change {
         conversation: ConversationId,
         user: UserId,
         prefs: Prefs,
+    },
+    /// The notes about media that nothing names any more were taken over (see `media_left`).
+    MediaSeen {
+        media: Vec<MediaId>,
     },
 }
 
@@ -195,6 +200,8 @@ pub enum Outcome {
         moved: bool,
         head: Seq,
     },
+    /// A change with nothing to tell.
+    Done,
 }
 
 /// An entry that is durable.
@@ -396,6 +403,16 @@ pub trait MessageLog: Send + Sync + 'static {
         after: Option<HoldId>,
         limit: usize,
     ) -> Result<Vec<Arc<HeldMessage>>, StoreError>;
+
+    /// Whether an entry or a held message names a media. Recalled ones name nothing any more.
+    async fn media_used(&self, media: MediaId) -> Result<bool, StoreError>;
+
+    /// Whether a user is, now, a member of a conversation with an entry that names the media and that this member
+    /// may see.
+    async fn media_readable(&self, media: MediaId, user: UserId) -> Result<bool, StoreError>;
+
+    /// Media that something named and does not any more: noted in the write that changed it, kept until `MediaSeen`.
+    async fn media_left(&self, limit: usize) -> Result<Vec<MediaId>, StoreError>;
 
     /// A plugin's value, as committed.
     async fn plugin_value(&self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;

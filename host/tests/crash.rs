@@ -1,7 +1,7 @@
 //! What an ack is worth: killed servers, failing disks, torn journals. Nothing acked may be missing, and nothing is
 //! acked before it is on stable storage (I1, I3).
 
-mod process;
+pub mod process;
 mod strace;
 mod torn;
 

@@ -6,6 +6,7 @@ mod conformance;
 mod conversations;
 mod crash;
 mod filter;
+mod media;
 mod sessions;
 mod support;
 mod swap;

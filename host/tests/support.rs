@@ -84,9 +84,16 @@ impl TestServer {
         }
     }
 
+    /// Drains; `restart` starts it again.
+    pub async fn stop(&mut self) {
+        if let Some(app) = self.app.take() {
+            app.drain().await;
+        }
+    }
+
     /// Drains, then starts again on the same data.
     pub async fn restart(&mut self) {
-        self.app.take().expect("a running server").drain().await;
+        self.stop().await;
         // The store is let go of with the last connection's task: until then it answers that it is in use.
         let started = async {
             loop {

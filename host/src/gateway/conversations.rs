@@ -201,7 +201,7 @@ fn sent(conversation: ConversationId, outcome: Outcome) -> Result<Response, Answ
             Ok((StatusCode::ACCEPTED, Json(body)).into_response())
         }
         Outcome::Resent(first) => answered_before(conversation, first),
-        Outcome::Refused(_) | Outcome::Member { .. } => {
+        Outcome::Refused(_) | Outcome::Member { .. } | Outcome::Done => {
             Err(Refusal::new(Code::Internal, "a send was settled as something else").into())
         }
     }

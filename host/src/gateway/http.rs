@@ -3,7 +3,9 @@
 
 pub mod health;
 mod me;
+mod media;
 mod oauth;
+mod range;
 mod users;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::ids::IdSource;
 use crate::journey::reads::PageLimits;
+use crate::media::Media;
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Accounts;
 
@@ -48,6 +51,9 @@ pub struct HttpState {
     pub strangers: Option<Arc<StrangerRates>>,
     pub pages: PageLimits,
     pub health: Arc<health::Health>,
+    pub media: Arc<Media>,
+    /// Where clients reach this server; empty is where each asked.
+    pub public_url: Arc<str>,
 }
 
 impl FromRequestParts<HttpState> for Caller {
@@ -89,6 +95,7 @@ pub fn router(state: HttpState, conversations: Conversations) -> Router {
         .merge(users::routes())
         .merge(oauth::routes())
         .merge(me::routes())
+        .merge(media::routes())
         .merge(health::routes())
         .with_state(state);
     let (router, mut document) = accounts

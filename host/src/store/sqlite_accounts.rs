@@ -4,6 +4,7 @@
 //! from memory, exactly, because this process is the only writer.
 
 mod administration;
+mod media;
 mod people;
 mod schema;
 

@@ -43,7 +43,7 @@ async fn me(State(state): State<HttpState>, caller: Caller) -> Result<Json<Profi
 struct ProfileChange {
     /// 1 to 64 characters.
     display_name: Option<String>,
-    /// A media id; `null` takes the avatar away.
+    /// The media id of a complete picture of the caller's; `null` takes the avatar away.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     avatar: Option<Option<String>>,
@@ -56,7 +56,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
 
 /// Changes the caller's profile.
 #[utoipa::path(patch, path = "/v1/me", request_body = ProfileChange, security(("bearer" = [])),
-    responses((status = 200), (status = 400), (status = 401), (status = 422)))]
+    responses((status = 200), (status = 400), (status = 401), (status = 404), (status = 422)))]
 async fn change_me(
     State(state): State<HttpState>,
     caller: Caller,
@@ -66,8 +66,8 @@ async fn change_me(
         Some(name) => Some(checked_name(&state, name).await?),
         None => None,
     };
-    if change.avatar.as_ref().is_some_and(Option::is_some) {
-        return Err(Refusal::not_found("no such media").into());
+    if let Some(Some(avatar)) = &change.avatar {
+        state.media.admit_avatar(caller.user, avatar).await?;
     }
     let avatar = change.avatar.as_ref().map(Option::as_deref);
     let changed = state

@@ -3,6 +3,7 @@
 
 mod append;
 mod hold;
+mod media;
 
 use std::collections::HashMap;
 
@@ -71,6 +72,7 @@ impl<'a> Batch<'a> {
                 user,
                 prefs,
             } => self.prefs(*conversation, *user, prefs),
+            Change::MediaSeen { media } => self.forget_left_media(media),
         }
     }
 

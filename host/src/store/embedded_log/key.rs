@@ -2,11 +2,17 @@
 //! of the key says what they are.
 
 use crate::entry::Seq;
-use crate::ids::{ConversationId, HoldId, UserId};
+use crate::ids::{ConversationId, HoldId, MediaId, UserId};
 
 pub const CONVERSATION: u8 = b'c';
 pub const HELD: u8 = b'h';
 pub const KV: u8 = b'k';
+/// Held messages that name media.
+pub const MEDIA_HELD: u8 = b'o';
+/// Media that something does not name any more.
+pub const MEDIA_LEFT: u8 = b'p';
+/// Entries that name media.
+pub const MEDIA_USE: u8 = b'i';
 pub const MEMBER: u8 = b'm';
 pub const MENTION: u8 = b'n';
 pub const MEMBERSHIP: u8 = b'u';
@@ -59,6 +65,33 @@ pub fn mention(conversation: ConversationId, user: UserId, seq: Seq) -> Vec<u8> 
 
 pub fn narrowed(conversation: ConversationId, seq: Seq) -> Vec<u8> {
     joined(NARROWED, &[&conversation.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub fn media_use(media: MediaId, conversation: ConversationId, seq: Seq) -> Vec<u8> {
+    joined(
+        MEDIA_USE,
+        &[
+            &media.0.to_be_bytes(),
+            &conversation.to_bytes(),
+            &seq.to_be_bytes(),
+        ],
+    )
+}
+
+pub fn media_uses(media: MediaId) -> Vec<u8> {
+    joined(MEDIA_USE, &[&media.0.to_be_bytes()])
+}
+
+pub fn media_held(media: MediaId, hold: HoldId) -> Vec<u8> {
+    joined(MEDIA_HELD, &[&media.0.to_be_bytes(), &hold.0.to_be_bytes()])
+}
+
+pub fn media_holds(media: MediaId) -> Vec<u8> {
+    joined(MEDIA_HELD, &[&media.0.to_be_bytes()])
+}
+
+pub fn media_left(media: MediaId) -> Vec<u8> {
+    joined(MEDIA_LEFT, &[&media.0.to_be_bytes()])
 }
 
 pub fn held(hold: HoldId) -> Vec<u8> {

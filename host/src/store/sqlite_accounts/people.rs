@@ -171,6 +171,7 @@ impl SqliteAccounts {
                 )?;
             }
             if let Some(avatar) = &avatar {
+                super::media::let_go_of_avatar(&transaction, id)?;
                 transaction.execute(
                     "UPDATE users SET avatar = ?2 WHERE id = ?1",
                     params![signed(id.0), avatar],

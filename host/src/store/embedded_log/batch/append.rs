@@ -125,9 +125,15 @@ impl Batch<'_> {
             message.content.as_deref().map(|json| json.get()),
             false,
         );
+        self.mark_media(
+            &row.entry,
+            message.content.as_deref().map(|json| json.get()),
+            false,
+        );
         let changed = match &append.body {
             Body::Edit { content, .. } => {
                 self.mark_mentions(&row.entry, content.as_deref().map(|json| json.get()), true);
+                self.mark_media(&row.entry, content.as_deref().map(|json| json.get()), true);
                 let mut edits = row.edits.clone();
                 edits.push(seq);
                 let message = Message {
@@ -188,8 +194,10 @@ impl Batch<'_> {
 
     fn erase_edit(&mut self, conversation: ConversationId, seq: Seq) -> Result<(), StoreError> {
         if let Some(row) = self.entry(conversation, seq)?
-            && let Body::Edit { target, .. } = row.entry.body
+            && let Body::Edit { target, content } = &row.entry.body
         {
+            let target = *target;
+            self.mark_media(&row.entry, content.as_deref().map(|json| json.get()), false);
             let entry = Entry {
                 body: Body::Edit {
                     target,
@@ -242,6 +250,7 @@ impl Batch<'_> {
             }
         }
         self.move_author(append, member, &entry, header);
+        self.mark_media(&entry, content_of(&entry), true);
         if let Some(message) = entry.message() {
             self.mark_mentions(
                 &entry,
@@ -267,7 +276,7 @@ impl Batch<'_> {
             self.put_answer(append.conversation, append.author, key, answer);
         }
         if let Some(hold) = append.releases {
-            self.remove_held(hold);
+            self.remove_held(hold)?;
         }
         Ok(Ok(Outcome::Committed(Committed {
             entry,
@@ -343,6 +352,16 @@ fn take_body(body: &mut Body) -> Body {
         }
         other => other.clone(),
     }
+}
+
+/// The content that stands in an entry.
+fn content_of(entry: &Entry) -> Option<&str> {
+    match &entry.body {
+        Body::Message(message) => message.content.as_deref(),
+        Body::Edit { content, .. } => content.as_deref(),
+        _ => None,
+    }
+    .map(|json| json.get())
 }
 
 fn with_message(row: &EntryRow, message: Message) -> EntryRow {

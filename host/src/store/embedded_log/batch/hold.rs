@@ -18,6 +18,7 @@ impl Batch<'_> {
         }
         let id = HoldId(self.next_stamp());
         let at = EntryId(id.0).at_ms();
+        self.mark_held_media(id, hold.content.get(), true);
         let held = HeldMessage {
             id,
             at,
@@ -53,6 +54,7 @@ impl Batch<'_> {
             return Ok(Err(CommitError::Gone("no such held message")));
         };
         held.refused = Some(reason.to_owned());
+        self.mark_held_media(hold, held.hold.content.get(), false);
         let answer = StoredAnswer::Refused {
             id: self.next_stamp(),
             by: held.hold.by.clone(),
@@ -94,8 +96,12 @@ impl Batch<'_> {
         self.held.insert(held.id, Some(held));
     }
 
-    pub(super) fn remove_held(&mut self, hold: HoldId) {
+    pub(super) fn remove_held(&mut self, hold: HoldId) -> Result<(), StoreError> {
+        if let Some(held) = self.held_row(hold)? {
+            self.mark_held_media(hold, held.hold.content.get(), false);
+        }
         self.remove_row(key::held(hold));
         self.held.insert(hold, None);
+        Ok(())
     }
 }
