@@ -59,8 +59,8 @@ impl Media {
             return Ok(0);
         }
         for id in &left {
-            let due = self.records.set_media(*id, MediaState::Complete, Some(now));
-            due.await.map_err(|e| store_refusal(&e))?;
+            let due = self.records.let_go_of_media(*id, now).await;
+            due.map_err(|e| store_refusal(&e))?;
         }
         let count = left.len();
         let (sender, settled) = oneshot::channel();

@@ -95,6 +95,9 @@ pub trait MediaRecords: Send + Sync + 'static {
     /// Records whose time to be looked at has come, the longest due first.
     async fn media_due(&self, now: u64, limit: usize) -> Result<Vec<MediaRecord>, StoreError>;
 
+    /// Makes a complete record due at once; one that is leaving already keeps its time.
+    async fn let_go_of_media(&self, id: MediaId, now: u64) -> Result<(), StoreError>;
+
     /// Sets a complete record's state and its next look. Open ones and unknown ids are left alone.
     async fn set_media(
         &self,

@@ -68,7 +68,7 @@ fn insert(connection: &Connection, record: &MediaRecord) -> rusqlite::Result<()>
 /// What a user's avatar was may be nobody's from now on: it is looked at as soon as somebody looks.
 pub(super) fn let_go_of_avatar(connection: &Connection, user: UserId) -> rusqlite::Result<()> {
     connection.execute(
-        "UPDATE media SET look_at = 0 WHERE state > 0
+        "UPDATE media SET look_at = 0 WHERE state = 1
          AND id = (SELECT CAST(avatar AS INTEGER) FROM users WHERE id = ?1)",
         [signed(user.0)],
     )?;
@@ -160,6 +160,15 @@ impl MediaRecords for SqliteAccounts {
                 .collect()
         })
         .await
+    }
+
+    async fn let_go_of_media(&self, id: MediaId, now: u64) -> Result<(), StoreError> {
+        self.with(move |connection| {
+            let update = "UPDATE media SET look_at = ?2 WHERE id = ?1 AND state = 1";
+            connection.execute(update, params![signed(id.0), signed(now)])
+        })
+        .await?;
+        Ok(())
     }
 
     async fn set_media(
