@@ -47,7 +47,7 @@ pub struct MediaRules {
     pub open_tickets: u64,
     /// Bytes a user may upload in a day.
     pub daily_bytes: u64,
-    /// Uploads through this host at once: of all users, of one.
+    /// Uploads through this host at once, and checks of uploads at once: of all users, of one.
     pub uploads: usize,
     pub uploads_of_one: usize,
 }
@@ -64,6 +64,7 @@ pub struct Media {
     /// One thing at a time is done to one upload.
     turns: Arc<Turns>,
     uploads: Slots,
+    checks: Slots,
     inspections: Semaphore,
 }
 
@@ -79,7 +80,8 @@ impl Media {
         links: Links,
         rules: MediaRules,
     ) -> Self {
-        let uploads = Slots::new(rules.uploads, rules.uploads_of_one);
+        let slots = || Slots::new(rules.uploads, rules.uploads_of_one);
+        let (uploads, checks) = (slots(), slots());
         Self {
             blobs,
             records,
@@ -89,6 +91,7 @@ impl Media {
             rules,
             turns: Arc::default(),
             uploads,
+            checks,
             inspections: Semaphore::new(INSPECTIONS),
         }
     }

@@ -2,6 +2,7 @@
 //! `media/` has the shared steps, the ends, and the stores.
 
 mod ends;
+mod log;
 mod reading;
 mod steps;
 mod stores;

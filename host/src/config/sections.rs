@@ -138,10 +138,10 @@ sections! {
         open_tickets: u64 = 20_u64,
         /// Bytes a user may upload in a day; counts as a rate (see limits.rate). Not reloadable.
         daily_bytes: u64 = 2_147_483_648_u64,
-        /// Uploads through this server at once, of all users. Not reloadable.
-        uploads: usize = 32_usize,
-        /// Uploads through this server at once, of one user. Not reloadable.
-        uploads_of_one: usize = 4_usize,
+        /// Uploads through this server at once, and checks of uploads at once, of all users. Not reloadable.
+        uploads: usize = 64_usize,
+        /// The same of one user. Not reloadable.
+        uploads_of_one: usize = 8_usize,
     }
     /// This node.
     node: NodeConfig {

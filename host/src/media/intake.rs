@@ -130,12 +130,7 @@ impl Media {
         self.check_link(Purpose::Upload, id, link)?;
         let blobs = self.blobs()?;
         let owner = self.open_record(id).await?.owner;
-        let _slot = self.uploads.enter(owner).map_err(|full| match full {
-            NoSlot::All => Refusal::unavailable("too many uploads are under way"),
-            NoSlot::OfOne => {
-                Refusal::rate_limited(Duration::from_secs(1), "too many uploads at once")
-            }
-        })?;
+        let _slot = self.uploads.enter(owner).map_err(crowded)?;
         let _turn = self.turns.take(id).await;
         let record = self.open_record(id).await?;
         let tally = Arc::new(Tally::default());
@@ -192,6 +187,7 @@ impl Media {
             MediaState::Complete => return Ok(record),
             MediaState::Leaving => return Err(no_such_media()),
         }
+        let _slot = self.checks.enter(user).map_err(crowded)?;
         let findings = match self.look_at(blobs, &record).await {
             Ok(findings) => findings,
             Err(refusal) => {
@@ -222,9 +218,6 @@ impl Media {
     }
 
     async fn look_at(&self, blobs: &dyn Blobs, record: &MediaRecord) -> Result<Findings, Refusal> {
-        let busy = || Refusal::unavailable("too many uploads are being checked");
-        let waited = tokio::time::timeout(PATIENCE, self.inspections.acquire()).await;
-        let _permit = waited.map_err(|_| busy())?.map_err(|_| busy())?;
         let file = match blobs.keep(record.id, record.bytes).await {
             Ok(file) => file,
             Err(BlobError::Missing) => {
@@ -237,11 +230,21 @@ impl Media {
             bytes: record.bytes,
             sha256: record.sha256,
         };
+        let busy = || Refusal::unavailable("too many uploads are being checked");
+        let waited = tokio::time::timeout(PATIENCE, self.inspections.acquire()).await;
+        let _permit = waited.map_err(|_| busy())?.map_err(|_| busy())?;
         let bounds = self.rules.bounds.clone();
         let looked =
             tokio::task::spawn_blocking(move || inspect::inspect(file, &claim, &bounds)).await;
         // A reader that panics met bytes it was not made for: that is the upload's fault and nobody else's.
         looked.unwrap_or_else(|_| Err(Refusal::bad_request("the bytes cannot be read")))
+    }
+}
+
+fn crowded(full: NoSlot) -> Refusal {
+    match full {
+        NoSlot::All => Refusal::unavailable("too many uploads are under way"),
+        NoSlot::OfOne => Refusal::rate_limited(Duration::from_secs(1), "too many uploads at once"),
     }
 }
 

@@ -209,7 +209,8 @@ async fn download(
     Query(query): Query<LinkQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Answer> {
-    let (id, link) = (media_id(&id)?, query.link()?);
+    let link = query.link()?;
+    let id = media_id(&id)?;
     let served = state.media.served(id, &link).await?;
     let mut answer = headers_of(&served);
     let same = |value: &HeaderValue| value.as_bytes() == served.tag.as_bytes();
