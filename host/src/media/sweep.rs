@@ -100,6 +100,11 @@ impl Media {
                 discarded.map_err(|error| blob_refusal(&error))?;
             }
             self.set(id, MediaState::Complete, None).await?;
+            // An avatar that was taken away between the two would never be looked at again.
+            if !self.is_in_use(id).await? {
+                let due = self.records.let_go_of_media(id, now).await;
+                due.map_err(|e| store_refusal(&e))?;
+            }
             return Ok(false);
         }
         if record.state == MediaState::Complete {
