@@ -112,16 +112,35 @@ fn commands(text: &str) -> Vec<Shown> {
 }
 
 fn words(line: &str) -> Vec<String> {
-    let is_assignment = |word: &&str| {
+    let is_assignment = |word: &String| {
         word.split_once('=').is_some_and(|(name, _)| {
             !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
         })
     };
-    line.split_whitespace()
-        .take_while(|word| !matches!(*word, "|" | "&&" | ";" | ">" | "&") && !word.starts_with('#'))
-        .skip_while(|word| is_assignment(word) || *word == "sudo")
-        .map(str::to_owned)
+    let ends = |word: &str| matches!(word, "|" | "&&" | ";" | ">" | "&") || word.starts_with('#');
+    quoted_words(line)
+        .into_iter()
+        .take_while(|word| !ends(word))
+        .skip_while(|word| is_assignment(word) || word == "sudo")
         .collect()
+}
+
+/// Words as a shell splits them: what stands in quotes is one, without them.
+fn quoted_words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 /// What is wrong with a `kith` command, by the program's own help.
@@ -168,6 +187,12 @@ fn wrong_cargo(words: &[String]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_quotes_is_one_word() {
+        let found = words("kith admin words test \"a B # c\" --json 'd e' # why");
+        assert_eq!(found[4..], ["a B # c", "--json", "d e"]);
+    }
 
     #[test]
     fn commands_are_found_in_shell_blocks_only() {
