@@ -85,14 +85,15 @@ impl App {
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
         let rollout = start_plugins(config, &data, &accounts, &clock).await?;
 
-        let journey = Arc::new(Journey::new(
+        let journey = Journey::new(
             log.clone(),
             accounts.clone(),
             tables,
             rollout.clone(),
             clock.clone(),
             (content_limits(config), limits::people(&config.limits)),
-        ));
+        );
+        let journey = Arc::new(journey.with_groups_of(config.limits.group_members));
         let registry = Arc::new(Registry::new(session_rules(config), clock.now_ms()));
         let identity = Arc::new(identity(config, &accounts, &clock, &registry).await?);
         let gateway = gateway(config, &journey, &registry, &identity, &clock);

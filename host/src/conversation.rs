@@ -2,6 +2,8 @@
 //!
 //! Receipts move forward only (I6). Nothing here does I/O.
 
+pub mod group;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -62,9 +64,16 @@ pub struct Conversation {
     pub users: Vec<UserId>,
     /// Milliseconds since 1970 UTC.
     pub created_at: u64,
+    /// Groups: their settings.
+    pub group: Option<group::Group>,
 }
 
 impl Conversation {
+    /// The stamp of a group's end.
+    pub fn dissolved(&self) -> Option<u64> {
+        self.group.as_ref().and_then(|group| group.dissolved)
+    }
+
     /// The other user of a direct conversation.
     pub fn peer_of(&self, user: UserId) -> Option<UserId> {
         match (self.kind, self.users.as_slice()) {
@@ -97,6 +106,13 @@ pub struct Member {
     pub hidden: bool,
     pub hidden_at: Seq,
     pub draft: Option<String>,
+    /// Groups: the newest entry before which this one was no member; entries before it are not pushed to it.
+    pub joined_seq: Seq,
+    /// Groups: may not speak until then, milliseconds since 1970 UTC. Not the member's own `muted`.
+    pub muted_until: Option<u64>,
+    pub nickname: Option<String>,
+    /// Groups: when it last sent a message, milliseconds since 1970 UTC; 0 for never. For slow mode.
+    pub spoke_at: u64,
     /// The stamp of the last change of this row (an id of the store's source), for `sync`.
     pub changed: u64,
     /// The stamp of the last change of the member's profile: what a direct conversation's other member sees differs.
@@ -128,6 +144,10 @@ impl Member {
             hidden: false,
             hidden_at: 0,
             draft: None,
+            joined_seq: 0,
+            muted_until: None,
+            nickname: None,
+            spoke_at: 0,
             changed: stamp,
             profile_changed: 0,
             left: None,
@@ -148,7 +168,7 @@ pub struct Summary {
     pub last: Option<Arc<Entry>>,
     /// Direct: how far the other one is.
     pub peer: Option<PeerReceipts>,
-    /// Milliseconds since 1970 UTC: the newest message, or the creation.
+    /// Milliseconds since 1970 UTC: the newest message, or when the member joined.
     pub updated_at: u64,
 }
 

@@ -4,6 +4,7 @@
 //! is best effort: the log is the truth, and nothing here waits for a reader.
 
 mod frames;
+mod groups;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -78,6 +79,7 @@ impl Delivery {
                 moved: true,
                 ..
             }) => self.tell_member(&change, member, sender).await,
+            Ok(Outcome::Group(done)) => self.tell_group(done).await,
             _ => {}
         }
         if let Origin::Caller(waiting) = origin {
@@ -118,7 +120,9 @@ impl Delivery {
             }
             Ok(Outcome::Dropped) => frames::dropped_json(*request, conversation_of(change)),
             Ok(Outcome::Member { .. }) => self.member_json(*user, *request, change).await,
-            Ok(Outcome::Refused(_)) => ok_json(*request, &serde_json::json!({})),
+            Ok(Outcome::Refused(_) | Outcome::Group(_)) => {
+                ok_json(*request, &serde_json::json!({}))
+            }
             Err(error) => error_json(*request, &commit_refusal(error)),
         };
         let now = self.registry.coarse_now();
@@ -152,12 +156,11 @@ impl Delivery {
         let entry = &*committed.entry;
         let released = committed.released.is_some();
         let sender = sender.filter(|_| !released);
-        let members = match self.members(committed).await {
-            Some(members) => members,
-            None => return,
-        };
+        if committed.conversation.kind == Kind::Group {
+            return self.deliver_to_group(entry, sender).await;
+        }
         let mut events: [Option<Event>; 3] = [None, None, None];
-        for &member in members.iter() {
+        for &member in &committed.conversation.users {
             if !self.registry.is_online(member) {
                 continue;
             }
@@ -166,13 +169,6 @@ impl Delivery {
                 events[viewer as usize].get_or_insert_with(|| frames::entry_event(entry, viewer));
             self.registry.push(member, sender, event);
         }
-    }
-
-    async fn members(&self, committed: &Committed) -> Option<Arc<[UserId]>> {
-        if committed.conversation.kind != Kind::Group {
-            return Some(committed.conversation.users.as_slice().into());
-        }
-        self.log.members(committed.entry.conversation).await.ok()
     }
 
     /// A conversation its members have just been given, before its first entry.
@@ -271,6 +267,7 @@ fn content_of(entry: &Entry) -> Option<&str> {
 fn conversation_of(change: &Change) -> ConversationId {
     match change {
         Change::Append(append) => append.conversation,
+        Change::Group(change) => change.conversation,
         Change::Hold(hold) => {
             let Hold { conversation, .. } = **hold;
             conversation

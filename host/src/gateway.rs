@@ -5,6 +5,7 @@ pub mod admin;
 pub mod connection;
 pub mod conversations;
 pub mod frame;
+pub mod groups;
 pub mod http;
 pub mod listen;
 pub mod ops;

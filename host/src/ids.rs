@@ -75,6 +75,10 @@ decimal_id!(
     RequestId
 );
 decimal_id!(
+    /// Somebody's wish to join a group; its high bits are the milliseconds it was made at.
+    JoinRequestId
+);
+decimal_id!(
     /// One connected device of one user, for as long as it is connected.
     SessionId
 );

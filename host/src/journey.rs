@@ -8,6 +8,7 @@ pub mod admit;
 pub mod change;
 pub mod decide;
 pub mod friends;
+pub mod groups;
 pub mod held;
 pub mod notices;
 pub mod reads;
@@ -33,6 +34,8 @@ use crate::store::{
 };
 use decide::{Judged, Question};
 
+const GROUP_MEMBERS_DEFAULT: usize = 100_000;
+
 /// Everything a message's life needs, by seam.
 pub struct Journey {
     pub(crate) log: Arc<dyn MessageLog>,
@@ -43,6 +46,8 @@ pub struct Journey {
     pub(crate) limits: ContentLimits,
     pub(crate) people_limits: PeopleLimits,
     pub(crate) debts: notices::Debts,
+    /// Members one group may have.
+    pub(crate) group_members: usize,
 }
 
 /// Whom a message is for.
@@ -91,6 +96,15 @@ impl Journey {
             limits,
             people_limits,
             debts: notices::Debts::default(),
+            group_members: GROUP_MEMBERS_DEFAULT,
+        }
+    }
+
+    /// The same, with groups of at most so many members.
+    pub fn with_groups_of(self, group_members: usize) -> Self {
+        Self {
+            group_members,
+            ..self
         }
     }
 
@@ -115,7 +129,8 @@ impl Journey {
             Err(refusal) => return Err(refusal),
         };
         let conversation = place.conversation;
-        let admitted = admit::check(&place, draft.reply_to);
+        let admitted =
+            admit::check(&place, draft.reply_to).and_then(|()| admit::speaks(&place, &*self.clock));
 
         let mut origin = origin;
         loop {
@@ -303,6 +318,9 @@ pub fn commit_refusal(error: &CommitError) -> Refusal {
     match error {
         CommitError::Conflict => Refusal::new(Code::Conflict, FirstAnswer::CONFLICT),
         CommitError::Gone(what) => Refusal::not_found(*what),
+        CommitError::Forbidden(why) => Refusal::new(Code::Forbidden, *why),
+        CommitError::Full(what) => Refusal::new(Code::TooLarge, *what),
+        CommitError::TooSoon { wait_ms } => admit::too_soon(*wait_ms),
         CommitError::Stale | CommitError::Unavailable => {
             Refusal::unavailable("nothing was stored; send again")
         }

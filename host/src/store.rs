@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod embedded_log;
 pub mod feed;
 pub mod people;
+pub mod groups;
 pub mod sqlite_accounts;
 
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use tokio::sync::oneshot;
 use crate::content::Fingerprint;
 use crate::conversation::{Conversation, Kind, Member, Summary};
 use crate::entry::{Body, DecisionRecord, Entry, Seq};
-use crate::ids::{ConversationId, EntryId, HoldId, SessionId, UserId};
+use crate::ids::{ConversationId, EntryId, HoldId, JoinRequestId, SessionId, UserId};
+use groups::{GroupChange, GroupDone, JoinRequest, MemberRow, Roster};
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,7 @@ pub enum Origin {
 pub enum Change {
     Append(Box<Append>),
     Hold(Box<Hold>),
+    Group(Box<GroupChange>),
     /// A plugin chose not to keep it; only the answer is remembered.
     Drop {
         conversation: ConversationId,
@@ -220,6 +223,7 @@ pub enum Outcome {
         moved: bool,
         head: Seq,
     },
+    Group(Box<GroupDone>),
 }
 
 /// An entry that is durable.
@@ -270,6 +274,15 @@ pub enum CommitError {
     /// The author is not a member (any more), the target or the hold is gone.
     #[error("{0}")]
     Gone(&'static str),
+    /// It may not be, whoever asks.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// A bound of what one conversation holds is reached.
+    #[error("{0}")]
+    Full(&'static str),
+    /// Slow mode: the author's next message may come after this.
+    #[error("slow mode")]
+    TooSoon { wait_ms: u64 },
     /// Nothing was stored.
     #[error("the store is unavailable")]
     Unavailable,
@@ -404,6 +417,32 @@ pub trait MessageLog: Send + Sync + 'static {
 
     /// Current members, for delivery.
     async fn members(&self, conversation: ConversationId) -> Result<Arc<[UserId]>, StoreError>;
+
+    /// The same, with since when each is one.
+    async fn roster(&self, conversation: ConversationId) -> Result<Roster, StoreError>;
+
+    /// Present members of a group after one, by id.
+    async fn member_page(
+        &self,
+        conversation: ConversationId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<MemberRow>, StoreError>;
+
+    /// Those of some users who are present members of a group.
+    async fn members_among(
+        &self,
+        conversation: ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<MemberRow>, StoreError>;
+
+    /// Join requests that wait after one, oldest first.
+    async fn join_requests(
+        &self,
+        conversation: ConversationId,
+        after: Option<JoinRequestId>,
+        limit: usize,
+    ) -> Result<Vec<JoinRequest>, StoreError>;
 
     /// Ids of direct conversations a user is in, after one.
     async fn direct_conversations(

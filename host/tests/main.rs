@@ -14,6 +14,7 @@ mod profiles;
 mod rules;
 mod search;
 mod semantics;
+mod groups;
 mod sessions;
 mod support;
 mod swap;

@@ -200,6 +200,8 @@ sections! {
         text_chars: usize = 8000_usize,
         /// Items of one page. Not reloadable.
         batch: usize = 200_usize,
+        /// Members one group may have. Not reloadable.
+        group_members: usize = 100_000_usize,
         /// Groups with more members are sent no receipts. Not reloadable.
         receipt_members: usize = 500_usize,
     }

@@ -100,6 +100,11 @@ pub fn event_json(ev: &str, field: &str, value: &Value) -> Vec<u8> {
     encode(&json!({"ev": ev, field: value}))
 }
 
+/// The event of a conversation one is no longer a member of.
+pub fn gone_json(conversation: ConversationId) -> Vec<u8> {
+    encode(&json!({"ev": "gone", "conversation": conversation}))
+}
+
 /// The event of an entry, as one kind of viewer gets it.
 pub fn entry_event(entry: &Entry, viewer: Viewer) -> Event {
     #[derive(Serialize)]

@@ -209,7 +209,7 @@ fn sent(conversation: ConversationId, outcome: Outcome) -> Result<Response, Answ
             Ok((StatusCode::ACCEPTED, Json(body)).into_response())
         }
         Outcome::Resent(first) => answered_before(conversation, first),
-        Outcome::Refused(_) | Outcome::Member { .. } => {
+        Outcome::Refused(_) | Outcome::Member { .. } | Outcome::Group(_) => {
             Err(Refusal::new(Code::Internal, "a send was settled as something else").into())
         }
     }

@@ -23,6 +23,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::conversations::{self, Conversations};
+use super::groups;
 use super::listen::Peer;
 use super::rate::StrangerRates;
 use super::respond::{Answer, documented, method_not_allowed, not_found};
@@ -109,6 +110,7 @@ pub fn router(state: HttpState, conversations: Conversations) -> Router {
         .merge(health::routes())
         .with_state(state);
     let (router, mut document) = accounts
+        .merge(groups::routes().with_state(conversations.clone()))
         .merge(conversations::routes().with_state(conversations))
         .split_for_parts();
     let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());

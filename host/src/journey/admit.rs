@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use super::{Journey, Target, store_refusal};
+use crate::clock::Clock;
+use crate::conversation::group::Group;
 use crate::conversation::{Conversation, Kind, Member};
 use crate::entry::Seq;
 use crate::ids::{ConversationId, UserId};
@@ -34,6 +36,19 @@ impl Place {
         self.member
             .as_ref()
             .is_some_and(|member| member.left.is_none())
+    }
+
+    /// A group's settings; `None` in other kinds.
+    pub fn group(&self) -> Option<&Group> {
+        self.existing.as_ref()?.group.as_ref()
+    }
+
+    /// The author may not speak here at this time.
+    pub fn is_muted(&self, now_ms: u64) -> bool {
+        match (self.group(), &self.member) {
+            (Some(group), Some(member)) => group.mutes(member, now_ms),
+            _ => false,
+        }
     }
 }
 
@@ -149,11 +164,35 @@ pub fn check(place: &Place, reply_to: Option<Seq>) -> Result<(), Refusal> {
             "no longer a member of this conversation",
         ));
     }
+    let visible_from = place.member.as_ref().map_or(1, |m| m.visible_from);
     match reply_to {
         Some(0) => Err(Refusal::bad_request("reply_to must be the seq of an entry")),
-        Some(seq) if seq > place.head => {
+        Some(seq) if seq > place.head || seq < visible_from => {
             Err(Refusal::not_found("the entry replied to does not exist"))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a group's mutes and slow mode let the author speak now; no plugin can say otherwise.
+pub fn speaks(place: &Place, clock: &dyn Clock) -> Result<(), Refusal> {
+    let (Some(group), Some(member)) = (place.group(), &place.member) else {
+        return Ok(());
+    };
+    let now_ms = clock.now_ms();
+    if group.mutes(member, now_ms) {
+        return Err(Refusal::new(Code::Muted, "one may not speak here now"));
+    }
+    match group.wait_ms(member, now_ms) {
+        0 => Ok(()),
+        wait_ms => Err(too_soon(wait_ms)),
+    }
+}
+
+/// Slow mode's refusal.
+pub fn too_soon(wait_ms: u64) -> Refusal {
+    Refusal::rate_limited(
+        std::time::Duration::from_millis(wait_ms),
+        "slow mode: the next message may come later",
+    )
 }

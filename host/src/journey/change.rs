@@ -84,7 +84,7 @@ impl Journey {
         match decide::judge(judge, &question, &self.limits)? {
             Judged::Keep(keep) => {
                 let window = recall_window_ms(sent, &keep.record);
-                if entry.from == author && window.is_some_and(|window| age > window) {
+                if !rules_here(place) && window.is_some_and(|window| age > window) {
                     return Err(Refusal::new(
                         Code::TooLate,
                         "the time to recall this is over",
@@ -157,18 +157,19 @@ fn recall_window_ms(sent: &DecisionRecord, recall: &DecisionRecord) -> Option<u6
 
 /// Whose message one may recall at all; the window is the strategy's.
 fn may_recall(place: &Place, author: UserId, entry: &Entry) -> Result<(), Refusal> {
-    let rules_here = place.kind == Kind::Group
-        && place
-            .member
-            .as_ref()
-            .is_some_and(|member| member.role >= Role::Admin);
-    if entry.from == author || rules_here {
+    if entry.from == author || rules_here(place) {
         return Ok(());
     }
     Err(Refusal::new(
         Code::Forbidden,
         "only its sender may recall a message",
     ))
+}
+
+/// A group's owner and admins recall whatever and whenever.
+fn rules_here(place: &Place) -> bool {
+    let role = place.member.as_ref().map(|member| member.role);
+    place.kind == Kind::Group && role >= Some(Role::Admin)
 }
 
 #[cfg(test)]

@@ -275,7 +275,7 @@ fn ask_strategy(
             blocked: place.relation.blocked,
             blocking: place.relation.blocking,
             friends: place.relation.friends,
-            muted: false,
+            muted: place.is_muted(question.at_ms),
             unanswered: u32::from(place.unanswered),
             answered: place.answered,
             content_type: question.content.map_or("", Content::kind),
@@ -283,10 +283,23 @@ fn ask_strategy(
             at_ms: question.at_ms,
             target_sender: &target,
             target_age_ms: question.target.map_or(0, |(_, age)| age),
-            facts: &[],
+            facts: facts(question),
             content: sent,
         },
     )
+}
+
+/// What the host tells beside the fixed fields: that a group's message mentions everyone.
+fn facts(question: &Question<'_>) -> &'static [(&'static str, &'static str)] {
+    let mentions_all = question.place.kind == Kind::Group
+        && question
+            .content
+            .is_some_and(|content| content.mentions().any(|whom| whom == "all"));
+    if mentions_all {
+        &[("mention-all", "true")]
+    } else {
+        &[]
+    }
 }
 
 fn scope(kind: Kind) -> Scope {

@@ -131,6 +131,54 @@ impl Registry {
         });
     }
 
+    /// Pushes to every session but one of those of some users who are here. `users` ascend; `event` is given a user's
+    /// place among them. Costs as much as there are of users, or of those who are here, whichever are fewer.
+    pub fn push_each<'a>(
+        &self,
+        users: &[UserId],
+        except: Option<SessionId>,
+        event: impl Fn(usize) -> Option<&'a Event>,
+    ) {
+        let now = self.coarse_now();
+        let push = |sessions: &[Arc<Session>], event: &Event| {
+            for session in sessions.iter().filter(|session| Some(session.id) != except) {
+                session.outbox.push(event.frame(session.codec), now);
+            }
+        };
+        if users.len() <= self.count() {
+            for (place, user) in users.iter().enumerate() {
+                self.with(*user, |sessions| {
+                    if !sessions.is_empty()
+                        && let Some(event) = event(place)
+                    {
+                        push(sessions, event);
+                    }
+                });
+            }
+            return;
+        }
+        for shard in &self.shards {
+            for (user, sessions) in &*shard.lock() {
+                if let Ok(place) = users.binary_search(user)
+                    && let Some(event) = event(place)
+                {
+                    push(sessions, event);
+                }
+            }
+        }
+    }
+
+    /// Which of some users, ascending, are here.
+    pub fn online_among(&self, users: &[UserId]) -> Vec<UserId> {
+        if users.len() <= self.count() {
+            let here = |user: &&UserId| self.is_online(**user);
+            return users.iter().filter(here).copied().collect();
+        }
+        let mut online = self.online();
+        online.retain(|user| users.binary_search(user).is_ok());
+        online
+    }
+
     pub fn is_online(&self, user: UserId) -> bool {
         self.with(user, |sessions| !sessions.is_empty())
     }
@@ -195,7 +243,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Codec, OutboxLimits};
+    use crate::session::{Codec, Drained, OutboxLimits};
 
     const RULES: SessionRules = SessionRules {
         heartbeat: Duration::from_secs(30),
@@ -243,6 +291,28 @@ mod tests {
             [&busy, &idle, &third].map(|each| each.outbox.is_closing()),
             [false, true, false]
         );
+    }
+
+    #[test]
+    fn an_event_for_many_reaches_those_who_are_here_however_many_are_not() {
+        let registry = Registry::new(RULES, 1);
+        let here = session(1, "a", 1);
+        registry.attach(&here);
+        let event = Event::from_json(b"{}".to_vec());
+        let crowd: Vec<UserId> = (0..50).map(UserId).collect();
+        let without: Vec<UserId> = (2..50).map(UserId).collect();
+        for users in [&crowd[1..2], &crowd[..], &without[..]] {
+            registry.push_each(users, None, |place| {
+                assert_eq!(users[place], UserId(1));
+                Some(&event)
+            });
+            registry.push_each(users, Some(SessionId(1)), |_| Some(&event));
+            registry.push_each(users, None, |_| None);
+        }
+        assert!(matches!(here.outbox.drain(0), Drained::Frames(frames) if frames.len() == 2));
+        assert_eq!(registry.online_among(&crowd), [UserId(1)]);
+        assert_eq!(registry.online_among(&crowd[1..2]), [UserId(1)]);
+        assert!(registry.online_among(&without).is_empty());
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod held;
 mod in_flight;
 mod key;
 mod lists;
+mod membership;
+mod rosters;
 mod rows;
 mod tables;
 pub mod upkeep;
@@ -27,22 +29,26 @@ use tokio::sync::{mpsc, watch};
 use self::answers::StoredAnswer;
 use self::committer::Shared;
 use self::heads::{Heads, State};
+use self::rosters::Rosters;
 use self::tables::{Tables, unavailable};
 use super::feed::{Feed, FeedPage, FeedPosition};
+use super::groups::{JoinRequest, MemberRow, Roster};
 use super::{
     Changes, CommitError, FirstAnswer, HeldMessage, InFlight, MessageLog, NotTaken, Page,
     ResendKey, Settlement, Span, Standing, StoreError, Submission,
 };
 use crate::clock::Clock;
-use crate::conversation::{Kind, Summary};
+use crate::conversation::{Kind, Member, Summary};
 use crate::entry::{DecisionRecord, Entry, Seq};
-use crate::ids::{ConversationId, HoldId, IdSource, UserId};
+use crate::ids::{ConversationId, HoldId, IdSource, JoinRequestId, UserId};
 
 /// Journal bytes before memtables are written out: keeps opening after a crash under three seconds.
 const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
 const MEMTABLE_BYTES: u64 = 8 * 1024 * 1024;
 /// Conversations whose state is kept in memory.
 const HEADS_MOST: usize = 65_536;
+/// Members of groups whose place in a roster is kept in memory, 16 bytes each.
+const ROSTERED_MOST: usize = 4_000_000;
 /// Flushes whose settlements may wait to be delivered.
 const SETTLED_BATCHES: usize = 64;
 
@@ -78,7 +84,12 @@ impl EmbeddedLog {
             }
         };
         let ids = IdSource::new(0, meta("stamp")?.unwrap_or(0));
-        let shared = Arc::new(Shared::new(tables, Heads::new(HEADS_MOST), ids, clock));
+        let shared = Arc::new(Shared::new(
+            tables,
+            (Heads::new(HEADS_MOST), Rosters::new(ROSTERED_MOST)),
+            ids,
+            clock,
+        ));
         let (sender, receiver) = mpsc::channel(SETTLED_BATCHES);
         let committer = shared.clone();
         let thread = std::thread::Builder::new()
@@ -101,6 +112,23 @@ impl EmbeddedLog {
 
     fn state(&self, id: ConversationId) -> Result<Option<Arc<State>>, StoreError> {
         self.shared.heads.get(id, || self.shared.tables.state(id))
+    }
+
+    fn group_roster(&self, id: ConversationId) -> Result<Roster, StoreError> {
+        let load = || self.shared.tables.member_page(id, None, usize::MAX);
+        self.shared.rosters.get(id, load)
+    }
+
+    /// The row of whoever is or was a member; with a group's end everyone has left.
+    fn member_of(&self, state: &State, user: UserId) -> Result<Option<Member>, StoreError> {
+        if state.conversation.kind != Kind::Group {
+            return Ok(state.member(user).cloned());
+        }
+        let found = self.tables().member(state.conversation.id, user)?;
+        Ok(found.map(|member| Member {
+            left: member.left.or(state.conversation.dissolved()),
+            ..member
+        }))
     }
 }
 
@@ -143,10 +171,7 @@ impl MessageLog for EmbeddedLog {
         let Some(state) = self.state(conversation)? else {
             return Ok(None);
         };
-        let member = match state.conversation.kind {
-            Kind::Group => self.tables().member(conversation, user)?,
-            Kind::Direct | Kind::Own => state.member(user).cloned(),
-        };
+        let member = self.member_of(&state, user)?;
         Ok(Some(Standing {
             conversation: state.conversation.clone(),
             member,
@@ -206,10 +231,7 @@ impl MessageLog for EmbeddedLog {
         let Some(state) = self.state(conversation)? else {
             return Ok(none);
         };
-        let member = match state.conversation.kind {
-            Kind::Group => self.tables().member(conversation, reader)?,
-            Kind::Direct | Kind::Own => state.member(reader).cloned(),
-        };
+        let member = self.member_of(&state, reader)?;
         let floor = member.map_or(1, |member| member.visible_from.max(1));
         let first = span
             .after
@@ -260,7 +282,7 @@ impl MessageLog for EmbeddedLog {
             Some(state) if state.conversation.kind != Kind::Group => {
                 Ok(state.conversation.users.as_slice().into())
             }
-            Some(_) => Ok(self.tables().members(conversation)?.into()),
+            Some(_) => Ok(self.group_roster(conversation)?.users),
             None => Ok(Arc::from([])),
         }
     }
@@ -272,6 +294,43 @@ impl MessageLog for EmbeddedLog {
         limit: usize,
     ) -> Result<Vec<ConversationId>, StoreError> {
         self.tables().direct_conversations(user, after, limit)
+    }
+
+    async fn roster(&self, conversation: ConversationId) -> Result<Roster, StoreError> {
+        self.group_roster(conversation)
+    }
+
+    async fn member_page(
+        &self,
+        conversation: ConversationId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Vec<MemberRow>, StoreError> {
+        self.tables().member_page(conversation, after, limit)
+    }
+
+    async fn members_among(
+        &self,
+        conversation: ConversationId,
+        users: &[UserId],
+    ) -> Result<Vec<MemberRow>, StoreError> {
+        let mut found = Vec::new();
+        for user in users {
+            let member = self.tables().member(conversation, *user)?;
+            if let Some(member) = member.filter(|member| member.left.is_none()) {
+                found.push((*user, member));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn join_requests(
+        &self,
+        conversation: ConversationId,
+        after: Option<JoinRequestId>,
+        limit: usize,
+    ) -> Result<Vec<JoinRequest>, StoreError> {
+        self.tables().join_requests(conversation, after, limit)
     }
 
     async fn summary(

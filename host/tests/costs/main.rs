@@ -1,4 +1,4 @@
-//! What a message costs in counts: allocations and bytes allocated by the server, with both plugins on. Counts do not
+//! What a message costs in counts: allocations and bytes allocated by the server, with the first plugins on. Counts do not
 //! depend on the machine, so they may not grow unseen. A binary of its own, because it counts for the whole process.
 
 use std::net::SocketAddr;
@@ -110,8 +110,8 @@ async fn start(data: &tempfile::TempDir) -> App {
         .expect("the server starts");
     assert_eq!(
         app.rollout.list().await.expect("a list").len(),
-        2,
-        "both plugins serve"
+        3,
+        "every plugin serves"
     );
     app
 }

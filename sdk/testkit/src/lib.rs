@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use kith_runtime::{Binding, Generation, HoldCause, Hook, Runtime, Scope, Text, Version};
 pub use kith_runtime::{
-    Command, FoundHit, Inspection, Level, Settings, Stats, StrategyRuling, Verdict,
+    Command, Fact, FoundHit, Inspection, Level, Settings, Stats, StrategyRuling, Verdict,
 };
 use tempfile::TempDir;
 
@@ -122,10 +122,15 @@ impl Plugin {
         self.version.stats()
     }
 
-    /// What its `message-strategy` says to a command of a direct conversation.
+    /// What its `message-strategy` says to a command.
     pub fn decide(&self, command: &Command<'_>) -> Result<StrategyRuling, Error> {
+        let scope = match command.conversation_kind {
+            "group" => Scope::Group,
+            "self" => Scope::Own,
+            _ => Scope::Direct,
+        };
         let read = &kith_runtime::read_plain_content;
-        let ruling = self.generation.strategy(Scope::Direct, command, read);
+        let ruling = self.generation.strategy(scope, command, read);
         match ruling.verdict {
             Verdict::Unavailable { reason, .. } => {
                 Err(Error(format!("the call failed: {}", reason.text)))

@@ -2,6 +2,7 @@
 //! to readers until the whole is on disk.
 
 mod append;
+pub mod groups;
 mod hold;
 
 use std::collections::HashMap;
@@ -13,13 +14,15 @@ use super::committer::{Applied, Shared};
 use super::feed::Told;
 use super::heads::State;
 use super::key;
+use super::rosters::Move;
 use super::rows::EntryRow;
 use super::tables::unavailable;
 use crate::conversation::{Conversation, Kind, Member};
 use crate::entry::{Body, Seq};
-use crate::ids::{ConversationId, HoldId, UserId};
+use crate::ids::{ConversationId, HoldId, JoinRequestId, UserId};
 use crate::store::{
-    Change, CommitError, FirstAnswer, HeldMessage, Outcome, Prefs, ResendKey, StoreError,
+    Change, CommitError, FirstAnswer, HeldMessage, Outcome, PluginWrite, Prefs, ResendKey,
+    StoreError,
 };
 
 pub struct Batch<'a> {
@@ -32,6 +35,10 @@ pub struct Batch<'a> {
     /// Members of groups; those of other kinds stand in the state.
     members: HashMap<(ConversationId, UserId), Member>,
     held: HashMap<HoldId, Option<HeldMessage>>,
+    /// Who became or ceased to be a member of a group.
+    moves: Vec<Move>,
+    /// Join requests that were made or settled: of (group, user).
+    requests: HashMap<(ConversationId, UserId), Option<JoinRequestId>>,
     stamp: u64,
 }
 
@@ -46,6 +53,8 @@ impl<'a> Batch<'a> {
             answers: HashMap::new(),
             members: HashMap::new(),
             held: HashMap::new(),
+            moves: Vec::new(),
+            requests: HashMap::new(),
             stamp: shared.ids.last(),
         }
     }
@@ -55,6 +64,7 @@ impl<'a> Batch<'a> {
         match change {
             Change::Append(append) => self.append(append),
             Change::Hold(hold) => self.hold(hold),
+            Change::Group(change) => self.change_group(change),
             Change::Drop {
                 conversation,
                 author,
@@ -90,6 +100,7 @@ impl<'a> Batch<'a> {
         for (id, state) in self.states {
             self.shared.heads.put(id, state);
         }
+        self.shared.rosters.apply(self.moves);
         Ok(self.stamp)
     }
 
@@ -108,6 +119,16 @@ impl<'a> Batch<'a> {
 
     pub(super) fn remove_row(&mut self, key: Vec<u8>) {
         self.writes.remove(&self.shared.tables.rows, key);
+    }
+
+    /// Writes of plugins that commit with a change.
+    pub(super) fn put_effects(&mut self, effects: Vec<PluginWrite>) {
+        for effect in effects {
+            match effect.value {
+                Some(value) => self.put_row(key::kv(&effect.plugin, &effect.key), value),
+                None => self.remove_row(key::kv(&effect.plugin, &effect.key)),
+            }
+        }
     }
 
     /// A conversation's state as the changes so far leave it.
@@ -165,16 +186,28 @@ impl<'a> Batch<'a> {
             return Ok(Err(CommitError::Gone("no such conversation")));
         };
         let found = if state.conversation.kind == Kind::Group {
-            match self.members.get(&(conversation, user)) {
-                Some(member) => Some(member.clone()),
-                None => self.shared.tables.member(conversation, user)?,
+            if state.conversation.dissolved().is_some() {
+                return Ok(gone);
             }
+            self.group_member(conversation, user)?
         } else {
             state.member(user).cloned()
         };
         Ok(found
             .filter(|member| member.left.is_none())
             .map_or(gone, Ok))
+    }
+
+    /// The row of whoever is or was a member of a group.
+    pub(super) fn group_member(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> Result<Option<Member>, StoreError> {
+        match self.members.get(&(conversation, user)) {
+            Some(member) => Ok(Some(member.clone())),
+            None => self.shared.tables.member(conversation, user),
+        }
     }
 
     pub(super) fn put_member(

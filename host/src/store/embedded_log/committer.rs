@@ -9,9 +9,10 @@ use fjall::PersistMode;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, watch};
 
-use super::batch::Batch;
+use super::batch::{Batch, groups};
 use super::heads::Heads;
 use super::in_flight::Counts;
+use super::rosters::Rosters;
 use super::tables::Tables;
 use crate::clock::Clock;
 use crate::ids::IdSource;
@@ -38,6 +39,7 @@ struct Queue {
 pub struct Shared {
     pub tables: Tables,
     pub heads: Heads,
+    pub rosters: Rosters,
     pub ids: IdSource,
     pub clock: Arc<dyn Clock>,
     /// The stamp of the last settled change.
@@ -50,12 +52,18 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(tables: Tables, heads: Heads, ids: IdSource, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        tables: Tables,
+        (heads, rosters): (Heads, Rosters),
+        ids: IdSource,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let settled = AtomicU64::new(ids.last());
         let commits = watch::Sender::new(ids.last());
         Self {
             tables,
             heads,
+            rosters,
             ids,
             clock,
             settled,
@@ -158,6 +166,7 @@ fn weigh(change: &Change) -> (u64, usize) {
             let bytes = hold.content.get().len() + sent + effects_bytes(&hold.effects);
             (hold.record.generation, 512 + bytes)
         }
+        Change::Group(change) => (change.record.generation, groups::weigh(change)),
         _ => (0, 256),
     }
 }

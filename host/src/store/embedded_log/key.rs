@@ -2,15 +2,18 @@
 //! of the key says what they are.
 
 use crate::entry::Seq;
-use crate::ids::{ConversationId, HoldId, UserId};
+use crate::ids::{ConversationId, HoldId, JoinRequestId, UserId};
 
 pub const CONVERSATION: u8 = b'c';
 /// Where the feed's consumers stand.
 pub const CURSOR: u8 = b'f';
 pub const HELD: u8 = b'h';
+pub const JOIN_REQUEST: u8 = b'j';
 pub const KV: u8 = b'k';
 pub const MEMBER: u8 = b'm';
 pub const MENTION: u8 = b'n';
+/// Which join request of a group is a user's.
+pub const REQUEST_OF: u8 = b'r';
 pub const MEMBERSHIP: u8 = b'u';
 /// Messages that leave some members out.
 pub const NARROWED: u8 = b'w';
@@ -33,8 +36,18 @@ pub fn member(conversation: ConversationId, user: UserId) -> Vec<u8> {
     joined(MEMBER, &[&conversation.to_bytes(), &user.0.to_be_bytes()])
 }
 
-pub fn members(conversation: ConversationId) -> Vec<u8> {
-    joined(MEMBER, &[&conversation.to_bytes()])
+pub fn join_request(conversation: ConversationId, id: JoinRequestId) -> Vec<u8> {
+    joined(
+        JOIN_REQUEST,
+        &[&conversation.to_bytes(), &id.0.to_be_bytes()],
+    )
+}
+
+pub fn request_of(conversation: ConversationId, user: UserId) -> Vec<u8> {
+    joined(
+        REQUEST_OF,
+        &[&conversation.to_bytes(), &user.0.to_be_bytes()],
+    )
 }
 
 pub fn membership(user: UserId, conversation: ConversationId) -> Vec<u8> {

@@ -27,13 +27,6 @@ pub fn stamp_of(log: &EmbeddedLog, since: &str) -> Option<u64> {
         .then_some(stamp)
 }
 
-fn member_of(log: &EmbeddedLog, state: &State, user: UserId) -> Result<Option<Member>, StoreError> {
-    match state.conversation.kind {
-        Kind::Group => log.tables().member(state.conversation.id, user),
-        Kind::Direct | Kind::Own => Ok(state.member(user).cloned()),
-    }
-}
-
 /// What a present member's list shows of a conversation.
 pub fn summary(
     log: &EmbeddedLog,
@@ -43,7 +36,10 @@ pub fn summary(
     let Some(state) = log.state(conversation)? else {
         return Ok(None);
     };
-    match member_of(log, &state, user)?.filter(|member| member.left.is_none()) {
+    match log
+        .member_of(&state, user)?
+        .filter(|member| member.left.is_none())
+    {
         Some(member) => of_member(log, &state, user, member).map(Some),
         None => Ok(None),
     }
@@ -80,9 +76,7 @@ fn of_member(
         head: state.head,
         unread,
         mentions,
-        updated_at: last
-            .as_ref()
-            .map_or(state.conversation.created_at, |entry| entry.at),
+        updated_at: last.as_ref().map_or(member.joined_at, |entry| entry.at),
         last,
         peer,
         member,
@@ -139,15 +133,17 @@ pub fn summaries(
         let Some(state) = log.state(id)? else {
             continue;
         };
-        let Some(member) = member_of(log, &state, user)?.filter(|member| member.left.is_none())
+        let Some(member) = log
+            .member_of(&state, user)?
+            .filter(|member| member.left.is_none())
         else {
             continue;
         };
         if is_hidden(&state, &member) || (state.conversation.kind == Kind::Own && state.head == 0) {
             continue;
         }
-        let updated_at = last_for(log, &state, user, &member)?
-            .map_or(state.conversation.created_at, |last| last.at);
+        let updated_at =
+            last_for(log, &state, user, &member)?.map_or(member.joined_at, |last| last.at);
         places.push((member.pinned, updated_at, id));
     }
     places.sort_unstable_by(|a, b| b.cmp(a));
@@ -219,7 +215,7 @@ pub fn changes(
         let Some(state) = log.state(id)? else {
             continue;
         };
-        let Some(member) = member_of(log, &state, user)? else {
+        let Some(member) = log.member_of(&state, user)? else {
             continue;
         };
         let stamp = last_change(&state, user, &member);

@@ -9,7 +9,7 @@ use super::answers::AnswerRow;
 use super::heads::State;
 use super::key;
 use super::rows::{EntryRow, Header, Reader};
-use crate::conversation::{Conversation, Kind, Member};
+use crate::conversation::{Conversation, Kind};
 use crate::entry::{Entry, Seq};
 use crate::ids::{ConversationId, HoldId, UserId};
 use crate::store::{HeldMessage, StoreError};
@@ -30,7 +30,7 @@ pub fn unavailable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
-fn damaged(what: &str) -> StoreError {
+pub(super) fn damaged(what: &str) -> StoreError {
     StoreError::Damaged(format!("{what} could not be read"))
 }
 
@@ -129,36 +129,6 @@ impl Tables {
         rmp_serde::from_slice(&bytes)
             .map(Some)
             .map_err(|_| damaged("a conversation"))
-    }
-
-    pub fn member(
-        &self,
-        conversation: ConversationId,
-        user: UserId,
-    ) -> Result<Option<Member>, StoreError> {
-        let Some(bytes) = self.row(&key::member(conversation, user))? else {
-            return Ok(None);
-        };
-        rmp_serde::from_slice(&bytes)
-            .map(Some)
-            .map_err(|_| damaged("a member"))
-    }
-
-    /// Present members of a conversation, by their rows.
-    pub fn members(&self, conversation: ConversationId) -> Result<Vec<UserId>, StoreError> {
-        let mut members = Vec::new();
-        for guard in self.rows.prefix(key::members(conversation)) {
-            let (found, bytes) = guard.into_inner().map_err(unavailable)?;
-            let member: Member = rmp_serde::from_slice(&bytes).map_err(|_| damaged("a member"))?;
-            let user = found
-                .get(17..25)
-                .and_then(|id| id.try_into().ok())
-                .map(u64::from_be_bytes);
-            if member.left.is_none() {
-                members.push(UserId(user.ok_or_else(|| damaged("a member's key"))?));
-            }
-        }
-        Ok(members)
     }
 
     /// Every conversation a user is or was in.

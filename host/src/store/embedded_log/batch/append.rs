@@ -48,11 +48,20 @@ impl Batch<'_> {
             Ok(member) => member,
             Err(error) => return Ok(Err(error)),
         };
+        let now = self.now;
         let Some(state) = self.state(conversation)? else {
             return Ok(Err(CommitError::Gone("no such conversation")));
         };
         if append.record.generation > 0 && append.record.generation < state.generation {
             return Ok(Err(CommitError::Stale));
+        }
+        if append.moves_read
+            && let Some(group) = &state.conversation.group
+        {
+            let wait_ms = group.wait_ms(&member, now);
+            if wait_ms > 0 {
+                return Ok(Err(CommitError::TooSoon { wait_ms }));
+            }
         }
         let seq = state.head + 1;
         let state = state.clone();
@@ -71,6 +80,7 @@ impl Batch<'_> {
             avatar: None,
             users: opening.users.clone(),
             created_at: self.now,
+            group: None,
         };
         self.put_conversation(&conversation, stamp);
         let members =
@@ -208,7 +218,7 @@ impl Batch<'_> {
         &mut self,
         append: &mut Append,
         before: State,
-        member: Member,
+        mut member: Member,
         seq: Seq,
         opened: bool,
     ) -> Applied {
@@ -240,6 +250,9 @@ impl Batch<'_> {
                 state.last_message = Some(entry.clone());
             }
         }
+        if before.conversation.kind == Kind::Group {
+            member.spoke_at = entry.at;
+        }
         self.move_author(append, member, &entry, header);
         if let Some(message) = entry.message() {
             self.mark_mentions(
@@ -251,12 +264,7 @@ impl Batch<'_> {
                 self.mark_narrowed(&entry, audience);
             }
         }
-        for effect in std::mem::take(&mut append.effects) {
-            match effect.value {
-                Some(value) => self.put_row(key::kv(&effect.plugin, &effect.key), value),
-                None => self.remove_row(key::kv(&effect.plugin, &effect.key)),
-            }
-        }
+        self.put_effects(std::mem::take(&mut append.effects));
         if let Some(key) = &append.key {
             let answer = StoredAnswer::Committed {
                 seq,
@@ -355,7 +363,7 @@ fn with_message(row: &EntryRow, message: Message) -> EntryRow {
     }
 }
 
-fn next_header(before: &State, entry: &Entry) -> Header {
+pub(super) fn next_header(before: &State, entry: &Entry) -> Header {
     let mut header = before.header;
     if entry.message().is_none() {
         return header;

@@ -1,0 +1,71 @@
+//! What follows a commit in a group: its entries to the members who are here, the conversation to those who have just
+//! been given it, `gone` to those who are no members any more. An entry from before somebody joined is never pushed to it.
+
+use std::cell::OnceCell;
+
+use super::{Delivery, frames};
+use crate::entry::{Entry, Viewer};
+use crate::ids::{SessionId, UserId};
+use crate::session::Event;
+use crate::store::groups::{GroupDone, Roster};
+
+/// Entries of one change that are pushed. Of more, the newest: a client sees its seq jump and reads the gap, which is
+/// less for everyone than hundreds of events at once.
+const PUSHED_MOST: usize = 100;
+
+impl Delivery {
+    /// An entry to every session of every member but the one that sent it.
+    pub(super) async fn deliver_to_group(&self, entry: &Entry, sender: Option<SessionId>) {
+        if let Ok(roster) = self.log.roster(entry.conversation).await {
+            self.push_entry(&roster, entry, sender);
+        }
+    }
+
+    fn push_entry(&self, roster: &Roster, entry: &Entry, sender: Option<SessionId>) {
+        let events: [OnceCell<Event>; 3] = Default::default();
+        self.registry.push_each(&roster.users, sender, |place| {
+            if !roster.gets(place, entry.seq) {
+                return None;
+            }
+            let viewer = Viewer::of(entry, roster.users[place]);
+            Some(events[viewer as usize].get_or_init(|| frames::entry_event(entry, viewer)))
+        });
+    }
+
+    /// Everything that follows a change of a group, in the order its members are to see it.
+    pub(super) async fn tell_group(&self, done: &GroupDone) {
+        let id = done.conversation.id;
+        let Ok(roster) = self.log.roster(id).await else {
+            return;
+        };
+        for user in self.online(&done.joined) {
+            self.push_summary(user, id, None).await;
+        }
+        let newest = done.entries.len().saturating_sub(PUSHED_MOST);
+        for entry in &done.entries[newest..] {
+            self.push_entry(&roster, entry, None);
+        }
+        let gone = Event::from_json(frames::gone_json(id));
+        for user in &done.left {
+            self.registry.push(*user, None, &gone);
+        }
+        if done.conversation.dissolved().is_some() {
+            let everyone = |_| Some(&gone);
+            self.registry.push_each(&roster.users, None, everyone);
+            return;
+        }
+        let changed = if done.shown {
+            self.registry.online_among(&roster.users)
+        } else {
+            self.online(&done.touched)
+        };
+        for user in changed {
+            self.push_summary(user, id, None).await;
+        }
+    }
+
+    fn online(&self, users: &[UserId]) -> Vec<UserId> {
+        let here = |user: &&UserId| self.registry.is_online(**user);
+        users.iter().filter(here).copied().collect()
+    }
+}
