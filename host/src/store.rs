@@ -7,8 +7,8 @@
 pub mod accounts;
 pub mod embedded_log;
 pub mod feed;
-pub mod people;
 pub mod groups;
+pub mod people;
 pub mod sqlite_accounts;
 
 use std::sync::Arc;

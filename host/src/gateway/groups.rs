@@ -113,7 +113,7 @@ async fn create(
 }
 
 /// A group the caller is a member of.
-#[utoipa::path(get, path = "/v1/groups/{conversation}", security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/groups/{conversation}", params(("conversation" = String, Path)), security(("bearer" = [])),
     responses((status = 200, description = "`id`, `title`, `avatar`?, `join`, `history`, `muted_until`?, `slow_mode_s`?, `retention`?, `members`, `owner`"),
               (status = 401), (status = 403), (status = 404)))]
 async fn show(
@@ -159,7 +159,7 @@ struct SettingsChange {
 }
 
 /// Changes title and settings; what is left out stays as it is.
-#[utoipa::path(patch, path = "/v1/groups/{conversation}", request_body = SettingsChange, security(("bearer" = [])),
+#[utoipa::path(patch, path = "/v1/groups/{conversation}", params(("conversation" = String, Path)), request_body = SettingsChange, security(("bearer" = [])),
     responses((status = 200, description = "the group"), (status = 400), (status = 401), (status = 403), (status = 404), (status = 422), (status = 503)))]
 async fn change(
     State(state): State<Conversations>,
@@ -193,7 +193,7 @@ async fn change(
 }
 
 /// Dissolves a group: its conversation is gone for everyone.
-#[utoipa::path(delete, path = "/v1/groups/{conversation}", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/groups/{conversation}", params(("conversation" = String, Path)), security(("bearer" = [])),
     responses((status = 204), (status = 401), (status = 403), (status = 404), (status = 503)))]
 async fn dissolve(
     State(state): State<Conversations>,

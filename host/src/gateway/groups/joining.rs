@@ -35,7 +35,7 @@ struct Wish {
 
 /// Joins an open group, or asks to be let into one by approval; asking again gives the same request. 200 when the
 /// caller is a member already.
-#[utoipa::path(post, path = "/v1/groups/{conversation}/join-requests", request_body = Wish, security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/groups/{conversation}/join-requests", params(("conversation" = String, Path)), request_body = Wish, security(("bearer" = [])),
     responses((status = 201, description = "`state`: `joined`, or `waiting` with `id`"), (status = 200), (status = 400), (status = 401), (status = 403), (status = 404), (status = 413), (status = 422), (status = 503)))]
 async fn ask(
     State(state): State<Conversations>,
@@ -64,7 +64,7 @@ async fn ask(
 }
 
 /// Who waits to be let in, oldest first; for the owner and admins.
-#[utoipa::path(get, path = "/v1/groups/{conversation}/join-requests", params(Window), security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/groups/{conversation}/join-requests", params(("conversation" = String, Path), Window), security(("bearer" = [])),
     responses((status = 200, description = "`join_requests`: `id`, `user`, `text`?, `at`; and `cursor` while there is more"),
               (status = 400), (status = 401), (status = 403), (status = 404)))]
 async fn list(
@@ -104,7 +104,7 @@ struct Verdict {
 }
 
 /// Lets somebody who waits in, or not.
-#[utoipa::path(post, path = "/v1/groups/{conversation}/join-requests/{id}", request_body = Verdict, security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/groups/{conversation}/join-requests/{id}", params(("conversation" = String, Path), ("id" = String, Path)), request_body = Verdict, security(("bearer" = [])),
     responses((status = 200, description = "`state`: `joined` or `refused`"), (status = 400), (status = 401), (status = 403), (status = 404), (status = 413), (status = 422), (status = 503)))]
 async fn answer(
     State(state): State<Conversations>,

@@ -27,6 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<Conversations> {
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Window {
     /// From the page before.
     pub cursor: Option<String>,
@@ -46,7 +47,7 @@ impl Window {
 }
 
 /// A group's members, by id.
-#[utoipa::path(get, path = "/v1/groups/{conversation}/members", params(Window), security(("bearer" = [])),
+#[utoipa::path(get, path = "/v1/groups/{conversation}/members", params(("conversation" = String, Path), Window), security(("bearer" = [])),
     responses((status = 200, description = "`members`: `user`, `role`, `joined_at`, `muted_until`?, `nickname`?; and `cursor` while there is more"),
               (status = 400), (status = 401), (status = 403), (status = 404)))]
 async fn list(
@@ -78,7 +79,7 @@ struct Newcomers {
 }
 
 /// Adds users; who is a member already stays as it is. 200 when everyone was.
-#[utoipa::path(post, path = "/v1/groups/{conversation}/members", request_body = Newcomers, security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/groups/{conversation}/members", params(("conversation" = String, Path)), request_body = Newcomers, security(("bearer" = [])),
     responses((status = 201, description = "`members`: those named"), (status = 200), (status = 400), (status = 401), (status = 403), (status = 404), (status = 413), (status = 422), (status = 503)))]
 async fn add(
     State(state): State<Conversations>,
@@ -116,7 +117,7 @@ struct MemberChange {
 }
 
 /// Changes a member: all that is named, or nothing.
-#[utoipa::path(patch, path = "/v1/groups/{conversation}/members/{user}", request_body = MemberChange, security(("bearer" = [])),
+#[utoipa::path(patch, path = "/v1/groups/{conversation}/members/{user}", params(("conversation" = String, Path), ("user" = String, Path)), request_body = MemberChange, security(("bearer" = [])),
     responses((status = 200, description = "the member"), (status = 400), (status = 401), (status = 403), (status = 404), (status = 422), (status = 503)))]
 async fn change(
     State(state): State<Conversations>,
@@ -140,7 +141,7 @@ async fn change(
 }
 
 /// Removes a member; the caller itself leaves.
-#[utoipa::path(delete, path = "/v1/groups/{conversation}/members/{user}", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/groups/{conversation}/members/{user}", params(("conversation" = String, Path), ("user" = String, Path)), security(("bearer" = [])),
     responses((status = 204), (status = 401), (status = 403), (status = 404), (status = 503)))]
 async fn remove(
     State(state): State<Conversations>,
