@@ -1,9 +1,11 @@
 //! The composition root: the only file that names concrete adapters. Builds every part in dependency order, starts
 //! what runs by itself, and ends it all in the reverse order.
 
+mod background;
 mod limits;
 mod machine;
 mod names;
+pub mod upkeep;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, SearchEngine, SignaturePolicy};
 use crate::content::ContentLimits;
 use crate::delivery::Delivery;
+use crate::delivery::presence::PresenceTeller;
 use crate::gateway::admin::{self, Admin};
 use crate::gateway::conversations::Conversations;
 use crate::gateway::http::health::Health;
@@ -28,19 +31,19 @@ use crate::gateway::{ConnectionLimits, Gateway};
 use crate::identity::{Identity, PasswordCost, Passwords, TokenLife, Tokens};
 use crate::ids::IdSource;
 use crate::journey::Journey;
-use crate::journey::held::Tries;
 use crate::journey::reads::PageLimits;
+use crate::journey::retention::Retention;
 use crate::journey::search::Finder;
 use crate::plugins::rollout::{Rollout, RolloutRules, Signatures};
 use crate::plugins::words::Words;
 use crate::refusal::Refusal;
 use crate::search::embedded::EmbeddedSearch;
-use crate::search::indexer::{Indexer, Progress};
+use crate::search::indexer::Indexer;
 use crate::search::serving::Serving;
 use crate::session::registry::{Registry, SessionRules};
 use crate::session::{Bye, OutboxLimits};
 use crate::store::accounts::Accounts;
-use crate::store::embedded_log::{EmbeddedLog, upkeep};
+use crate::store::embedded_log::EmbeddedLog;
 use crate::store::feed::Feed;
 use crate::store::sqlite_accounts::SqliteAccounts;
 use crate::store::{MessageLog, Settlement};
@@ -60,6 +63,7 @@ pub struct App {
     /// Where clients connect: the address bound, port included.
     pub address: std::net::SocketAddr,
     pub admin_address: std::net::SocketAddr,
+    presence: Arc<PresenceTeller>,
     log: Arc<EmbeddedLog>,
     index: Option<Arc<Serving>>,
     health: Arc<Health>,
@@ -96,7 +100,8 @@ impl App {
         let journey = Arc::new(journey.with_groups_of(config.limits.group_members));
         let registry = Arc::new(Registry::new(session_rules(config), clock.now_ms()));
         let identity = Arc::new(identity(config, &accounts, &clock, &registry).await?);
-        let gateway = gateway(config, &journey, &registry, &identity, &clock);
+        let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
+        let gateway = gateway(config, (&journey, &registry, &presence), &identity, &clock);
         let strangers = limits::strangers(&config.limits);
         let public = http::router(
             HttpState {
@@ -134,6 +139,7 @@ impl App {
         let running = Running {
             journey,
             registry,
+            presence,
             rollout,
             log,
             index,
@@ -154,6 +160,7 @@ impl App {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             // Until here requests were taken and refused with `unavailable`; who asks now finds nobody.
+            self.presence.keep_seen().await;
             self.log.close().await;
             let _ = self.stop.send(true);
             for listener in self.listeners {
@@ -191,6 +198,7 @@ impl Launch {
 struct Running {
     journey: Arc<Journey>,
     registry: Arc<Registry>,
+    presence: Arc<PresenceTeller>,
     rollout: Arc<Rollout>,
     log: Arc<EmbeddedLog>,
     index: Option<Arc<Serving>>,
@@ -209,6 +217,7 @@ impl Running {
         let Self {
             journey,
             registry,
+            presence,
             rollout,
             log,
             index,
@@ -233,17 +242,23 @@ impl Running {
             let indexer = indexer(&log, serving, clock.clone());
             tokio::spawn(indexer.run())
         });
+        let sweep = background::sweep(registry.clone(), clock, identity, strangers);
+        let second = background::judge_held_again(journey.clone(), rollout.clone());
         let mut background = vec![
-            tokio::spawn(sweep(registry.clone(), clock, identity, strangers)),
+            tokio::spawn(sweep),
             tokio::spawn(rollout.clone().watch()),
-            tokio::spawn(judge_held_again(journey.clone(), rollout.clone())),
+            tokio::spawn(second),
             tokio::spawn(keep_paying(journey.clone())),
+            tokio::spawn(presence.clone().run()),
+            tokio::spawn(background::scrub(scrub_of(&log))),
+            tokio::spawn(background::retain(journey.clone(), retention(config))),
         ];
         background.extend(indexing);
         health.ready();
         Ok(App {
             journey,
             registry,
+            presence,
             rollout,
             address,
             admin_address,
@@ -349,8 +364,7 @@ async fn identity(
 
 fn gateway(
     config: &Config,
-    journey: &Arc<Journey>,
-    registry: &Arc<Registry>,
+    (journey, registry, presence): (&Arc<Journey>, &Arc<Registry>, &Arc<PresenceTeller>),
     identity: &Arc<Identity>,
     clock: &Arc<dyn Clock>,
 ) -> Arc<Gateway> {
@@ -358,6 +372,7 @@ fn gateway(
     Arc::new(Gateway {
         journey: journey.clone(),
         registry: registry.clone(),
+        presence: presence.clone(),
         doorkeeper: identity.clone(),
         clock: clock.clone(),
         outboxes: Arc::new(OutboxLimits::new(
@@ -371,6 +386,7 @@ fn gateway(
             text_chars: config.limits.text_chars,
             pages: page_limits(config),
             requests: limits::devices(&config.limits),
+            typing_members: config.limits.receipt_members,
         },
         next_session: AtomicU64::new(1),
     })
@@ -401,36 +417,15 @@ fn session_rules(config: &Config) -> SessionRules {
     }
 }
 
-async fn sweep(
-    registry: Arc<Registry>,
-    clock: Arc<dyn Clock>,
-    identity: Arc<Identity>,
-    strangers: Option<Arc<StrangerRates>>,
-) {
-    let period = registry.rules().heartbeat.min(Duration::from_secs(2)) / 2;
-    let mut ticks = tokio::time::interval(period.max(Duration::from_millis(10)));
-    for round in 0_u64.. {
-        ticks.tick().await;
-        registry.sweep(clock.now_ms());
-        if round % 64 == 63 {
-            if let Some(rates) = &identity.rates {
-                rates.tidy();
-            }
-            if let Some(rates) = &strangers {
-                rates.tidy();
-            }
-        }
-    }
+fn scrub_of(log: &Arc<EmbeddedLog>) -> background::Scrub {
+    let log = log.clone();
+    Arc::new(move |wait| log.scrub_when_due(wait))
 }
 
-/// Messages held for a failure are judged again when a generation took over or a hook is well, and now and then.
-async fn judge_held_again(journey: Arc<Journey>, rollout: Arc<Rollout>) {
-    let mut tries = Tries::default();
-    loop {
-        let _ = tokio::time::timeout(Duration::from_secs(2), rollout.switched()).await;
-        if let Err(refusal) = journey.judge_held_again(&mut tries).await {
-            tracing::warn!(message = %refusal.message, "held messages could not be judged again");
-        }
+fn retention(config: &Config) -> Retention {
+    Retention {
+        days: config.retention.days,
+        count: config.retention.count,
     }
 }
 
@@ -441,56 +436,4 @@ async fn keep_paying(journey: Arc<Journey>) {
 
 fn refused(refusal: Refusal) -> anyhow::Error {
     anyhow!("{}", refusal.message)
-}
-
-/// Cuts a damaged message log before its damage; prints what was done.
-pub fn repair(data: &Path) -> Result<()> {
-    let repaired = upkeep::repair(&data.join("log"))?;
-    match repaired.aside {
-        None => println!("the message log is not damaged"),
-        Some(aside) => {
-            println!("the journals as they were found are in {}", aside.display());
-            for (journal, kept, lost) in repaired.cut {
-                println!(
-                    "{}: {kept} bytes kept, {lost} bytes after the damage left out",
-                    journal.display()
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Rewrites the message log and its index so that erased content is gone.
-pub async fn compact(data: &Path) -> Result<()> {
-    upkeep::compact(&data.join("log"))?;
-    println!("the message log is rewritten");
-    if data.join("search").exists() {
-        let (indexer, log) = idle_indexer(data)?;
-        let purged = indexer.purge().await;
-        indexer.serving.close().await;
-        log.close().await;
-        purged?;
-        println!("the search index is rewritten");
-    }
-    Ok(())
-}
-
-/// Makes the search index anew from the message log; how many commits it followed.
-pub async fn reindex(data: &Path, progress: Progress<'_>) -> Result<u64> {
-    let (indexer, log) = idle_indexer(data)?;
-    let read = indexer.rebuild(progress).await;
-    indexer.serving.close().await;
-    log.close().await;
-    Ok(read?)
-}
-
-/// For work while no server runs.
-fn idle_indexer(data: &Path) -> Result<(Indexer, Arc<EmbeddedLog>)> {
-    let (folder, clock) = (data.join("log"), Arc::new(SystemClock));
-    if !folder.is_dir() {
-        return Err(anyhow!("there is no message log in {}", folder.display()));
-    }
-    let (log, _) = EmbeddedLog::open(&folder, clock.clone())?;
-    Ok((indexer(&log, &embedded_index(data), clock), log))
 }

@@ -117,6 +117,8 @@ pub struct Member {
     pub changed: u64,
     /// The stamp of the last change of the member's profile: what a direct conversation's other member sees differs.
     pub profile_changed: u64,
+    /// The stamp of the last move of `received` or `read`: all that others see of this row.
+    pub receipt_changed: u64,
     /// The stamp when the member left; a left member's row stays so that `sync` can say `gone`.
     pub left: Option<u64>,
 }
@@ -150,6 +152,7 @@ impl Member {
             spoke_at: 0,
             changed: stamp,
             profile_changed: 0,
+            receipt_changed: stamp,
             left: None,
         }
     }

@@ -5,6 +5,7 @@
 
 mod frames;
 mod groups;
+pub mod presence;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
-use crate::conversation::{Kind, Member};
+use crate::conversation::{Conversation, Kind, Member};
 use crate::entry::{Body, Entry, Viewer};
 use crate::ids::{ConversationId, SessionId, UserId};
 use crate::journey::{Journey, commit_refusal};
@@ -22,7 +23,7 @@ use crate::store::{
     Change, CommitError, Committed, HeldMessage, Hold, MessageLog, Origin, Outcome, Settlement,
 };
 
-pub use frames::{ack_json, error_json, first_answer_json, ok_json, refused};
+pub use frames::{ack_json, error_json, first_answer_json, ok_json, refused, typing_json};
 
 /// Turns settlements into answers and events.
 pub struct Delivery {
@@ -80,6 +81,11 @@ impl Delivery {
                 ..
             }) => self.tell_member(&change, member, sender).await,
             Ok(Outcome::Group(done)) => self.tell_group(done).await,
+            Ok(Outcome::Erased {
+                conversation,
+                done: true,
+                ..
+            }) => self.tell_erased(conversation).await,
             _ => {}
         }
         if let Origin::Caller(waiting) = origin {
@@ -111,16 +117,14 @@ impl Delivery {
                 ack_json(*request, &committed.entry, content)
             }
             Ok(Outcome::Resent(first)) => {
-                let recall =
-                    matches!(change, Change::Append(a) if matches!(a.body, Body::Recall { .. }));
-                first_answer_json(*request, conversation_of(change), first, !recall)
+                first_answer_json(*request, conversation_of(change), first, has_state(change))
             }
             Ok(Outcome::Held { hold, .. }) => {
                 frames::held_ack_json(*request, conversation_of(change), *hold)
             }
             Ok(Outcome::Dropped) => frames::dropped_json(*request, conversation_of(change)),
             Ok(Outcome::Member { .. }) => self.member_json(*user, *request, change).await,
-            Ok(Outcome::Refused(_) | Outcome::Group(_)) => {
+            Ok(Outcome::Refused(_) | Outcome::Group(_) | Outcome::Erased { .. }) => {
                 ok_json(*request, &serde_json::json!({}))
             }
             Err(error) => error_json(*request, &commit_refusal(error)),
@@ -138,8 +142,9 @@ impl Delivery {
     }
 
     async fn member_json(&self, user: UserId, request: u32, change: &Change) -> Vec<u8> {
-        if !matches!(change, Change::Prefs { .. }) {
-            return ok_json(request, &serde_json::json!({}));
+        match change {
+            Change::Prefs { prefs, .. } if prefs.draft.is_none() => {}
+            _ => return ok_json(request, &serde_json::json!({})),
         }
         match self
             .journey
@@ -237,6 +242,20 @@ impl Delivery {
         }
     }
 
+    /// What the list shows may have gone with the oldest entries.
+    async fn tell_erased(&self, conversation: &Conversation) {
+        let members = match conversation.kind {
+            Kind::Group => self.log.members(conversation.id).await.ok(),
+            Kind::Direct | Kind::Own => Some(conversation.users.as_slice().into()),
+        };
+        let members = members.filter(|members| members.len() <= self.receipt_members);
+        for &member in members.iter().flat_map(|members| members.iter()) {
+            if self.registry.is_online(member) {
+                self.push_summary(member, conversation.id, None).await;
+            }
+        }
+    }
+
     fn tell_refused(&self, refused: &HeldMessage) {
         let json = frames::held_json(
             &refused.id.to_string(),
@@ -264,6 +283,14 @@ fn content_of(entry: &Entry) -> Option<&str> {
     }
 }
 
+/// Acks of what has a content say how it ended; those of recalls and reactions have nothing to say.
+fn has_state(change: &Change) -> bool {
+    match change {
+        Change::Append(append) => matches!(append.body, Body::Message(_) | Body::Edit { .. }),
+        _ => true,
+    }
+}
+
 fn conversation_of(change: &Change) -> ConversationId {
     match change {
         Change::Append(append) => append.conversation,
@@ -275,7 +302,8 @@ fn conversation_of(change: &Change) -> ConversationId {
         Change::Drop { conversation, .. }
         | Change::Receipt { conversation, .. }
         | Change::Prefs { conversation, .. }
-        | Change::Profile { conversation, .. } => *conversation,
+        | Change::Profile { conversation, .. }
+        | Change::Erase { conversation, .. } => *conversation,
         Change::Refuse { .. } | Change::Forget { .. } => ConversationId(0),
     }
 }

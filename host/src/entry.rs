@@ -223,6 +223,13 @@ pub struct HookTrace {
     pub duration_us: u32,
 }
 
+impl HookTrace {
+    /// A hook that failed or is absent has answered nothing.
+    pub fn answered(&self) -> bool {
+        !matches!(self.outcome, HookOutcome::Failed | HookOutcome::Absent)
+    }
+}
+
 /// What a hook did. The numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

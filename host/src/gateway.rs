@@ -12,6 +12,7 @@ pub mod ops;
 pub mod rate;
 pub mod respond;
 pub mod search;
+pub mod signals;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Clock;
+use crate::delivery::presence::PresenceTeller;
 use crate::ids::UserId;
 use crate::journey::Journey;
 use crate::journey::reads::PageLimits;
@@ -49,6 +51,8 @@ pub trait Doorkeeper: Send + Sync + 'static {
     fn admit_request(&self, user: UserId) -> Result<(), Refusal>;
     /// One more search of a user, likewise.
     fn admit_search(&self, user: UserId) -> Result<(), Refusal>;
+    /// One more typing signal, draft, or look at presence or readers; refused likewise.
+    fn admit_signal(&self, user: UserId) -> Result<(), Refusal>;
 }
 
 /// Bounds of a connection.
@@ -63,12 +67,15 @@ pub struct ConnectionLimits {
     pub pages: PageLimits,
     /// Requests of one device; `None` is no limit.
     pub requests: Option<rate::Pace>,
+    /// Members of the largest group whose typing is told.
+    pub typing_members: usize,
 }
 
 /// What every connection shares.
 pub struct Gateway {
     pub journey: Arc<Journey>,
     pub registry: Arc<Registry>,
+    pub presence: Arc<PresenceTeller>,
     pub doorkeeper: Arc<dyn Doorkeeper>,
     pub clock: Arc<dyn Clock>,
     pub outboxes: Arc<OutboxLimits>,

@@ -320,6 +320,10 @@ impl Doorkeeper for Identity {
     fn admit_search(&self, user: UserId) -> Result<(), Refusal> {
         self.admit(|rates| rates.admit_search(user))
     }
+
+    fn admit_signal(&self, user: UserId) -> Result<(), Refusal> {
+        self.admit(|rates| rates.admit_signal(user))
+    }
 }
 
 impl crate::gateway::admin::Ender for Identity {

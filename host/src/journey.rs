@@ -7,14 +7,18 @@
 pub mod admit;
 pub mod change;
 pub mod decide;
+pub mod edit;
 pub mod friends;
 pub mod groups;
 pub mod held;
 pub mod notices;
+pub mod react;
 pub mod reads;
 pub mod receipts;
 pub mod reports;
+pub mod retention;
 pub mod search;
+pub mod signals;
 
 use std::sync::Arc;
 
@@ -123,14 +127,17 @@ impl Journey {
             Err(refusal) if refusal.code == Code::NotFound => {
                 let conversation = admit::conversation_of(author, draft.to);
                 return self
-                    .refuse_or_resend(conversation, author, &key, refusal)
+                    .refuse_or_resend(conversation, author, Some(&key), refusal)
                     .await;
             }
             Err(refusal) => return Err(refusal),
         };
         let conversation = place.conversation;
-        let admitted =
+        let mut admitted =
             admit::check(&place, draft.reply_to).and_then(|()| admit::speaks(&place, &*self.clock));
+        if let (Ok(()), Some(target)) = (&admitted, draft.reply_to) {
+            admitted = self.target(&place, author, target).await.map(|_| ());
+        }
 
         let mut origin = origin;
         loop {
@@ -143,7 +150,7 @@ impl Journey {
                 Ok(judged) => send_change(author, &place, key.clone(), draft.reply_to, judged),
                 Err(refusal) => {
                     return self
-                        .refuse_or_resend(conversation, author, &key, refusal)
+                        .refuse_or_resend(conversation, author, Some(&key), refusal)
                         .await;
                 }
             };
@@ -176,13 +183,16 @@ impl Journey {
     }
 
     /// A refusal answers a new message; a resend gets its first answer whatever has changed since (I2).
-    async fn refuse_or_resend(
+    pub(crate) async fn refuse_or_resend(
         &self,
         conversation: ConversationId,
         author: UserId,
-        key: &ResendKey,
+        key: Option<&ResendKey>,
         refusal: Refusal,
     ) -> Result<Step, Refusal> {
+        let Some(key) = key else {
+            return Err(refusal);
+        };
         // Asked before the answer is looked for: what settles in between is found then.
         let waits = self.log.in_flight(conversation, author).any;
         if let Some(step) = self.answered_before(conversation, author, key).await? {
@@ -263,7 +273,7 @@ fn send_change(
             conversation: place.conversation,
             opening: place.opening.clone(),
             author,
-            key,
+            key: Some(key),
             content: kept.content,
             sent: kept.sent,
             replaced: kept.replaced,

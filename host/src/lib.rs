@@ -10,6 +10,7 @@ pub mod config;
 pub mod content;
 pub mod conversation;
 pub mod delivery;
+pub mod emoji;
 pub mod entry;
 pub mod gateway;
 pub mod guest;

@@ -3,6 +3,7 @@
 //! A session's outbox is bounded (I5): what does not fit is left out and told by one `behind`; answers to its own
 //! requests are never left out, instead its requests are no longer read. Nothing here touches a socket.
 
+pub mod presence;
 pub mod registry;
 
 use std::collections::VecDeque;
@@ -156,6 +157,8 @@ impl OutboxLimits {
 struct Queue {
     frames: VecDeque<Bytes>,
     bytes: usize,
+    /// Events so far, those left out too.
+    pushes: u64,
     behind: bool,
     bye: Option<Bye>,
 }
@@ -196,6 +199,7 @@ impl Outbox {
     /// Queues an event unless there is no room; then the session falls behind.
     pub fn push(&self, frame: Bytes, now_ms: u64) {
         let mut queue = self.queue.lock();
+        queue.pushes += 1;
         if queue.behind || queue.bye.is_some() {
             return;
         }
@@ -209,13 +213,36 @@ impl Outbox {
 
     /// Queues an answer to the session's own request; these are bounded by not reading further requests.
     pub fn answer(&self, frame: Bytes, now_ms: u64) {
-        let mut queue = self.queue.lock();
+        self.answer_in(&mut self.queue.lock(), frame, now_ms);
+    }
+
+    fn answer_in(&self, queue: &mut Queue, frame: Bytes, now_ms: u64) {
         if queue.bye.is_none() {
-            self.enqueue(&mut queue, frame);
+            self.enqueue(queue, frame);
             if queue.bytes > self.limits.session_bytes {
                 self.note_full(now_ms);
             }
         }
+    }
+
+    /// How many events there were so far.
+    pub fn pushes(&self) -> u64 {
+        self.queue.lock().pushes
+    }
+
+    /// As `answer`, unless there was an event since there were so many: then what was read may be older than it.
+    pub fn answer_unless_pushed(
+        &self,
+        frame: Bytes,
+        pushes: u64,
+        now_ms: u64,
+    ) -> Result<(), Bytes> {
+        let mut queue = self.queue.lock();
+        if queue.pushes != pushes {
+            return Err(frame);
+        }
+        self.answer_in(&mut queue, frame, now_ms);
+        Ok(())
     }
 
     /// Asks the writer to say goodbye after what is queued; the first reason stays.

@@ -92,6 +92,11 @@ pub enum Change {
         conversation: ConversationId,
         user: UserId,
     },
+    /// The oldest entries go for good, those below `before`; many are left for a next change.
+    Erase {
+        conversation: ConversationId,
+        before: Seq,
+    },
 }
 
 /// What a member sets for itself; `None` leaves a thing as it is.
@@ -108,7 +113,8 @@ pub struct Prefs {
 ///
 /// With a `Recall` body the same write erases the content of the target and of its edits; a target already recalled
 /// settles as `Resent` with the first recall entry. With an `Edit` body the target message gets the new content and
-/// `edited`. A target that is missing, or no message, settles as `Gone`.
+/// `edited`. A `React` body that changes nothing settles as `Resent` with the reaction that did. A target that is
+/// missing, recalled or no message settles as `Gone`.
 #[derive(Debug)]
 pub struct Append {
     pub conversation: ConversationId,
@@ -162,8 +168,10 @@ pub struct Hold {
     /// As in `Append`: made when the message is released.
     pub opening: Option<Opening>,
     pub author: UserId,
-    pub key: ResendKey,
-    /// As it is to be stored when it is released: replaced and masked.
+    /// `None` for an edit without a client id.
+    pub key: Option<ResendKey>,
+    /// As it is to be stored when it is released: replaced and masked. `null` once the message that this edits was
+    /// recalled.
     pub content: Box<RawValue>,
     /// As it was sent, when that differs and it is to be judged again.
     pub sent: Option<Box<RawValue>>,
@@ -224,6 +232,12 @@ pub enum Outcome {
         head: Seq,
     },
     Group(Box<GroupDone>),
+    /// What is the lowest seq still kept after an erasure; `done` when nothing is left to erase of what was asked.
+    Erased {
+        conversation: Arc<Conversation>,
+        floor: Seq,
+        done: bool,
+    },
 }
 
 /// An entry that is durable.
@@ -326,6 +340,8 @@ pub struct Standing {
     pub unanswered: u8,
     /// Direct: the other one has written.
     pub answered: bool,
+    /// The lowest seq still kept.
+    pub floor: Seq,
 }
 
 /// What of a user in a conversation is submitted and not settled.
@@ -353,6 +369,25 @@ pub struct Span {
     pub after: Option<Seq>,
     pub before: Option<Seq>,
     pub limit: usize,
+}
+
+/// How far the members are with one entry; its author is among both counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Readers {
+    pub received: u64,
+    pub read: u64,
+    /// Those who read it, by rising id.
+    pub users: Vec<UserId>,
+    pub more: bool,
+}
+
+/// How much of a conversation is kept.
+#[derive(Debug, Clone)]
+pub struct Extent {
+    pub conversation: Arc<Conversation>,
+    /// The lowest seq still kept; head + 1 when nothing is.
+    pub floor: Seq,
+    pub head: Seq,
 }
 
 /// What changed since a token.
@@ -408,13 +443,6 @@ pub trait MessageLog: Send + Sync + 'static {
         seq: Seq,
     ) -> Result<Option<(Arc<Entry>, DecisionRecord)>, StoreError>;
 
-    /// The recall entry of a message already recalled.
-    async fn recall_of(
-        &self,
-        conversation: ConversationId,
-        target: Seq,
-    ) -> Result<Option<Arc<Entry>>, StoreError>;
-
     /// Current members, for delivery.
     async fn members(&self, conversation: ConversationId) -> Result<Arc<[UserId]>, StoreError>;
 
@@ -451,6 +479,31 @@ pub trait MessageLog: Send + Sync + 'static {
         after: Option<ConversationId>,
         limit: usize,
     ) -> Result<Vec<ConversationId>, StoreError>;
+
+    /// How far the present members are with an entry they may see.
+    async fn readers(
+        &self,
+        entry: &Entry,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Readers, StoreError>;
+
+    /// Conversations after one, by rising id, with what is kept of them: for upkeep.
+    async fn extents(
+        &self,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<Extent>, StoreError>;
+
+    /// The first entry at or after `from` that was committed at `since_ms` or later, looking at `most` entries;
+    /// the seq after those when there is none among them.
+    async fn first_since(
+        &self,
+        conversation: ConversationId,
+        from: Seq,
+        since_ms: u64,
+        most: usize,
+    ) -> Result<Seq, StoreError>;
 
     async fn summary(
         &self,

@@ -92,28 +92,27 @@ impl TestServer {
 
     /// As `restart`, with something done to the data in between.
     pub async fn restart_after(&mut self, between: impl FnOnce()) {
-        self.app.take().expect("a running server").drain().await;
+        self.stop().await;
         between();
-        // The store is let go of with the last connection's task: until then it answers that it is in use.
-        let started = async {
-            loop {
-                let launch = Launch {
-                    bootstrap_token: Some(BOOTSTRAP.into()),
-                };
-                match App::start(&self.config, launch).await {
-                    Ok(app) => return app,
-                    Err(error) if error.to_string().contains("another process") => {
-                        tokio::task::yield_now().await;
-                    }
-                    Err(error) => panic!("{error:#}"),
-                }
-            }
+        self.start().await;
+    }
+
+    /// Drains; the data stays.
+    pub async fn stop(&mut self) {
+        self.app.take().expect("a running server").drain().await;
+    }
+
+    /// Starts again after a stop.
+    pub async fn start(&mut self) {
+        let launch = || Launch {
+            bootstrap_token: Some(BOOTSTRAP.into()),
         };
-        self.app = Some(
-            tokio::time::timeout(PATIENCE, started)
-                .await
-                .expect("the store in time"),
-        );
+        self.app = Some(released(async || App::start(&self.config, launch()).await).await);
+    }
+
+    /// `kith admin compact`, after a stop.
+    pub async fn compact(&self) {
+        released(async || kith::app::upkeep::compact(&self.data()).await).await;
     }
 
     pub fn app(&self) -> &App {
@@ -255,6 +254,25 @@ impl Drop for TestServer {
             app.registry.end_all(kith::session::Bye::Draining);
         }
     }
+}
+
+/// Does what needs the store to itself. It is let go of with the last connection's task: until then the answer is
+/// that another uses it.
+async fn released<T>(attempt: impl AsyncFn() -> anyhow::Result<T>) -> T {
+    let attempts = async {
+        loop {
+            match attempt().await {
+                Ok(done) => return done,
+                Err(error) if error.to_string().contains("another process") => {
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => panic!("{error:#}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, attempts)
+        .await
+        .expect("the store in time")
 }
 
 async fn start(config: &Config) -> App {

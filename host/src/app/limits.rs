@@ -13,6 +13,8 @@ use crate::store::people::PeopleLimits;
 const SOCKETS_LEAST: usize = 256;
 /// Administrators' sockets open at once.
 const ADMIN_SOCKETS: usize = 1024;
+/// Typing signals, drafts and looks at presence of one user a second, and at once.
+const SIGNALS_PER_S: u32 = 20;
 
 /// The configuration is checked: no rate is 0.
 fn some(rate: u32) -> NonZeroU32 {
@@ -32,6 +34,7 @@ pub fn users(limits: &LimitsConfig) -> Option<UserRates> {
             sends: pace(limits.sends_per_s, limits.sends_burst),
             requests: pace(limits.requests_per_s, limits.requests_burst),
             searches: pace(limits.searches_per_s, limits.searches_burst),
+            signals: pace(SIGNALS_PER_S, SIGNALS_PER_S),
             friend_requests_per_hour: some(limits.friend_requests_per_hour),
             reports_per_hour: some(limits.reports_per_hour),
         })

@@ -37,7 +37,7 @@ pub async fn run(args: Args) -> Result<()> {
             let _ = std::io::stderr().flush();
         }
     };
-    let items = app::reindex(&args.data, &mut show).await?;
+    let items = app::upkeep::reindex(&args.data, &mut show).await?;
     if terminal {
         eprintln!();
     }

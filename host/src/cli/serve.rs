@@ -113,10 +113,10 @@ fn log_to_stderr() {
 
 /// `kith admin repair`.
 pub fn repair(data: &Path) -> Result<()> {
-    app::repair(data)
+    app::upkeep::repair(data)
 }
 
 /// `kith admin compact`.
 pub async fn compact(data: PathBuf) -> Result<()> {
-    app::compact(&data).await
+    app::upkeep::compact(&data).await
 }

@@ -152,6 +152,13 @@ sections! {
         /// Bytes that may wait for all sessions together before each is cut to its share. Not reloadable.
         total_queue_bytes: usize = 33_554_432_usize,
     }
+    /// How long entries are kept; what is over is erased for good.
+    retention: RetentionConfig {
+        /// Days an entry is kept; 0 is for ever. Not reloadable.
+        days: u64 = 0_u64,
+        /// Entries of one conversation that are kept, the newest; 0 is all. Not reloadable.
+        count: u64 = 0_u64,
+    }
     /// Limits.
     limits: LimitsConfig {
         /// false turns the rates per user and per address off, for load tests. Not reloadable.

@@ -126,8 +126,13 @@ pub fn receipt_json(conversation: ConversationId, user: UserId, member: &Member)
         "user": user,
         "received": member.received,
         "read": member.read,
-        "at": EntryId(member.changed).at_ms(),
+        "at": EntryId(member.receipt_changed).at_ms(),
     }))
+}
+
+/// The event of somebody who types.
+pub fn typing_json(conversation: ConversationId, user: UserId, on: bool) -> Vec<u8> {
+    encode(&json!({"ev": "typing", "conversation": conversation, "user": user, "on": on}))
 }
 
 /// The event of a held message's state.
@@ -136,9 +141,11 @@ pub fn held_json(hold: &str, held: &Hold, state: &str, reason: Option<&str>) -> 
         "ev": "held",
         "hold": hold,
         "conversation": held.conversation,
-        "client_id": held.key.client_id,
         "state": state,
     });
+    if let Some(key) = &held.key {
+        event["client_id"] = key.client_id.as_str().into();
+    }
     if let Some(reason) = reason {
         event["reason"] = reason.into();
     }

@@ -209,7 +209,10 @@ fn sent(conversation: ConversationId, outcome: Outcome) -> Result<Response, Answ
             Ok((StatusCode::ACCEPTED, Json(body)).into_response())
         }
         Outcome::Resent(first) => answered_before(conversation, first),
-        Outcome::Refused(_) | Outcome::Member { .. } | Outcome::Group(_) => {
+        Outcome::Refused(_)
+        | Outcome::Member { .. }
+        | Outcome::Group(_)
+        | Outcome::Erased { .. } => {
             Err(Refusal::new(Code::Internal, "a send was settled as something else").into())
         }
     }
@@ -317,11 +320,14 @@ fn held_json(held: &HeldMessage) -> Value {
     let mut row = json!({
         "hold": held.id,
         "conversation": hold.conversation,
-        "client_id": hold.key.client_id,
+        "client_id": hold.key.as_ref().map(|key| &key.client_id),
         "content": hold.content,
         "at": held.at,
         "state": if held.refused.is_some() { "refused" } else { "held" },
     });
+    if let Some(target) = hold.edits {
+        row["edits"] = target.into();
+    }
     if let Some(reason) = &held.refused {
         row["reason"] = reason.as_str().into();
     }

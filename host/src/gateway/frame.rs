@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::session::Codec;
 
 /// A decoded request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Request {
     pub id: u32,
     pub op: String,
@@ -60,7 +60,7 @@ pub fn encode(codec: Codec, payload: Bytes) -> Message {
 }
 
 /// The fields of a request, taken one by one; a field that is `null` is absent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Fields(pub Map<String, Value>);
 
 impl Fields {
@@ -79,6 +79,10 @@ impl Fields {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(wrong(name, "text")),
         }
+    }
+
+    pub fn bool(&mut self, name: &str) -> Result<bool, Refusal> {
+        self.bool_or_none(name)?.ok_or_else(|| missing(name))
     }
 
     pub fn bool_or_none(&mut self, name: &str) -> Result<Option<bool>, Refusal> {

@@ -5,40 +5,74 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::Gateway;
 use super::frame::{Fields, Request, conversation_id, user_id};
+use super::{Gateway, signals};
 use crate::conversation::Summary;
 use crate::delivery::{error_json, first_answer_json, ok_json};
 use crate::entry::Viewer;
 use crate::ids::UserId;
+use crate::journey::edit::Edit;
+use crate::journey::react::Reaction;
 use crate::journey::{Draft, Step, Target};
 use crate::refusal::{Code, Refusal};
 use crate::session::{Codec, Session, to_msgpack};
 use crate::store::{Origin, Prefs, Span};
 
+/// How often a read is done again because an event overtook it; then its answer goes out as it is.
+const OVERTAKEN_MOST: usize = 8;
+
 /// Does one request of an attended session.
 pub async fn handle(gateway: &Arc<Gateway>, session: &Session, request: Request) {
+    if matches!(request.op.as_str(), "sync" | "conversations" | "history") {
+        return read(gateway, session, request).await;
+    }
+    if let Some(answer) = answer_to(gateway, session, request).await {
+        session.outbox.answer(answer, gateway.registry.coarse_now());
+    }
+}
+
+/// A read whose answer is no older than any event before it (I7): what a client hears later is newer.
+async fn read(gateway: &Arc<Gateway>, session: &Session, request: Request) {
+    for _ in 0..OVERTAKEN_MOST {
+        let pushes = session.outbox.pushes();
+        let Some(answer) = answer_to(gateway, session, request.clone()).await else {
+            return;
+        };
+        let now_ms = gateway.registry.coarse_now();
+        let answered = session.outbox.answer_unless_pushed(answer, pushes, now_ms);
+        if answered.is_ok() {
+            return;
+        }
+    }
+    if let Some(answer) = answer_to(gateway, session, request).await {
+        session.outbox.answer(answer, gateway.registry.coarse_now());
+    }
+}
+
+async fn answer_to(
+    gateway: &Arc<Gateway>,
+    session: &Session,
+    request: Request,
+) -> Option<bytes::Bytes> {
     let id = request.id;
     let answer = match dispatch(gateway, session, request).await {
-        Ok(None) => return,
-        Ok(Some(json)) => json,
+        Ok(answer) => answer?,
         Err(refusal) => error_json(id, &refusal),
     };
-    let frame = match session.codec {
-        Codec::Json => answer.into(),
-        Codec::Msgpack => to_msgpack(&answer),
-    };
-    session.outbox.answer(frame, gateway.registry.coarse_now());
+    Some(framed(session, &answer))
 }
 
 /// Answers a request that was not even looked at.
 pub fn refuse(gateway: &Gateway, session: &Session, request: u32, refusal: &Refusal) {
-    let answer = error_json(request, refusal);
-    let frame = match session.codec {
-        Codec::Json => answer.into(),
-        Codec::Msgpack => to_msgpack(&answer),
-    };
-    session.outbox.answer(frame, gateway.registry.coarse_now());
+    let answer = framed(session, &error_json(request, refusal));
+    session.outbox.answer(answer, gateway.registry.coarse_now());
+}
+
+fn framed(session: &Session, json: &[u8]) -> bytes::Bytes {
+    match session.codec {
+        Codec::Json => json.to_vec().into(),
+        Codec::Msgpack => to_msgpack(json),
+    }
 }
 
 /// `None`: the settlement answers.
@@ -57,6 +91,18 @@ async fn dispatch(
     };
     let ok = match op.as_str() {
         "send" => return send(gateway, user, id, fields, origin).await,
+        "edit" => {
+            let step = edit(gateway, user, fields, origin).await?;
+            return Ok(answered(id, step, true));
+        }
+        "react" => {
+            let step = react(gateway, user, fields, origin).await?;
+            return Ok(answered(id, step, false));
+        }
+        "draft" => {
+            signals::draft(gateway, user, fields, origin).await?;
+            return Ok(None);
+        }
         "recall" => {
             let step = gateway
                 .journey
@@ -91,6 +137,9 @@ async fn dispatch(
         "history" => history(gateway, user, fields).await?,
         "conversations" => conversations(gateway, user, fields).await?,
         "sync" => sync(gateway, user, fields).await?,
+        "typing" => signals::typing(gateway, user, fields).await?,
+        "presence" => signals::presence(gateway, session, fields).await?,
+        "readers" => signals::readers(gateway, user, fields).await?,
         "ping" => json!({"now": gateway.clock.now_ms()}),
         "hello" => return Err(Refusal::bad_request("hello was said already")),
         _ => return Err(Refusal::bad_request("unknown op")),
@@ -128,6 +177,40 @@ async fn send(
         gateway.journey.send(user, draft, origin).await?,
         true,
     ))
+}
+
+async fn edit(
+    gateway: &Gateway,
+    user: UserId,
+    fields: &mut Fields,
+    origin: Origin,
+) -> Result<Step, Refusal> {
+    let edit = Edit {
+        conversation: fields.conversation()?,
+        target: fields.number("seq")?,
+        client_id: fields.text_or_none("client_id")?,
+        content: fields
+            .take("content")
+            .ok_or_else(|| Refusal::bad_request("content is missing"))?,
+    };
+    gateway.doorkeeper.admit_send(user)?;
+    gateway.journey.edit(user, edit, origin).await
+}
+
+async fn react(
+    gateway: &Gateway,
+    user: UserId,
+    fields: &mut Fields,
+    origin: Origin,
+) -> Result<Step, Refusal> {
+    let reaction = Reaction {
+        conversation: fields.conversation()?,
+        target: fields.number("seq")?,
+        emoji: fields.text("emoji")?,
+        on: fields.bool("on")?,
+    };
+    gateway.doorkeeper.admit_send(user)?;
+    gateway.journey.react(user, reaction, origin).await
 }
 
 /// `{"conversation": …}` or `{"user": …}`, exactly one of them.

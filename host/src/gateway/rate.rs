@@ -80,6 +80,8 @@ pub struct UserPaces {
     pub sends: Pace,
     pub requests: Pace,
     pub searches: Pace,
+    /// What costs more than a read and is no message: typing, drafts, presence.
+    pub signals: Pace,
     pub friend_requests_per_hour: NonZeroU32,
     pub reports_per_hour: NonZeroU32,
 }
@@ -89,6 +91,7 @@ pub struct UserRates {
     sends: Keyed<UserId>,
     requests: Keyed<UserId>,
     searches: Keyed<UserId>,
+    signals: Keyed<UserId>,
     friend_requests: Keyed<UserId>,
     reports: Keyed<UserId>,
 }
@@ -100,6 +103,7 @@ impl UserRates {
             sends: Keyed::new(paces.sends.quota(), "too many messages at once"),
             requests: Keyed::new(paces.requests.quota(), "too many requests at once"),
             searches: Keyed::new(paces.searches.quota(), "too many searches at once"),
+            signals: Keyed::new(paces.signals.quota(), "too many signals at once"),
             friend_requests: hourly(paces.friend_requests_per_hour, "too many friend requests"),
             reports: hourly(paces.reports_per_hour, "too many reports"),
         }
@@ -118,6 +122,10 @@ impl UserRates {
         self.searches.admit(&user)
     }
 
+    pub fn admit_signal(&self, user: UserId) -> Result<(), Refusal> {
+        self.signals.admit(&user)
+    }
+
     pub fn admit_friend_request(&self, user: UserId) -> Result<(), Refusal> {
         self.friend_requests.admit(&user)
     }
@@ -132,6 +140,7 @@ impl UserRates {
             &self.sends,
             &self.requests,
             &self.searches,
+            &self.signals,
             &self.friend_requests,
             &self.reports,
         ] {
@@ -309,6 +318,7 @@ mod tests {
             sends: pace,
             requests: pace,
             searches: pace,
+            signals: pace,
             friend_requests_per_hour: some(2),
             reports_per_hour: some(1),
         })

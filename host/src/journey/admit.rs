@@ -24,6 +24,8 @@ pub struct Place {
     /// The author's row; `None` while the conversation does not exist, or the author is no member.
     pub member: Option<Member>,
     pub head: Seq,
+    /// The lowest seq that is kept and that the author may see.
+    pub floor: Seq,
     pub peer: Option<UserId>,
     pub relation: Relation,
     pub unanswered: u8,
@@ -74,6 +76,7 @@ pub async fn place(journey: &Journey, author: UserId, to: Target) -> Result<Plac
         return Err(Refusal::not_found("no such conversation"));
     }
     let peer = standing.conversation.peer_of(author);
+    let visible_from = standing.member.as_ref().map_or(1, |m| m.visible_from);
     Ok(Place {
         conversation,
         kind: standing.conversation.kind,
@@ -82,6 +85,7 @@ pub async fn place(journey: &Journey, author: UserId, to: Target) -> Result<Plac
         opening: None,
         member: standing.member,
         head: standing.head,
+        floor: visible_from.max(standing.floor).max(1),
         peer,
         unanswered: standing.unanswered,
         answered: standing.answered,
@@ -131,6 +135,7 @@ async fn open_direct(
         }),
         member: None,
         head: 0,
+        floor: 1,
         peer: Some(peer),
         relation: relation(journey, author, Some(peer)).await?,
         unanswered,
@@ -179,14 +184,19 @@ pub fn speaks(place: &Place, clock: &dyn Clock) -> Result<(), Refusal> {
     let (Some(group), Some(member)) = (place.group(), &place.member) else {
         return Ok(());
     };
-    let now_ms = clock.now_ms();
-    if group.mutes(member, now_ms) {
-        return Err(Refusal::new(Code::Muted, "one may not speak here now"));
-    }
-    match group.wait_ms(member, now_ms) {
+    unmuted(place, clock)?;
+    match group.wait_ms(member, clock.now_ms()) {
         0 => Ok(()),
         wait_ms => Err(too_soon(wait_ms)),
     }
+}
+
+/// As `speaks` without slow mode: what changes or answers what was said is no new message.
+pub fn unmuted(place: &Place, clock: &dyn Clock) -> Result<(), Refusal> {
+    if place.is_muted(clock.now_ms()) {
+        return Err(Refusal::new(Code::Muted, "one may not speak here now"));
+    }
+    Ok(())
 }
 
 /// Slow mode's refusal.

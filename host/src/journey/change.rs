@@ -5,10 +5,10 @@ use super::admit::{self, Place};
 use super::decide::{self, Judged, Question};
 use super::{Journey, Step, Target, overloaded, store_refusal};
 use crate::conversation::{Kind, Role};
-use crate::entry::{Body, DecisionRecord, Entry, HookOutcome, Message, Seq};
+use crate::entry::{Body, DecisionRecord, Entry, Message, Seq};
 use crate::ids::{ConversationId, UserId};
 use crate::refusal::{Code, Refusal};
-use crate::store::{Append, Change, FirstAnswer, NotTaken, Origin, Submission};
+use crate::store::{Append, Change, NotTaken, Origin, Submission};
 
 /// How long a sender may recall when no strategy is bound to say so.
 const RECALL_WINDOW_DEFAULT_MS: u64 = 120_000;
@@ -29,13 +29,19 @@ impl Journey {
             .message()
             .ok_or_else(|| Refusal::not_found("there is no message at this seq"))?;
         may_recall(&place, author, &entry)?;
-        if message.recalled {
-            return self.recalled_before(conversation, target).await;
-        }
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
-            let record = self.judge_recall(&*judge, &place, author, (&*entry, message), &sent)?;
+            let judged = match message.recalled {
+                // The log answers it with the first recall's, behind whatever it has told before.
+                true => None,
+                false => {
+                    Some(self.judge_recall(&*judge, &place, author, (&*entry, message), &sent)?)
+                }
+            };
+            let (record, effects) = judged
+                .map(|keep| (keep.record, keep.effects))
+                .unwrap_or_default();
             let change = Change::Append(Box::new(Append {
                 conversation,
                 opening: None,
@@ -44,8 +50,8 @@ impl Journey {
                 body: Body::Recall { target, by: author },
                 audience: entry.audience.clone(),
                 replaced: false,
-                record: record.record,
-                effects: record.effects,
+                record,
+                effects,
                 moves_read: false,
                 releases: None,
             }));
@@ -83,7 +89,7 @@ impl Journey {
         };
         match decide::judge(judge, &question, &self.limits)? {
             Judged::Keep(keep) => {
-                let window = recall_window_ms(sent, &keep.record);
+                let window = recall_window_ms(sent, keep.by_strategy);
                 if !rules_here(place) && window.is_some_and(|window| age > window) {
                     return Err(Refusal::new(
                         Code::TooLate,
@@ -98,39 +104,15 @@ impl Journey {
         }
     }
 
-    async fn recalled_before(
-        &self,
-        conversation: ConversationId,
-        target: Seq,
-    ) -> Result<Step, Refusal> {
-        let first = self
-            .log
-            .recall_of(conversation, target)
-            .await
-            .map_err(|e| store_refusal(&e))?;
-        let first = first
-            .ok_or_else(|| Refusal::new(Code::Internal, "a recalled message without its recall"))?;
-        let answer = FirstAnswer::Committed {
-            seq: first.seq,
-            id: first.id,
-            replaced: None,
-        };
-        Ok(Step::Answered(conversation, answer))
-    }
-
     /// The entry an operation is about, if its author may see it.
-    async fn target(
+    pub(crate) async fn target(
         &self,
         place: &Place,
         author: UserId,
         seq: Seq,
     ) -> Result<(std::sync::Arc<Entry>, DecisionRecord), Refusal> {
         let nothing = || Refusal::not_found("there is no entry at this seq");
-        let visible_from = place
-            .member
-            .as_ref()
-            .map_or(1, |member| member.visible_from);
-        if seq < visible_from.max(1) || seq > place.head {
+        if seq < place.floor || seq > place.head {
             return Err(nothing());
         }
         let found = self
@@ -145,13 +127,9 @@ impl Journey {
 }
 
 /// For how long a sender may recall: as the strategy said when it was sent, else the default; `None` is as long as the
-/// strategy that has just answered lets it. A hook that failed or is absent has answered nothing.
-fn recall_window_ms(sent: &DecisionRecord, recall: &DecisionRecord) -> Option<u64> {
-    let answered = recall
-        .hooks
-        .iter()
-        .any(|hook| !matches!(hook.outcome, HookOutcome::Failed | HookOutcome::Absent));
-    let default = (!answered).then_some(RECALL_WINDOW_DEFAULT_MS);
+/// strategy that has just answered lets it.
+fn recall_window_ms(sent: &DecisionRecord, by_strategy: bool) -> Option<u64> {
+    let default = (!by_strategy).then_some(RECALL_WINDOW_DEFAULT_MS);
     sent.recall_window_ms.or(default)
 }
 
@@ -175,39 +153,18 @@ fn rules_here(place: &Place) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::HookTrace;
-
-    fn judged(outcomes: &[HookOutcome], recall_window_ms: Option<u64>) -> DecisionRecord {
-        let trace = |&outcome: &HookOutcome| HookTrace {
-            binding: 0,
-            outcome,
-            duration_us: 1,
-        };
-        DecisionRecord {
-            hooks: outcomes.iter().map(trace).collect(),
-            recall_window_ms,
-            ..DecisionRecord::default()
-        }
-    }
-
-    #[test]
-    fn the_default_window_counts_unless_a_strategy_has_answered() {
-        use HookOutcome::{Absent, Failed, Passed};
-        let sent = judged(&[Passed], None);
-        for (outcomes, window) in [
-            (&[][..], Some(RECALL_WINDOW_DEFAULT_MS)),
-            (&[Failed, Absent], Some(RECALL_WINDOW_DEFAULT_MS)),
-            (&[Failed, Passed], None),
-        ] {
-            assert_eq!(recall_window_ms(&sent, &judged(outcomes, None)), window);
-        }
-    }
 
     #[test]
     fn the_window_a_strategy_gave_a_message_is_its_own() {
-        let sent = judged(&[HookOutcome::Passed], Some(7));
-        for recall in [judged(&[], None), judged(&[HookOutcome::Passed], None)] {
-            assert_eq!(recall_window_ms(&sent, &recall), Some(7));
+        let sent = |recall_window_ms| DecisionRecord {
+            recall_window_ms,
+            ..DecisionRecord::default()
+        };
+        for by_strategy in [true, false] {
+            assert_eq!(recall_window_ms(&sent(Some(7)), by_strategy), Some(7));
         }
+        assert_eq!(recall_window_ms(&sent(None), true), None);
+        let default = Some(RECALL_WINDOW_DEFAULT_MS);
+        assert_eq!(recall_window_ms(&sent(None), false), default);
     }
 }

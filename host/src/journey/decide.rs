@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::admit::Place;
 use crate::content::{Content, ContentLimits};
 use crate::conversation::Kind;
-use crate::entry::DecisionRecord;
+use crate::entry::{DecisionRecord, HookTrace};
 use crate::ids::UserId;
 use crate::plugins::{self, Command, Effect, Judge, Scope, Text, Verdict};
 use crate::refusal::Refusal;
@@ -45,6 +45,8 @@ pub struct Keep {
     /// A plugin replaced or masked what was sent.
     pub replaced: bool,
     pub audience: Option<Arc<[UserId]>>,
+    /// A strategy answered: windows are its to say, the host's own apply where none did.
+    pub by_strategy: bool,
     pub record: DecisionRecord,
     pub effects: Vec<PluginWrite>,
 }
@@ -60,6 +62,8 @@ pub struct Kept {
     pub audience: Option<Arc<[UserId]>>,
     pub effects: Vec<PluginWrite>,
     pub why: Why,
+    /// As in `Keep`.
+    pub by_strategy: bool,
     pub record: DecisionRecord,
 }
 
@@ -91,6 +95,7 @@ pub fn judge(
     let scope = scope(question.place.kind);
     let sent = question.content.map(Content::to_json).unwrap_or_default();
     let mut ruling = ask_strategy(judge, scope, question, &sent);
+    let by_strategy = ruling.hooks.iter().any(HookTrace::answered);
     let held = match std::mem::replace(&mut ruling.verdict, Verdict::Pass) {
         Verdict::Pass => None,
         Verdict::Drop { .. } => return Ok(Judged::Drop),
@@ -121,6 +126,7 @@ pub fn judge(
                     json,
                     was_replaced,
                     held,
+                    by_strategy,
                 },
                 ruling,
             )
@@ -128,7 +134,10 @@ pub fn judge(
         None => {
             let record =
                 plugins::record(judge.generation(), std::mem::take(&mut ruling.hooks), &[]);
-            Ok(Judged::Keep(keep(ruling, None, false, record)))
+            Ok(Judged::Keep(Keep {
+                by_strategy,
+                ..keep(ruling, None, false, record)
+            }))
         }
     }
 }
@@ -140,6 +149,7 @@ struct Proposed<'a> {
     was_replaced: bool,
     /// A strategy holds it.
     held: Option<Why>,
+    by_strategy: bool,
 }
 
 /// The filters' part: every text that would be stored passes them.
@@ -180,13 +190,12 @@ fn filtered(
         proposed.json
     };
     let replaced = masked || proposed.was_replaced;
+    let by_strategy = proposed.by_strategy;
     let Some(why) = held else {
-        return Ok(Judged::Keep(keep(
-            ruling,
-            Some(raw(json)),
-            replaced,
-            record,
-        )));
+        return Ok(Judged::Keep(Keep {
+            by_strategy,
+            ..keep(ruling, Some(raw(json)), replaced, record)
+        }));
     };
     let again = replaced && why.cause != HoldCause::Verdict;
     let kept = keep(ruling, None, replaced, record);
@@ -200,6 +209,7 @@ fn filtered(
         audience: kept.audience,
         effects: kept.effects,
         why,
+        by_strategy,
         record: kept.record,
     }))
 }
@@ -240,6 +250,7 @@ fn keep(
         content,
         replaced,
         audience: audience.map(|users| users.iter().filter_map(|user| user.parse().ok()).collect()),
+        by_strategy: false,
         record,
         effects: ruling.effects.into_iter().map(write).collect(),
     }

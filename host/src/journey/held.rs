@@ -12,8 +12,8 @@ use super::decide::{self, Judged, Keep, Kept, Question};
 use super::{Journey, Target, commit_refusal, overloaded, store_refusal};
 use crate::content::Content;
 use crate::conversation::Kind;
-use crate::entry::{Body, DecisionRecord, HookOutcome, Message};
-use crate::ids::{HoldId, UserId};
+use crate::entry::{Body, DecisionRecord, Entry, HookOutcome, Message, Seq};
+use crate::ids::{ConversationId, HoldId, UserId};
 use crate::refusal::{Code, Refusal};
 use crate::store::{
     Append, Change, CommitError, HeldMessage, Hold, HoldCause, NotTaken, Origin, Outcome,
@@ -93,6 +93,7 @@ impl Journey {
             replaced: stored.replaced || masked.is_some(),
             content: Some(masked.unwrap_or_else(|| stored.content.clone())),
             audience: stored.audience.clone(),
+            by_strategy: false,
             record: stored.record.followed_by(lifted.generation, lifted.hooks),
             effects: stored.effects.clone(),
         };
@@ -188,9 +189,13 @@ impl Journey {
             None => Target::Conversation(hold.conversation),
         };
         let place = admit::place(self, hold.author, target).await?;
+        let target = match hold.edits {
+            Some(seq) => self.edited(hold.conversation, seq).await?,
+            None => None,
+        };
         let judged = {
             let judge = self.plugins.pin(); // I4
-            self.judge_held(&*judge, hold.author, &place, &content, hold.edits.is_some())
+            self.judge_held(&*judge, held, &place, &content, target.as_deref())
         };
         let outcome = match judged {
             Ok(Judged::Keep(mut keep)) => {
@@ -267,46 +272,67 @@ impl Journey {
     fn judge_held(
         &self,
         judge: &dyn crate::plugins::Judge,
-        author: UserId,
+        held: &HeldMessage,
         place: &Place,
         content: &Content,
-        edit: bool,
+        target: Option<&Entry>,
     ) -> Result<Judged, Refusal> {
         let question = Question {
-            operation: if edit { "edit" } else { "send" },
-            author,
+            operation: if target.is_some() { "edit" } else { "send" },
+            author: held.hold.author,
             place,
             content: Some(content),
             text: content.text(),
             at_ms: self.clock.now_ms(),
-            target: None,
-            edit,
+            // It was sent when it was held: the time it waits is not its author's.
+            target: target.map(|entry| (entry.from, held.at.saturating_sub(entry.at))),
+            edit: target.is_some(),
         };
         decide::judge(judge, &question, &self.limits)
     }
 
+    /// The message that a held edit is about.
+    async fn edited(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Option<Arc<Entry>>, Refusal> {
+        let found = self.log.entry(conversation, seq).await;
+        Ok(found
+            .map_err(|e| store_refusal(&e))?
+            .map(|(entry, _)| entry))
+    }
+
     async fn commit_held(&self, held: &HeldMessage, keep: Keep) -> Result<Outcome, Refusal> {
         let hold = &held.hold;
-        let body = match hold.edits {
-            Some(target) => Body::Edit {
-                target,
-                content: keep.content,
-            },
-            None => Body::Message(Message {
-                client_id: hold.key.client_id.clone(),
-                content: keep.content,
-                reply_to: hold.reply_to,
-                edited: false,
-                recalled: false,
-            }),
+        let (body, audience) = match hold.edits {
+            Some(target) => {
+                let entry = self.edited(hold.conversation, target).await?;
+                let body = Body::Edit {
+                    target,
+                    content: keep.content,
+                };
+                (body, entry.and_then(|entry| entry.audience.clone()))
+            }
+            None => {
+                let client_id = hold.key.as_ref().map(|key| key.client_id.clone());
+                let message = Message {
+                    client_id: client_id.unwrap_or_default(),
+                    content: keep.content,
+                    reply_to: hold.reply_to,
+                    edited: false,
+                    recalled: false,
+                };
+                (Body::Message(message), keep.audience)
+            }
         };
         self.settle(Change::Append(Box::new(Append {
             conversation: hold.conversation,
             opening: hold.opening.clone(),
             author: hold.author,
-            key: Some(hold.key.clone()),
+            key: hold.key.clone(),
             body,
-            audience: keep.audience,
+            audience,
             replaced: keep.replaced,
             record: keep.record,
             effects: keep.effects,
@@ -379,5 +405,5 @@ impl Journey {
 #[derive(Debug)]
 pub enum Sent {
     Now(Outcome),
-    Before(crate::ids::ConversationId, crate::store::FirstAnswer),
+    Before(ConversationId, crate::store::FirstAnswer),
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::presence::Presence;
 use super::{Bye, Event, Session};
 use crate::ids::{SessionId, UserId};
 
@@ -37,6 +38,7 @@ pub struct Registry {
     coarse_now: AtomicU64,
     /// Set once every session is to end, those to come too.
     ending: watch::Sender<Option<Bye>>,
+    pub presence: Presence,
 }
 
 impl Registry {
@@ -47,6 +49,7 @@ impl Registry {
             count: AtomicUsize::new(0),
             coarse_now: AtomicU64::new(now_ms),
             ending: watch::Sender::new(None),
+            presence: Presence::default(),
         }
     }
 
@@ -91,6 +94,7 @@ impl Registry {
         if let Some(bye) = *self.ending.borrow() {
             session.outbox.close(bye);
         }
+        self.presence.touched(session.user);
     }
 
     /// Resolves when every session is to end.
@@ -102,6 +106,7 @@ impl Registry {
 
     /// Takes this very session away; a newer one of the same device stays.
     pub fn detach(&self, session: &Session) {
+        self.presence.end(session.id);
         let mut shard = self.shard(session.user).lock();
         let Some(sessions) = shard.get_mut(&session.user) else {
             return;
@@ -113,6 +118,7 @@ impl Registry {
         if sessions.is_empty() {
             shard.remove(&session.user);
         }
+        self.presence.touched(session.user);
     }
 
     /// Looks at a user's sessions.

@@ -174,6 +174,11 @@ pub trait Accounts: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<UserId>, StoreError>;
 
+    /// Keeps when users were last seen, milliseconds since 1970 UTC. Later ones stay.
+    async fn put_last_seen(&self, seen: &[(UserId, u64)]) -> Result<(), StoreError>;
+    /// When users were last seen; those who never were are left out.
+    async fn last_seen(&self, users: &[UserId]) -> Result<Vec<(UserId, u64)>, StoreError>;
+
     /// The host's own secrets by name (signing key); kept for ever.
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps the first value a name is given; returns the one in force.

@@ -4,19 +4,23 @@
 mod answers;
 mod batch;
 mod committer;
+mod extent;
 mod feed;
+mod floor;
 mod heads;
 mod held;
 mod in_flight;
 mod key;
 mod lists;
 mod membership;
+mod readers;
 mod rosters;
 mod rows;
+mod scrub;
 mod tables;
 pub mod upkeep;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -34,8 +38,8 @@ use self::tables::{Tables, unavailable};
 use super::feed::{Feed, FeedPage, FeedPosition};
 use super::groups::{JoinRequest, MemberRow, Roster};
 use super::{
-    Changes, CommitError, FirstAnswer, HeldMessage, InFlight, MessageLog, NotTaken, Page,
-    ResendKey, Settlement, Span, Standing, StoreError, Submission,
+    Changes, CommitError, Extent, FirstAnswer, HeldMessage, InFlight, MessageLog, NotTaken, Page,
+    Readers, ResendKey, Settlement, Span, Standing, StoreError, Submission,
 };
 use crate::clock::Clock;
 use crate::conversation::{Kind, Member, Summary};
@@ -55,6 +59,7 @@ const SETTLED_BATCHES: usize = 64;
 /// An open embedded log.
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
+    folder: PathBuf,
     instance: u64,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -84,8 +89,9 @@ impl EmbeddedLog {
             }
         };
         let ids = IdSource::new(0, meta("stamp")?.unwrap_or(0));
+        let erased_since = meta(batch::ERASED)?.unwrap_or(0);
         let shared = Arc::new(Shared::new(
-            tables,
+            (tables, erased_since),
             (Heads::new(HEADS_MOST), Rosters::new(ROSTERED_MOST)),
             ids,
             clock,
@@ -99,6 +105,7 @@ impl EmbeddedLog {
         Ok((
             Arc::new(Self {
                 shared,
+                folder: folder.to_owned(),
                 instance,
                 committer: Mutex::new(Some(thread)),
             }),
@@ -178,6 +185,7 @@ impl MessageLog for EmbeddedLog {
             head: state.head,
             unanswered: state.unanswered(user).saturating_add(in_flight),
             answered: state.answered(user),
+            floor: state.floor.seq,
         }))
     }
 
@@ -210,7 +218,7 @@ impl MessageLog for EmbeddedLog {
                 FirstAnswer::Committed {
                     seq,
                     id,
-                    replaced: row.and_then(batch::content_of),
+                    replaced: row.and_then(batch::acked_content),
                 }
             }
         };
@@ -232,7 +240,8 @@ impl MessageLog for EmbeddedLog {
             return Ok(none);
         };
         let member = self.member_of(&state, reader)?;
-        let floor = member.map_or(1, |member| member.visible_from.max(1));
+        let visible_from = member.map_or(1, |member| member.visible_from.max(1));
+        let floor = visible_from.max(state.floor.seq);
         let first = span
             .after
             .map_or(floor, |after| after.saturating_add(1).max(floor));
@@ -261,20 +270,6 @@ impl MessageLog for EmbeddedLog {
             .tables()
             .entry(conversation, seq)?
             .map(|row| (row.entry, row.record)))
-    }
-
-    async fn recall_of(
-        &self,
-        conversation: ConversationId,
-        target: Seq,
-    ) -> Result<Option<Arc<Entry>>, StoreError> {
-        match self.tables().entry(conversation, target)? {
-            Some(row) if row.recalled_by > 0 => Ok(self
-                .tables()
-                .entry(conversation, row.recalled_by)?
-                .map(|row| row.entry)),
-            _ => Ok(None),
-        }
     }
 
     async fn members(&self, conversation: ConversationId) -> Result<Arc<[UserId]>, StoreError> {
@@ -331,6 +326,33 @@ impl MessageLog for EmbeddedLog {
         limit: usize,
     ) -> Result<Vec<JoinRequest>, StoreError> {
         self.tables().join_requests(conversation, after, limit)
+    }
+
+    async fn readers(
+        &self,
+        entry: &Entry,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Readers, StoreError> {
+        readers::readers(self, entry, after, limit).await
+    }
+
+    async fn extents(
+        &self,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<Extent>, StoreError> {
+        extent::extents(self.tables(), after, limit)
+    }
+
+    async fn first_since(
+        &self,
+        conversation: ConversationId,
+        from: Seq,
+        since_ms: u64,
+        most: usize,
+    ) -> Result<Seq, StoreError> {
+        extent::first_since(self.tables(), conversation, from, since_ms, most)
     }
 
     async fn summary(

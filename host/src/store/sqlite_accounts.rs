@@ -6,6 +6,7 @@
 mod administration;
 mod friends;
 mod people;
+mod presence;
 mod relations;
 mod reports;
 mod schema;
@@ -102,6 +103,17 @@ impl SqliteAccounts {
             devices: Cache::new(),
             relations: Cache::new(),
         }))
+    }
+
+    /// Rewrites the tables of a file so that what was deleted is gone from the disk. No server may run.
+    pub fn compact(file: &Path) -> Result<(), StoreError> {
+        if !file.is_file() {
+            return Ok(());
+        }
+        let connection = Connection::open(file).map_err(unavailable)?;
+        connection
+            .execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")
+            .map_err(unavailable)
     }
 
     /// Works on the connection, off the async threads.

@@ -162,7 +162,7 @@ fn hold(client_id: &str, text: &str) -> Change {
         conversation: place(),
         opening: opening(),
         author: ANN,
-        key: key(client_id, text),
+        key: Some(key(client_id, text)),
         content: json(text),
         sent: None,
         replaced: false,

@@ -109,8 +109,12 @@ const ROOMS: &[Room] = &[
     },
 ];
 
-/// The only file that names concrete adapters.
+/// The only file that names concrete adapters, with the files below it.
 const COMPOSITION_ROOT: &str = "host/src/app.rs";
+
+fn composes(file: &str) -> bool {
+    file == COMPOSITION_ROOT || file.starts_with("host/src/app/")
+}
 
 pub fn check(repository: &Repository) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -171,7 +175,7 @@ fn adapters(named: &BTreeMap<&str, Vec<(usize, String)>>, findings: &mut Vec<Fin
             (Some(seam), Some(adapter)) => {
                 adapters.insert((seam, adapter.trim_end_matches(".rs")));
             }
-            _ if *file == COMPOSITION_ROOT => {}
+            _ if composes(file) => {}
             _ => findings.push(Finding::new(
                 file,
                 *line,
@@ -188,7 +192,7 @@ fn adapters(named: &BTreeMap<&str, Vec<(usize, String)>>, findings: &mut Vec<Fin
             let inside = inner
                 .strip_prefix(own.as_str())
                 .is_some_and(|rest| rest.starts_with('/') || rest == ".rs");
-            if inside || *file == COMPOSITION_ROOT {
+            if inside || composes(file) {
                 continue;
             }
             let whole = format!("crate::{seam}::{adapter}");

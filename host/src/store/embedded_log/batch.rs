@@ -2,12 +2,15 @@
 //! to readers until the whole is on disk.
 
 mod append;
+mod erase;
 pub mod groups;
 mod hold;
+mod target;
 
 use std::collections::HashMap;
 
 use fjall::{OwnedWriteBatch, PersistMode};
+use parking_lot::MutexGuard;
 
 use super::answers::{AnswerRow, StoredAnswer};
 use super::committer::{Applied, Shared};
@@ -25,12 +28,16 @@ use crate::store::{
     StoreError,
 };
 
+/// The row that says since when erased content waits to leave the disk.
+pub const ERASED: &str = "erased";
+
 pub struct Batch<'a> {
     pub(super) shared: &'a Shared,
     pub(super) now: u64,
     writes: OwnedWriteBatch,
     states: HashMap<ConversationId, State>,
-    entries: HashMap<(ConversationId, Seq), EntryRow>,
+    /// `None` is erased.
+    entries: HashMap<(ConversationId, Seq), Option<EntryRow>>,
     answers: HashMap<Vec<u8>, AnswerRow>,
     /// Members of groups; those of other kinds stand in the state.
     members: HashMap<(ConversationId, UserId), Member>,
@@ -39,6 +46,10 @@ pub struct Batch<'a> {
     moves: Vec<Move>,
     /// Join requests that were made or settled: of (group, user).
     requests: HashMap<(ConversationId, UserId), Option<JoinRequestId>>,
+    /// Reactions: whether it is there, and the entry that says so. `None` is erased.
+    reactions: HashMap<Vec<u8>, Option<(bool, Seq)>>,
+    /// Something was taken out of the log that must leave the disk too.
+    erased: bool,
     stamp: u64,
 }
 
@@ -55,6 +66,8 @@ impl<'a> Batch<'a> {
             held: HashMap::new(),
             moves: Vec::new(),
             requests: HashMap::new(),
+            reactions: HashMap::new(),
+            erased: false,
             stamp: shared.ids.last(),
         }
     }
@@ -84,6 +97,10 @@ impl<'a> Batch<'a> {
                 prefs,
             } => self.prefs(*conversation, *user, prefs),
             Change::Profile { conversation, user } => self.profile(*conversation, *user),
+            Change::Erase {
+                conversation,
+                before,
+            } => self.erase(*conversation, *before),
         }
     }
 
@@ -93,6 +110,8 @@ impl<'a> Batch<'a> {
             return Ok(self.stamp);
         }
         self.put_row(key::meta("stamp"), self.stamp.to_be_bytes().to_vec());
+        // Held until it is written: a scrub that begins now counts it in.
+        let _erasing = self.erased.then(|| self.note_erasure());
         self.writes
             .durability(Some(mode))
             .commit()
@@ -102,6 +121,15 @@ impl<'a> Batch<'a> {
         }
         self.shared.rosters.apply(self.moves);
         Ok(self.stamp)
+    }
+
+    fn note_erasure(&mut self) -> MutexGuard<'a, u64> {
+        let mut since = self.shared.erased_since.lock();
+        if *since == 0 {
+            *since = self.now.max(1);
+            self.put_row(key::meta(ERASED), since.to_be_bytes().to_vec());
+        }
+        since
     }
 
     pub(super) fn next_stamp(&mut self) -> u64 {
@@ -158,7 +186,7 @@ impl<'a> Batch<'a> {
         seq: Seq,
     ) -> Result<Option<EntryRow>, StoreError> {
         match self.entries.get(&(conversation, seq)) {
-            Some(row) => Ok(Some(row.clone())),
+            Some(row) => Ok(row.clone()),
             None => self.shared.tables.entry(conversation, seq),
         }
     }
@@ -172,7 +200,7 @@ impl<'a> Batch<'a> {
             key::entry(conversation, seq),
             row.encode(),
         );
-        self.entries.insert((conversation, seq), row);
+        self.entries.insert((conversation, seq), Some(row));
     }
 
     /// A present member's row; `Gone` for everyone else.
@@ -290,7 +318,7 @@ impl<'a> Batch<'a> {
                 FirstAnswer::Committed {
                     seq,
                     id,
-                    replaced: replaced.and_then(content_of),
+                    replaced: replaced.and_then(acked_content),
                 }
             }
         })
@@ -331,6 +359,7 @@ impl<'a> Batch<'a> {
         member.received = received;
         member.read = read;
         member.changed = self.next_stamp();
+        member.receipt_changed = member.changed;
         self.put_member(conversation, user, member.clone());
         Ok(Ok(Outcome::Member {
             member,
@@ -339,9 +368,15 @@ impl<'a> Batch<'a> {
         }))
     }
 
+    /// Messages up to and with an entry; of erased ones, as many as were erased.
     fn ordinal_at(&mut self, conversation: ConversationId, seq: Seq) -> Result<u64, StoreError> {
-        if let Some(row) = self.entries.get(&(conversation, seq)) {
+        if let Some(Some(row)) = self.entries.get(&(conversation, seq)) {
             return Ok(row.header.ordinal);
+        }
+        if let Some(state) = self.state(conversation)?
+            && seq < state.floor.seq
+        {
+            return Ok(state.floor.header.ordinal);
         }
         let header = self.shared.tables.header(conversation, seq)?;
         header
@@ -400,8 +435,11 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The content of a row's message or edit.
-pub fn content_of(row: EntryRow) -> Option<Box<serde_json::value::RawValue>> {
+/// The content that the ack of a message or an edit carried; gone once it was recalled.
+pub fn acked_content(row: EntryRow) -> Option<Box<serde_json::value::RawValue>> {
+    if row.acked.is_some() {
+        return row.acked;
+    }
     match &row.entry.body {
         Body::Message(message) => message.content.clone(),
         Body::Edit { content, .. } => content.clone(),

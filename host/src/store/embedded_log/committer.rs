@@ -47,13 +47,15 @@ pub struct Shared {
     /// The same stamp, for those who wait for it to rise.
     pub commits: watch::Sender<u64>,
     pub in_flight: Counts,
+    /// Since when erased content waits to leave the disk, milliseconds since 1970 UTC; 0 when none does.
+    pub erased_since: Mutex<u64>,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
 
 impl Shared {
     pub fn new(
-        tables: Tables,
+        (tables, erased_since): (Tables, u64),
         (heads, rosters): (Heads, Rosters),
         ids: IdSource,
         clock: Arc<dyn Clock>,
@@ -69,6 +71,7 @@ impl Shared {
             settled,
             commits,
             in_flight: Counts::default(),
+            erased_since: Mutex::new(erased_since),
             queue: Mutex::default(),
             wake: Condvar::new(),
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::floor::Floor;
 use super::rows::Header;
 use crate::conversation::{Conversation, Member};
 use crate::entry::{Entry, Seq};
@@ -24,6 +25,7 @@ pub struct State {
     /// The generation of the newest judged entry.
     pub generation: u64,
     pub header: Header,
+    pub floor: Floor,
     pub last_message: Option<Arc<Entry>>,
     /// Direct and own: every member, in the order of `conversation.users`. Groups: empty.
     pub members: Vec<Member>,

@@ -15,8 +15,7 @@ struct Row {
     conversation: ConversationId,
     opening: Option<(Kind, Vec<UserId>)>,
     author: UserId,
-    client_id: String,
-    fingerprint: u128,
+    key: Option<(String, u128)>,
     content: String,
     sent: Option<String>,
     replaced: bool,
@@ -41,8 +40,10 @@ pub fn encode(held: &HeldMessage) -> Vec<u8> {
             .as_ref()
             .map(|opening| (opening.kind, opening.users.clone())),
         author: hold.author,
-        client_id: hold.key.client_id.clone(),
-        fingerprint: hold.key.fingerprint.0,
+        key: hold
+            .key
+            .as_ref()
+            .map(|key| (key.client_id.clone(), key.fingerprint.0)),
         content: hold.content.get().to_owned(),
         sent: hold.sent.as_ref().map(|sent| sent.get().to_owned()),
         replaced: hold.replaced,
@@ -74,15 +75,15 @@ pub fn decode(id: HoldId, bytes: &[u8]) -> Result<HeldMessage, StoreError> {
         conversation: row.conversation,
         opening: row.opening.map(|(kind, users)| Opening { kind, users }),
         author: row.author,
-        key: ResendKey {
-            client_id: row.client_id,
-            fingerprint: Fingerprint(row.fingerprint),
-        },
         content: json(row.content)?,
         sent: row.sent.map(json).transpose()?,
         replaced: row.replaced,
         audience: row.audience.map(Into::into),
         effects: row.effects.into_iter().map(effect).collect(),
+        key: row.key.map(|(client_id, fingerprint)| ResendKey {
+            client_id,
+            fingerprint: Fingerprint(fingerprint),
+        }),
         reply_to: row.reply_to,
         edits: row.edits,
         again: None,

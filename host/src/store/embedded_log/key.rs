@@ -7,9 +7,13 @@ use crate::ids::{ConversationId, HoldId, JoinRequestId, UserId};
 pub const CONVERSATION: u8 = b'c';
 /// Where the feed's consumers stand.
 pub const CURSOR: u8 = b'f';
+/// Who reacted how to what, last.
+pub const REACTION: u8 = b'e';
 pub const HELD: u8 = b'h';
 pub const JOIN_REQUEST: u8 = b'j';
 pub const KV: u8 = b'k';
+/// Where a log whose oldest entries are gone begins.
+pub const FLOOR: u8 = b'l';
 pub const MEMBER: u8 = b'm';
 pub const MENTION: u8 = b'n';
 /// Which join request of a group is a user's.
@@ -34,6 +38,11 @@ pub fn conversation(id: ConversationId) -> Vec<u8> {
 
 pub fn member(conversation: ConversationId, user: UserId) -> Vec<u8> {
     joined(MEMBER, &[&conversation.to_bytes(), &user.0.to_be_bytes()])
+}
+
+/// Every member of a conversation.
+pub fn members(conversation: ConversationId) -> Vec<u8> {
+    joined(MEMBER, &[&conversation.to_bytes()])
 }
 
 pub fn join_request(conversation: ConversationId, id: JoinRequestId) -> Vec<u8> {
@@ -74,6 +83,27 @@ pub fn mention(conversation: ConversationId, user: UserId, seq: Seq) -> Vec<u8> 
 
 pub fn narrowed(conversation: ConversationId, seq: Seq) -> Vec<u8> {
     joined(NARROWED, &[&conversation.to_bytes(), &seq.to_be_bytes()])
+}
+
+pub fn floor(conversation: ConversationId) -> Vec<u8> {
+    joined(FLOOR, &[&conversation.to_bytes()])
+}
+
+pub fn reaction(conversation: ConversationId, target: Seq, user: UserId, emoji: &str) -> Vec<u8> {
+    joined(
+        REACTION,
+        &[
+            &conversation.to_bytes(),
+            &target.to_be_bytes(),
+            &user.0.to_be_bytes(),
+            emoji.as_bytes(),
+        ],
+    )
+}
+
+/// Where the reactions to an entry begin, and those to the entry before it end.
+pub fn reactions(conversation: ConversationId, target: Seq) -> Vec<u8> {
+    joined(REACTION, &[&conversation.to_bytes(), &target.to_be_bytes()])
 }
 
 pub fn held(hold: HoldId) -> Vec<u8> {

@@ -52,12 +52,15 @@ fn of_member(
     mut member: Member,
 ) -> Result<Summary, StoreError> {
     let id = state.conversation.id;
-    let span = (member.read, state.head);
-    let mut unread = state.header.ordinal.saturating_sub(member.read_ordinal);
+    let floor = &state.floor;
+    let span = (member.read.max(floor.seq - 1), state.head);
+    let below = member.read_ordinal.max(floor.header.ordinal);
+    let mut unread = state.header.ordinal.saturating_sub(below);
     let mut mentions = 0;
     if unread > 0 {
+        let own = member.own_above.iter().filter(|own| **own > span.0);
         unread = unread
-            .saturating_sub(member.own_above.len() as u64)
+            .saturating_sub(own.count() as u64)
             .saturating_sub(log.tables().left_out(id, user, span)?);
         mentions = log.tables().mentions(id, user, span)?;
     }
@@ -255,7 +258,7 @@ fn last_change(state: &State, user: UserId, member: &Member) -> u64 {
         .conversation
         .peer_of(user)
         .and_then(|peer| state.member(peer))
-        .map_or(0, |peer| peer.changed.max(peer.profile_changed));
+        .map_or(0, |peer| peer.receipt_changed.max(peer.profile_changed));
     member
         .changed
         .max(peer)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::entry::{Body, DecisionRecord, Entry, HookOutcome, HookTrace, Judgement, Message, Seq};
-use crate::ids::{ConversationId, EntryId, UserId};
+use crate::ids::{ConversationId, EntryId, HoldId, UserId};
 use crate::store::StoreError;
 
 const VERSION: u8 = 1;
@@ -38,6 +38,10 @@ pub struct EntryRow {
     pub recalled_by: Seq,
     /// The ack carried the content.
     pub replaced: bool,
+    /// What the ack carried, once an edit has taken its place in the entry.
+    pub acked: Option<Box<RawValue>>,
+    /// Edits of this message that are held.
+    pub holds: Vec<HoldId>,
 }
 
 fn damaged(what: &str) -> StoreError {
@@ -139,24 +143,15 @@ impl EntryRow {
             | u8::from(recalled) << 1
             | u8::from(entry.audience.is_some()) << 2
             | u8::from(self.replaced) << 3
-            | u8::from(self.record.recall_window_ms.is_some()) << 4;
+            | u8::from(self.record.recall_window_ms.is_some()) << 4
+            | u8::from(self.acked.is_some()) << 5
+            | u8::from(!self.holds.is_empty()) << 6;
         out.u8(VERSION)
             .u8(kind_number(&entry.body))
             .u8(flags)
             .u64(entry.id.0)
             .u64(entry.from.0);
-        let Header {
-            ordinal,
-            last_message,
-            streak,
-            streak_author,
-            written,
-        } = self.header;
-        out.u64(ordinal)
-            .u64(last_message)
-            .u8(streak)
-            .u64(streak_author)
-            .u8(written);
+        write_header(&mut out, &self.header);
         write_record(&mut out, &self.record);
         match &entry.body {
             Body::Message(message) => {
@@ -191,6 +186,15 @@ impl EntryRow {
         if let Some(window) = self.record.recall_window_ms {
             out.u64(window);
         }
+        if self.acked.is_some() {
+            out.content(self.acked.as_deref());
+        }
+        if !self.holds.is_empty() {
+            out.u16(self.holds.len() as u16);
+            self.holds.iter().for_each(|hold| {
+                out.u64(hold.0);
+            });
+        }
         out.0
     }
 
@@ -223,6 +227,14 @@ impl EntryRow {
         if flags & 16 != 0 {
             record.recall_window_ms = Some(from.u64()?);
         }
+        let acked = if flags & 32 != 0 {
+            from.content()?
+        } else {
+            None
+        };
+        let held = if flags & 64 != 0 { from.u16()? } else { 0 };
+        let holds = (0..held).map(|_| from.u64().map(HoldId));
+        let holds = holds.collect::<Option<Vec<_>>>()?;
         let entry = Entry {
             conversation,
             seq,
@@ -239,7 +251,18 @@ impl EntryRow {
             edits,
             recalled_by,
             replaced: flags & 8 != 0,
+            acked,
+            holds,
         })
+    }
+
+    /// When the entry was committed, without reading the rest.
+    pub fn decode_time(bytes: &[u8]) -> Result<u64, StoreError> {
+        let mut from = Reader(bytes);
+        from.take(3)
+            .and_then(|_| from.u64())
+            .map(|id| EntryId(id).at_ms())
+            .ok_or_else(|| damaged("an entry"))
     }
 
     /// The header alone, without reading the rest.
@@ -309,7 +332,22 @@ fn kind_number(body: &Body) -> u8 {
     }
 }
 
-fn read_header(from: &mut Reader<'_>) -> Option<Header> {
+pub fn write_header(out: &mut Writer, header: &Header) {
+    let Header {
+        ordinal,
+        last_message,
+        streak,
+        streak_author,
+        written,
+    } = *header;
+    out.u64(ordinal)
+        .u64(last_message)
+        .u8(streak)
+        .u64(streak_author)
+        .u8(written);
+}
+
+pub fn read_header(from: &mut Reader<'_>) -> Option<Header> {
     Some(Header {
         ordinal: from.u64()?,
         last_message: from.u64()?,
@@ -408,6 +446,8 @@ mod tests {
             edits: vec![],
             recalled_by: 0,
             replaced: true,
+            acked: RawValue::from_string("{}".to_owned()).ok(),
+            holds: vec![HoldId(6)],
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fjall::{Database, Keyspace};
 
 use super::answers::AnswerRow;
+use super::floor::Floor;
 use super::heads::State;
 use super::key;
 use super::rows::{EntryRow, Header, Reader};
@@ -35,6 +36,11 @@ pub(super) fn damaged(what: &str) -> StoreError {
 }
 
 impl Tables {
+    /// Every keyspace.
+    pub fn all(&self) -> [&Keyspace; 3] {
+        [&self.entries, &self.answers, &self.rows]
+    }
+
     pub fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self
             .rows
@@ -190,9 +196,8 @@ impl Tables {
             }
             None => None,
         };
-        let header = newest
-            .as_ref()
-            .map_or_else(Header::default, |row| row.header);
+        let floor = self.floor(id)?;
+        let header = newest.as_ref().map_or(floor.header, |row| row.header);
         let last_message = match header.last_message {
             0 => None,
             seq => self.entry(id, seq)?.map(|row| row.entry),
@@ -206,13 +211,24 @@ impl Tables {
         Ok(Some(State {
             conversation: Arc::new(conversation),
             changed,
-            head: newest.as_ref().map_or(0, |row| row.entry.seq),
-            head_id: newest.as_ref().map_or(0, |row| row.entry.id.0),
-            generation: newest.as_ref().map_or(0, |row| row.record.generation),
+            head: newest.as_ref().map_or(floor.seq - 1, |row| row.entry.seq),
+            head_id: newest.as_ref().map_or(floor.id, |row| row.entry.id.0),
+            generation: newest
+                .as_ref()
+                .map_or(floor.generation, |row| row.record.generation),
             header,
+            floor,
             last_message,
             members,
         }))
+    }
+
+    /// Where a log begins.
+    pub fn floor(&self, id: ConversationId) -> Result<Floor, StoreError> {
+        match self.row(&key::floor(id))? {
+            Some(bytes) => Floor::decode(&bytes),
+            None => Ok(Floor::default()),
+        }
     }
 
     pub fn held(&self, hold: HoldId) -> Result<Option<HeldMessage>, StoreError> {

@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::open_tables;
+use super::batch::ERASED;
 use super::tables::unavailable;
+use super::{key, open_tables, scrub};
 use crate::store::StoreError;
 
 /// Why a log could not be opened, and the command that mends it.
@@ -94,7 +95,8 @@ fn write_cut(journal: &Path, original: &[u8], length: u64) -> Result<(), StoreEr
     std::fs::write(journal, &original[..end]).map_err(unavailable)
 }
 
-fn journals(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// The journals of a log, oldest first.
+pub(super) fn journals(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unavailable)? {
         let path = entry.map_err(unavailable)?.path();
@@ -102,16 +104,41 @@ fn journals(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
             found.push(path);
         }
     }
-    found.sort();
+    found.sort_by_key(|journal| number_of(journal));
     Ok(found)
 }
 
-/// Rewrites every table so that content erased by recalls is gone from the disk.
+/// The number that a journal is named by.
+fn number_of(journal: &Path) -> Option<u64> {
+    journal.file_stem()?.to_str()?.parse().ok()
+}
+
+/// Rewrites every table and empties the journal, so that content erased by recalls is gone from the disk; also the
+/// journals a repair has set aside. No server may run.
 pub fn compact(folder: &Path) -> Result<(), StoreError> {
-    let tables = open_tables(folder)?;
-    for keyspace in [&tables.entries, &tables.answers, &tables.rows, &tables.feed] {
-        keyspace.rotate_memtable_and_wait().map_err(unavailable)?;
-        keyspace.major_compact().map_err(unavailable)?;
+    if !folder.is_dir() {
+        return Err(unavailable(format!(
+            "there is no message log in {}",
+            folder.display()
+        )));
     }
-    Ok(())
+    let tables = open_tables(folder)?;
+    scrub::rewrite(&tables)?;
+    tables.rows.remove(key::meta(ERASED)).map_err(unavailable)?;
+    scrub::flush(&tables)?;
+    drop(tables);
+    // Everything is in tables now; an empty journal says so and, unlike none, keeps the count of writes.
+    let mut journals = journals(folder)?;
+    if let Some(newest) = journals.pop() {
+        std::fs::write(newest, []).map_err(unavailable)?;
+    }
+    for journal in journals {
+        std::fs::remove_file(journal).map_err(unavailable)?;
+    }
+    let aside = folder.with_extension("damaged");
+    if aside.is_dir() {
+        std::fs::remove_dir_all(aside).map_err(unavailable)?;
+    }
+    // Opening takes away files that no table is made of any more.
+    open_tables(folder).map(drop)
 }

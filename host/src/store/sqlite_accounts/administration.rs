@@ -130,6 +130,14 @@ impl Accounts for SqliteAccounts {
         self.load_blocks(user, after, limit).await
     }
 
+    async fn put_last_seen(&self, seen: &[(UserId, u64)]) -> Result<(), StoreError> {
+        self.insert_last_seen(seen).await
+    }
+
+    async fn last_seen(&self, users: &[UserId]) -> Result<Vec<(UserId, u64)>, StoreError> {
+        self.load_last_seen(users).await
+    }
+
     async fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let name = name.to_owned();
         self.with(move |connection| {

@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use super::Batch;
-use crate::content::Content;
 use crate::conversation::{Conversation, Kind, Member, Role};
 use crate::entry::{Body, Entry, Message, Seq};
 use crate::ids::{ConversationId, EntryId, UserId};
 use crate::store::embedded_log::answers::StoredAnswer;
 use crate::store::embedded_log::committer::Applied;
+use crate::store::embedded_log::floor::Floor;
 use crate::store::embedded_log::heads::State;
 use crate::store::embedded_log::key;
 use crate::store::embedded_log::rows::{EntryRow, Header, Writer};
-use crate::store::{Append, CommitError, Committed, FirstAnswer, Opening, Outcome, StoreError};
+use crate::store::{Append, CommitError, Committed, Opening, Outcome};
 
 impl Batch<'_> {
     pub(super) fn append(&mut self, append: &mut Append) -> Applied {
@@ -94,6 +94,7 @@ impl Batch<'_> {
                 head_id: 0,
                 generation: 0,
                 header: Header::default(),
+                floor: Floor::default(),
                 last_message: None,
                 members: members.clone(),
             },
@@ -102,116 +103,6 @@ impl Batch<'_> {
             self.put_member(id, *user, member);
             self.put_row(key::membership(*user, id), Vec::new());
         }
-    }
-
-    /// What a recall or an edit does to its target; `Some` when that settles the change already.
-    fn touch_target(
-        &mut self,
-        conversation: ConversationId,
-        seq: Seq,
-        append: &Append,
-    ) -> Result<Option<Result<Outcome, CommitError>>, StoreError> {
-        let target = match &append.body {
-            Body::Recall { target, .. } | Body::Edit { target, .. } => *target,
-            _ => return Ok(None),
-        };
-        let nothing = || {
-            Ok(Some(Err(CommitError::Gone(
-                "there is no message at this seq",
-            ))))
-        };
-        let Some(row) = self.entry(conversation, target)? else {
-            return nothing();
-        };
-        let Some(message) = row.entry.message().cloned() else {
-            return nothing();
-        };
-        if message.recalled {
-            return self.recalled_before(conversation, &row, append).map(Some);
-        }
-        self.mark_mentions(
-            &row.entry,
-            message.content.as_deref().map(|json| json.get()),
-            false,
-        );
-        let changed = match &append.body {
-            Body::Edit { content, .. } => {
-                self.mark_mentions(&row.entry, content.as_deref().map(|json| json.get()), true);
-                let mut edits = row.edits.clone();
-                edits.push(seq);
-                let message = Message {
-                    content: content.clone(),
-                    edited: true,
-                    ..message
-                };
-                EntryRow {
-                    edits,
-                    ..with_message(&row, message)
-                }
-            }
-            _ => {
-                for edit in &row.edits {
-                    self.erase_edit(conversation, *edit)?;
-                }
-                let message = Message {
-                    content: None,
-                    recalled: true,
-                    ..message
-                };
-                EntryRow {
-                    recalled_by: seq,
-                    ..with_message(&row, message)
-                }
-            }
-        };
-        if let Some(state) = self.state(conversation)?
-            && state.header.last_message == target
-        {
-            state.last_message = Some(changed.entry.clone());
-        }
-        self.put_entry(changed);
-        Ok(None)
-    }
-
-    /// A recall of a message already recalled gets the first one's answer; an edit of one has come too late.
-    fn recalled_before(
-        &mut self,
-        conversation: ConversationId,
-        row: &EntryRow,
-        append: &Append,
-    ) -> Applied {
-        if !matches!(append.body, Body::Recall { .. }) {
-            return Ok(Err(CommitError::Gone("the message was recalled")));
-        }
-        let seq = row.recalled_by;
-        let id = self
-            .entry(conversation, seq)?
-            .map_or(EntryId(0), |row| row.entry.id);
-        let first = FirstAnswer::Committed {
-            seq,
-            id,
-            replaced: None,
-        };
-        Ok(Ok(Outcome::Resent(first)))
-    }
-
-    fn erase_edit(&mut self, conversation: ConversationId, seq: Seq) -> Result<(), StoreError> {
-        if let Some(row) = self.entry(conversation, seq)?
-            && let Body::Edit { target, .. } = row.entry.body
-        {
-            let entry = Entry {
-                body: Body::Edit {
-                    target,
-                    content: None,
-                },
-                ..(*row.entry).clone()
-            };
-            self.put_entry(EntryRow {
-                entry: Arc::new(entry),
-                ..row
-            });
-        }
-        Ok(())
     }
 
     fn write(
@@ -240,6 +131,8 @@ impl Batch<'_> {
             edits: Vec::new(),
             recalled_by: 0,
             replaced: append.replaced,
+            acked: None,
+            holds: Vec::new(),
         };
         let generation = row.record.generation;
         self.put_entry(row);
@@ -265,6 +158,9 @@ impl Batch<'_> {
             }
         }
         self.put_effects(std::mem::take(&mut append.effects));
+        if let Body::React { target, emoji, on } = &entry.body {
+            self.put_reaction(&entry, *target, emoji, *on);
+        }
         if let Some(key) = &append.key {
             let answer = StoredAnswer::Committed {
                 seq,
@@ -292,6 +188,7 @@ impl Batch<'_> {
             member.read = entry.seq;
             member.read_ordinal = header.ordinal;
             member.own_above.clear();
+            member.receipt_changed = entry.id.0;
         } else if entry.message().is_some() {
             member.own_above.push(entry.seq);
         } else {
@@ -299,30 +196,6 @@ impl Batch<'_> {
         }
         member.changed = entry.id.0;
         self.put_member(append.conversation, append.author, member);
-    }
-
-    fn mark_mentions(&mut self, entry: &Entry, content: Option<&str>, on: bool) {
-        // Nearly no text mentions anybody: looking for the field's name is cheaper than reading the JSON.
-        let Some(content) = content
-            .filter(|json| json.contains("\"mentions\""))
-            .and_then(Content::from_stored)
-        else {
-            return;
-        };
-        for whom in content.mentions() {
-            let user = if whom == "all" {
-                Some(key::ALL)
-            } else {
-                whom.parse::<UserId>().ok()
-            };
-            let Some(user) = user else { continue };
-            let key = key::mention(entry.conversation, user, entry.seq);
-            if on {
-                self.put_row(key, entry.from.0.to_be_bytes().to_vec());
-            } else {
-                self.remove_row(key);
-            }
-        }
     }
 
     fn mark_narrowed(&mut self, entry: &Entry, audience: &[UserId]) {
@@ -349,17 +222,6 @@ fn take_body(body: &mut Body) -> Body {
             Body::Message(std::mem::replace(message, left))
         }
         other => other.clone(),
-    }
-}
-
-fn with_message(row: &EntryRow, message: Message) -> EntryRow {
-    let entry = Entry {
-        body: Body::Message(message),
-        ..(*row.entry).clone()
-    };
-    EntryRow {
-        entry: Arc::new(entry),
-        ..row.clone()
     }
 }
 

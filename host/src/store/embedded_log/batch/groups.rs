@@ -9,6 +9,7 @@ use crate::conversation::group::{Group, GroupEdit, MemberEdit};
 use crate::conversation::{Conversation, Kind, Member, Role};
 use crate::ids::{ConversationId, JoinRequestId, UserId};
 use crate::store::embedded_log::committer::Applied;
+use crate::store::embedded_log::floor::Floor;
 use crate::store::embedded_log::heads::State;
 use crate::store::embedded_log::rows::Header;
 use crate::store::embedded_log::{key, membership};
@@ -141,6 +142,7 @@ impl Batch<'_> {
             header: Header::default(),
             last_message: None,
             members: Vec::new(),
+            floor: Floor::default(),
         };
         self.put_state(change.conversation, state);
     }

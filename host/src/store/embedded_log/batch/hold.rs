@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
+
 use super::Batch;
 use crate::ids::{ConversationId, EntryId, HoldId, UserId};
 use crate::store::embedded_log::answers::StoredAnswer;
@@ -16,8 +18,15 @@ impl Batch<'_> {
         if let Some(again) = hold.again {
             return self.hold_again(again, hold);
         }
-        if let Some(settled) = self.answered(hold.conversation, hold.author, &hold.key)? {
+        if let Some(key) = &hold.key
+            && let Some(settled) = self.answered(hold.conversation, hold.author, key)?
+        {
             return Ok(settled);
+        }
+        if let Some(target) = hold.edits
+            && let Some(gone) = self.editable(hold.conversation, target)?
+        {
+            return Ok(Err(gone));
         }
         let id = HoldId(self.next_stamp());
         let at = EntryId(id.0).at_ms();
@@ -29,12 +38,12 @@ impl Batch<'_> {
             refused_at: 0,
         };
         self.put_held(held);
-        self.put_answer(
-            hold.conversation,
-            hold.author,
-            &hold.key,
-            StoredAnswer::Held(id),
-        );
+        if let Some(key) = &hold.key {
+            self.put_answer(hold.conversation, hold.author, key, StoredAnswer::Held(id));
+        }
+        if let Some(target) = hold.edits {
+            self.note_hold(hold.conversation, target, id, true)?;
+        }
         Ok(Ok(Outcome::Held { hold: id, at }))
     }
 
@@ -81,9 +90,27 @@ impl Batch<'_> {
     }
 
     pub(super) fn refuse(&mut self, hold: HoldId, reason: &str) -> Applied {
-        let Some(mut held) = self.waiting(hold)? else {
+        let Some(held) = self.waiting(hold)? else {
             return Ok(Err(CommitError::Gone("no such held message")));
         };
+        if let Some(target) = held.hold.edits {
+            self.note_hold(held.hold.conversation, target, hold, false)?;
+        }
+        let held = self.put_refused(held, reason);
+        Ok(Ok(Outcome::Refused(Arc::new(held))))
+    }
+
+    /// The message that a held edit is about is gone: the edit is refused, its content erased.
+    pub(super) fn refuse_held_edit(&mut self, hold: HoldId) -> Result<(), StoreError> {
+        if let Some(mut held) = self.waiting(hold)? {
+            held.hold.content = RawValue::NULL.to_owned();
+            (held.hold.sent, held.hold.effects) = (None, Vec::new());
+            self.put_refused(held, "recalled");
+        }
+        Ok(())
+    }
+
+    fn put_refused(&mut self, mut held: HeldMessage, reason: &str) -> HeldMessage {
         held.refused = Some(reason.to_owned());
         held.refused_at = self.now;
         let answer = StoredAnswer::Refused {
@@ -91,14 +118,11 @@ impl Batch<'_> {
             by: held.hold.by.clone(),
             reason: reason.to_owned(),
         };
-        self.put_answer(
-            held.hold.conversation,
-            held.hold.author,
-            &held.hold.key,
-            answer,
-        );
+        if let Some(key) = &held.hold.key {
+            self.put_answer(held.hold.conversation, held.hold.author, key, answer);
+        }
         self.put_held(held.clone());
-        Ok(Ok(Outcome::Refused(Arc::new(held))))
+        held
     }
 
     /// How a client id was settled before, if it was.

@@ -110,6 +110,8 @@ impl Batch<'_> {
             edits: Vec::new(),
             recalled_by: 0,
             replaced: false,
+            acked: None,
+            holds: Vec::new(),
         });
         work.entries.push(entry);
         Ok(())

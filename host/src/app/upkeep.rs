@@ -1,0 +1,67 @@
+//! What the command line does to the data while no server runs:
+//! mends, rewrites, makes the index anew.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+
+use super::{embedded_index, indexer};
+use crate::clock::SystemClock;
+use crate::search::indexer::{Indexer, Progress};
+use crate::store::MessageLog;
+use crate::store::embedded_log::{EmbeddedLog, upkeep};
+use crate::store::sqlite_accounts::SqliteAccounts;
+
+/// Cuts a damaged message log before its damage; prints what was done.
+pub fn repair(data: &Path) -> Result<()> {
+    let repaired = upkeep::repair(&data.join("log"))?;
+    match repaired.aside {
+        None => println!("the message log is not damaged"),
+        Some(aside) => {
+            println!("the journals as they were found are in {}", aside.display());
+            for (journal, kept, lost) in repaired.cut {
+                println!(
+                    "{}: {kept} bytes kept, {lost} bytes after the damage left out",
+                    journal.display()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rewrites the stores and the index so that erased content is gone.
+pub async fn compact(data: &Path) -> Result<()> {
+    upkeep::compact(&data.join("log"))?;
+    SqliteAccounts::compact(&data.join("accounts.sqlite"))?;
+    println!("the message log and the accounts are rewritten");
+    if data.join("search").exists() {
+        let (indexer, log) = idle_indexer(data)?;
+        let purged = indexer.purge().await;
+        indexer.serving.close().await;
+        log.close().await;
+        purged?;
+        println!("the search index is rewritten");
+    }
+    Ok(())
+}
+
+/// Makes the search index anew from the message log; how many commits it followed.
+pub async fn reindex(data: &Path, progress: Progress<'_>) -> Result<u64> {
+    let (indexer, log) = idle_indexer(data)?;
+    let read = indexer.rebuild(progress).await;
+    indexer.serving.close().await;
+    log.close().await;
+    Ok(read?)
+}
+
+/// For work while no server runs.
+fn idle_indexer(data: &Path) -> Result<(Indexer, Arc<EmbeddedLog>)> {
+    let (folder, clock) = (data.join("log"), Arc::new(SystemClock));
+    if !folder.is_dir() {
+        return Err(anyhow!("there is no message log in {}", folder.display()));
+    }
+    let (log, _) = EmbeddedLog::open(&folder, clock.clone())?;
+    Ok((indexer(&log, &embedded_index(data), clock), log))
+}

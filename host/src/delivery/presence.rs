@@ -1,0 +1,178 @@
+//! Presence: tells watchers who came and went, answers who is here, and keeps when users were last seen.
+//!
+//! Whom a user has blocked sees it offline and never when it was there. Nothing here waits for a reader.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+
+use crate::ids::UserId;
+use crate::journey::{Journey, store_refusal};
+use crate::refusal::Refusal;
+use crate::session::presence::{Here, TooMany, WATCHES_MOST};
+use crate::session::registry::Registry;
+use crate::session::{Event, Session};
+
+/// How long what was last seen may wait to be kept: one write for everybody who came and went meanwhile.
+const KEPT_EVERY: Duration = Duration::from_secs(2);
+
+/// Presence of the users of this node.
+pub struct PresenceTeller {
+    journey: Arc<Journey>,
+    registry: Arc<Registry>,
+    /// Seen and not kept yet, milliseconds since 1970 UTC.
+    seen: Mutex<HashMap<UserId, u64>>,
+}
+
+impl PresenceTeller {
+    pub fn new(journey: Arc<Journey>, registry: Arc<Registry>) -> Self {
+        Self {
+            journey,
+            registry,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        let mut kept_at = tokio::time::Instant::now();
+        loop {
+            let _ = tokio::time::timeout(KEPT_EVERY, self.registry.presence.changed()).await;
+            for user in self.registry.presence.take_changed() {
+                self.tell(user).await;
+            }
+            if kept_at.elapsed() >= KEPT_EVERY {
+                self.keep_seen().await;
+                kept_at = tokio::time::Instant::now();
+            }
+        }
+    }
+
+    /// Keeps when users were last seen; what cannot be kept now is tried again.
+    pub async fn keep_seen(&self) {
+        for user in self.registry.presence.take_changed() {
+            self.note_seen(user);
+        }
+        let seen: Vec<(UserId, u64)> = self.seen.lock().drain().collect();
+        if seen.is_empty() {
+            return;
+        }
+        if let Err(error) = self.journey.accounts.put_last_seen(&seen).await {
+            tracing::warn!(%error, "when users were last seen could not be kept");
+            let mut waiting = self.seen.lock();
+            for (user, at) in seen {
+                waiting.entry(user).or_insert(at);
+            }
+        }
+    }
+
+    fn note_seen(&self, user: UserId) -> u64 {
+        let now = self.journey.clock.now_ms();
+        self.seen.lock().insert(user, now);
+        now
+    }
+
+    async fn tell(&self, user: UserId) {
+        let now = self.note_seen(user);
+        let here = self.here(user);
+        let watchers = self.registry.presence.to_tell(user, &here);
+        if watchers.is_empty() {
+            return;
+        }
+        let seen = event(user, &here, Some(now));
+        let unseen = event(user, &Here::default(), None);
+        for (session, watcher) in watchers {
+            let told = match self.is_hidden(watcher, user).await {
+                Ok(false) => &seen,
+                Ok(true) if here.kinds.is_empty() => &unseen,
+                _ => continue,
+            };
+            self.registry.with(watcher, |sessions| {
+                if let Some(target) = sessions.iter().find(|other| other.id == session) {
+                    target.outbox.push(told.frame(target.codec), now);
+                }
+            });
+        }
+    }
+
+    /// Who of these is here, as the session's user may know it; those who are no users are left out. With `watch`
+    /// the session is told of changes from now on, or no more.
+    pub async fn look(
+        &self,
+        session: &Session,
+        users: &[UserId],
+        watch: Option<bool>,
+    ) -> Result<Value, Refusal> {
+        let mut known = Vec::with_capacity(users.len());
+        for &user in users {
+            let found = self.journey.accounts.user(user).await;
+            if found.map_err(|e| store_refusal(&e))?.is_some() {
+                known.push(user);
+            }
+        }
+        // Watched first: what changes from here on is told, what came before is in the answer.
+        match watch {
+            Some(true) => self
+                .registry
+                .presence
+                .watch(session.id, session.user, &known, |user| self.here(user))
+                .map_err(|TooMany| {
+                    Refusal::bad_request(format!("a session watches at most {WATCHES_MOST} users"))
+                })?,
+            Some(false) => self.registry.presence.unwatch(session.id, users),
+            None => {}
+        }
+        let kept = self.journey.accounts.last_seen(&known).await;
+        let kept: HashMap<UserId, u64> = kept.map_err(|e| store_refusal(&e))?.into_iter().collect();
+        let mut answer = Map::new();
+        for user in known {
+            let state = if self.is_hidden(session.user, user).await? {
+                state(&Here::default(), None)
+            } else {
+                let here = self.here(user);
+                let seen = self.seen.lock().get(&user).or(kept.get(&user)).copied();
+                state(&here, self.heard_at(user).or(seen))
+            };
+            answer.insert(user.to_string(), state);
+        }
+        Ok(json!({"users": answer}))
+    }
+
+    fn here(&self, user: UserId) -> Here {
+        self.registry.with(user, |sessions| Here {
+            kinds: sessions
+                .iter()
+                .map(|session| session.kind.clone())
+                .collect(),
+        })
+    }
+
+    /// When something last arrived from a user who is here.
+    fn heard_at(&self, user: UserId) -> Option<u64> {
+        self.registry.with(user, |sessions| {
+            sessions.iter().map(|session| session.heard_at()).max()
+        })
+    }
+
+    /// The user has blocked the one who looks.
+    async fn is_hidden(&self, looking: UserId, user: UserId) -> Result<bool, Refusal> {
+        let relation = self.journey.accounts.relation(looking, user).await;
+        relation
+            .map(|relation| relation.blocked)
+            .map_err(|e| store_refusal(&e))
+    }
+}
+
+fn state(here: &Here, last_seen: Option<u64>) -> Value {
+    json!({"online": !here.kinds.is_empty(), "kinds": here.kinds, "last_seen": last_seen})
+}
+
+fn event(user: UserId, here: &Here, last_seen: Option<u64>) -> Event {
+    let mut event = state(here, last_seen);
+    event["ev"] = "presence".into();
+    event["user"] = user.to_string().into();
+    Event::from_json(serde_json::to_vec(&event).expect("a JSON value always encodes"))
+}

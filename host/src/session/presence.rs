@@ -1,0 +1,184 @@
+//! Who watches whom, whose presence may have changed, and when users were last seen. Bounded: watches by session,
+//! the rest by users who came and went since it was last looked at. Tells nobody anything itself.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::ids::{SessionId, UserId};
+
+/// Users that one session may watch.
+pub const WATCHES_MOST: usize = 1000;
+
+/// A user as others see it now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Here {
+    /// The kinds of the devices that are connected; none of them is offline.
+    pub kinds: BTreeSet<String>,
+}
+
+/// Sessions that watch one user, and what they were told last.
+#[derive(Debug, Default)]
+struct Watched {
+    watchers: Vec<(SessionId, UserId)>,
+    told: Here,
+}
+
+#[derive(Debug, Default)]
+struct Watches {
+    by_user: HashMap<UserId, Watched>,
+    by_session: HashMap<SessionId, HashSet<UserId>>,
+}
+
+/// The watches of all sessions here.
+#[derive(Debug, Default)]
+pub struct Presence {
+    watches: Mutex<Watches>,
+    /// Users with a session that came or went.
+    changed: Mutex<HashSet<UserId>>,
+    wake: Notify,
+}
+
+/// A session watches as many users as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany;
+
+impl Presence {
+    /// A session of the user came or went.
+    pub fn touched(&self, user: UserId) {
+        self.changed.lock().insert(user);
+        self.wake.notify_one();
+    }
+
+    /// Resolves when somebody's session came or went.
+    pub async fn changed(&self) {
+        loop {
+            if !self.changed.lock().is_empty() {
+                return;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Those whose sessions came or went since this was last asked.
+    pub fn take_changed(&self) -> HashSet<UserId> {
+        std::mem::take(&mut self.changed.lock())
+    }
+
+    /// A session watches users from now on; all of them or, when they are too many, none.
+    pub fn watch(
+        &self,
+        session: SessionId,
+        watcher: UserId,
+        users: &[UserId],
+        here: impl Fn(UserId) -> Here,
+    ) -> Result<(), TooMany> {
+        let mut watches = self.watches.lock();
+        let Watches {
+            by_user,
+            by_session,
+        } = &mut *watches;
+        let watched = by_session.entry(session).or_default();
+        let new: HashSet<UserId> = users
+            .iter()
+            .filter(|user| !watched.contains(user))
+            .copied()
+            .collect();
+        if watched.len() + new.len() > WATCHES_MOST {
+            return Err(TooMany);
+        }
+        for user in new {
+            watched.insert(user);
+            let entry = by_user.entry(user).or_insert_with(|| Watched {
+                watchers: Vec::new(),
+                told: here(user),
+            });
+            entry.watchers.push((session, watcher));
+        }
+        Ok(())
+    }
+
+    /// A session watches users no more.
+    pub fn unwatch(&self, session: SessionId, users: &[UserId]) {
+        let mut watches = self.watches.lock();
+        let mut gone = Vec::new();
+        if let Some(watched) = watches.by_session.get_mut(&session) {
+            gone.extend(users.iter().filter(|user| watched.remove(user)));
+            if watched.is_empty() {
+                watches.by_session.remove(&session);
+            }
+        }
+        watches.forget(session, gone);
+    }
+
+    /// A session is over, and its watches with it.
+    pub fn end(&self, session: SessionId) {
+        let mut watches = self.watches.lock();
+        if let Some(watched) = watches.by_session.remove(&session) {
+            watches.forget(session, watched);
+        }
+    }
+
+    /// Who is to be told that a user is here like this; nobody when they know.
+    pub fn to_tell(&self, user: UserId, here: &Here) -> Vec<(SessionId, UserId)> {
+        let mut watches = self.watches.lock();
+        match watches.by_user.get_mut(&user) {
+            Some(watched) if watched.told != *here => {
+                watched.told = here.clone();
+                watched.watchers.clone()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Watches {
+    fn forget(&mut self, session: SessionId, users: impl IntoIterator<Item = UserId>) {
+        for user in users {
+            if let Some(watched) = self.by_user.get_mut(&user) {
+                watched.watchers.retain(|(other, _)| *other != session);
+                if watched.watchers.is_empty() {
+                    self.by_user.remove(&user);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here(kinds: &[&str]) -> Here {
+        Here {
+            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn watchers_are_told_each_change_once_until_their_session_ends() {
+        let presence = Presence::default();
+        let (session, watcher, user) = (SessionId(1), UserId(1), UserId(2));
+        let watch = || presence.watch(session, watcher, &[user, user], |_| here(&[]));
+        assert_eq!((watch(), watch()), (Ok(()), Ok(())));
+        let online = here(&["web"]);
+        assert_eq!(presence.to_tell(user, &online), [(session, watcher)]);
+        assert_eq!(presence.to_tell(user, &online), []);
+        presence.end(session);
+        assert_eq!(presence.to_tell(user, &here(&[])), []);
+        assert!(presence.watches.lock().by_user.is_empty());
+    }
+
+    #[test]
+    fn a_session_watches_only_so_many() {
+        let presence = Presence::default();
+        let many: Vec<_> = (1..=WATCHES_MOST as u64).map(UserId).collect();
+        let watch =
+            |users: &[UserId]| presence.watch(SessionId(1), UserId(1), users, |_| here(&[]));
+        assert_eq!(watch(&many), Ok(()));
+        assert_eq!(watch(&[UserId(9999)]), Err(TooMany));
+        presence.unwatch(SessionId(1), &many[..1]);
+        assert_eq!(watch(&[UserId(9999)]), Ok(()));
+    }
+}

@@ -1,0 +1,185 @@
+//! The host's parts put together without sockets or plugins, on a clock of the test's own: for what takes days.
+//! Holds no assertions.
+
+use std::sync::Arc;
+
+use kith::clock::{Clock, ManualClock};
+use kith::content::ContentLimits;
+use kith::conversation::Profile;
+use kith::delivery::Delivery;
+use kith::ids::{ConversationId, UserId};
+use kith::journey::held::Sent;
+use kith::journey::{Draft, Journey, Target};
+use kith::plugins::{Command, FilterRuling, Judge, Plugins, Scope, StrategyRuling, Text, Verdict};
+use kith::session::registry::{Registry, SessionRules};
+use kith::store::accounts::{Accounts, User, UserKind};
+use kith::store::embedded_log::EmbeddedLog;
+use kith::store::people::PeopleLimits;
+use kith::store::sqlite_accounts::SqliteAccounts;
+use kith::store::{MessageLog, Origin, Outcome};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+/// No plugins: everything passes.
+struct Nothing;
+
+impl Plugins for Nothing {
+    fn pin(&self) -> Arc<dyn Judge> {
+        Arc::new(Self)
+    }
+}
+
+impl Judge for Nothing {
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    fn strategy(&self, _: Scope, _: &Command<'_>) -> StrategyRuling {
+        StrategyRuling {
+            verdict: Verdict::Pass,
+            content: None,
+            audience: None,
+            silent: false,
+            recall_window_ms: None,
+            effects: Vec::new(),
+            hooks: Vec::new(),
+        }
+    }
+
+    fn filter(&self, _: Scope, texts: &[Text<'_>], _: u64) -> FilterRuling {
+        FilterRuling {
+            verdict: Verdict::Pass,
+            masked: vec![None; texts.len()],
+            hooks: Vec::new(),
+        }
+    }
+}
+
+pub struct Parts {
+    pub folder: TempDir,
+    pub clock: Arc<ManualClock>,
+    pub log: Arc<EmbeddedLog>,
+    pub journey: Arc<Journey>,
+    accounts: Arc<SqliteAccounts>,
+    delivery: JoinHandle<()>,
+}
+
+impl Parts {
+    pub async fn open() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        Self::open_at(folder, Arc::new(ManualClock::at(1_700_000_000_000))).await
+    }
+
+    async fn open_at(folder: TempDir, clock: Arc<ManualClock>) -> Self {
+        let shared: Arc<dyn Clock> = clock.clone();
+        let (log, settlements) =
+            EmbeddedLog::open(&folder.path().join("log"), shared.clone()).expect("the log opens");
+        let accounts =
+            SqliteAccounts::open(&folder.path().join("accounts.sqlite")).expect("accounts open");
+        let people = PeopleLimits {
+            friends: 10,
+            waiting_sent: 10,
+            waiting_received: 10,
+        };
+        let journey = Arc::new(Journey::new(
+            log.clone(),
+            accounts.clone(),
+            accounts.clone(),
+            Arc::new(Nothing),
+            shared,
+            (ContentLimits::default(), people),
+        ));
+        let rules = SessionRules {
+            heartbeat: std::time::Duration::from_secs(30),
+            slow: std::time::Duration::from_secs(30),
+            per_kind: 5,
+        };
+        let delivery = Delivery {
+            journey: journey.clone(),
+            log: log.clone(),
+            registry: Arc::new(Registry::new(rules, clock.now_ms())),
+            receipt_members: 500,
+        };
+        Self {
+            folder,
+            log,
+            journey,
+            accounts,
+            delivery: tokio::spawn(delivery.run(settlements)),
+            clock,
+        }
+    }
+
+    /// Closes everything and opens it again on the same folder.
+    pub async fn reopen(self) -> Self {
+        let Self {
+            folder,
+            clock,
+            log,
+            journey,
+            accounts,
+            delivery,
+        } = self;
+        log.close().await;
+        delivery.await.expect("delivery ends with the log");
+        drop((log, journey, accounts));
+        Self::open_at(folder, clock).await
+    }
+
+    pub async fn user(&self, name: &str) -> UserId {
+        let id = UserId(1 + name.bytes().map(u64::from).sum::<u64>());
+        let profile = Profile {
+            id,
+            username: name.to_owned(),
+            display_name: name.to_owned(),
+            avatar: None,
+        };
+        let user = User {
+            profile,
+            kind: UserKind::Person,
+            password: None,
+            disabled: false,
+            created_at: self.clock.now_ms(),
+        };
+        assert!(self.accounts.create_user(&user).await.expect("stored"));
+        id
+    }
+
+    /// A text; its conversation and its seq.
+    pub async fn send(
+        &self,
+        from: UserId,
+        to: UserId,
+        client_id: &str,
+        text: &str,
+    ) -> (ConversationId, u64) {
+        let draft = Draft {
+            to: Target::User(to),
+            client_id: client_id.to_owned(),
+            content: json!({"type": "text", "text": text}),
+            reply_to: None,
+        };
+        match self.journey.send_and_wait(from, draft).await.expect("sent") {
+            Sent::Now(Outcome::Committed(committed)) => {
+                (committed.entry.conversation, committed.entry.seq)
+            }
+            other => panic!("not committed: {other:?}"),
+        }
+    }
+
+    pub async fn recall(&self, from: UserId, conversation: ConversationId, seq: u64) {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let step = self
+            .journey
+            .recall(from, conversation, seq, Origin::Caller(sender))
+            .await;
+        step.expect("recalled");
+        receiver.await.expect("settled").expect("committed");
+    }
+
+    pub async fn summary(&self, user: UserId, conversation: ConversationId) -> Value {
+        let summary = self.journey.summary_json(user, conversation).await;
+        summary.expect("read").expect("a member")
+    }
+}
