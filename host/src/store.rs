@@ -8,7 +8,9 @@ pub mod accounts;
 pub mod embedded_log;
 pub mod feed;
 pub mod groups;
+mod held;
 pub mod people;
+mod reads;
 pub mod sqlite_accounts;
 
 use std::sync::Arc;
@@ -22,6 +24,9 @@ use crate::conversation::{Conversation, Kind, Member, Summary};
 use crate::entry::{Body, DecisionRecord, Entry, Seq};
 use crate::ids::{ConversationId, EntryId, HoldId, JoinRequestId, SessionId, UserId};
 use groups::{GroupChange, GroupDone, JoinRequest, MemberRow, Roster};
+
+pub use held::{HeldMessage, Hold, HoldCause};
+pub use reads::{Changes, Extent, InFlight, Page, Readers, Span, Standing};
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -161,58 +166,6 @@ pub struct PluginWrite {
     pub value: Option<Vec<u8>>,
 }
 
-/// A message kept back.
-#[derive(Debug, Clone)]
-pub struct Hold {
-    pub conversation: ConversationId,
-    /// As in `Append`: made when the message is released.
-    pub opening: Option<Opening>,
-    pub author: UserId,
-    /// `None` for an edit without a client id.
-    pub key: Option<ResendKey>,
-    /// As it is to be stored when it is released: replaced and masked. `null` once the message that this edits was
-    /// recalled.
-    pub content: Box<RawValue>,
-    /// As it was sent, when that differs and it is to be judged again.
-    pub sent: Option<Box<RawValue>>,
-    /// As in `Append`, for its release.
-    pub replaced: bool,
-    pub audience: Option<Arc<[UserId]>>,
-    pub effects: Vec<PluginWrite>,
-    pub reply_to: Option<Seq>,
-    /// The edited entry, when it is an edit that is held.
-    pub edits: Option<Seq>,
-    /// The hold this takes the place of, when it was judged again and is still held; not stored.
-    pub again: Option<HoldId>,
-    /// Which plugin held it and why, for the administrator.
-    pub by: String,
-    pub reason: String,
-    pub cause: HoldCause,
-    pub record: DecisionRecord,
-}
-
-/// Why a message is held: on a plugin's verdict it waits for an administrator, else for the plugin's recovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum HoldCause {
-    Verdict = 0,
-    Failed = 1,
-    Absent = 2,
-}
-
-/// A held message as it is stored.
-#[derive(Debug, Clone)]
-pub struct HeldMessage {
-    pub id: HoldId,
-    /// When it was held, milliseconds since 1970 UTC.
-    pub at: u64,
-    pub hold: Hold,
-    /// The reason once it is refused; refused ones stay listed for their sender for a while.
-    pub refused: Option<String>,
-    /// When it was refused; 0 while it waits.
-    pub refused_at: u64,
-}
-
 /// What came of a change.
 #[derive(Debug, Clone)]
 pub enum Outcome {
@@ -327,78 +280,6 @@ pub enum NotTaken {
     Stale(Submission),
     /// The queue is full, or the store is down (I5).
     Full(Submission),
-}
-
-/// What the journey must know to judge a command of `user` in a conversation.
-#[derive(Debug, Clone)]
-pub struct Standing {
-    pub conversation: Arc<Conversation>,
-    /// The user's row; `None` for a stranger to the conversation.
-    pub member: Option<Member>,
-    pub head: Seq,
-    /// Direct: messages of the user since the other one last wrote, those in flight included, at most 255.
-    pub unanswered: u8,
-    /// Direct: the other one has written.
-    pub answered: bool,
-    /// The lowest seq still kept.
-    pub floor: Seq,
-}
-
-/// What of a user in a conversation is submitted and not settled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct InFlight {
-    /// Sends that are to be entries, at most 255.
-    pub messages: u8,
-    /// Those, and what is held or dropped, edited ….
-    pub any: bool,
-}
-
-/// A stretch of a log.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// Ascending.
-    pub entries: Vec<Arc<Entry>>,
-    pub head: Seq,
-    /// The lowest seq still kept and visible to the reader; 1 in a whole log.
-    pub floor: Seq,
-}
-
-/// Which stretch: `after` and `before` are exclusive.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Span {
-    pub after: Option<Seq>,
-    pub before: Option<Seq>,
-    pub limit: usize,
-}
-
-/// How far the members are with one entry; its author is among both counts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Readers {
-    pub received: u64,
-    pub read: u64,
-    /// Those who read it, by rising id.
-    pub users: Vec<UserId>,
-    pub more: bool,
-}
-
-/// How much of a conversation is kept.
-#[derive(Debug, Clone)]
-pub struct Extent {
-    pub conversation: Arc<Conversation>,
-    /// The lowest seq still kept; head + 1 when nothing is.
-    pub floor: Seq,
-    pub head: Seq,
-}
-
-/// What changed since a token.
-#[derive(Debug, Clone)]
-pub struct Changes {
-    pub changed: Vec<Summary>,
-    pub gone: Vec<ConversationId>,
-    pub since: String,
-    pub more: bool,
-    /// The token is of no use: start again from the list.
-    pub reset: bool,
 }
 
 /// The message log: entries, members, receipts, held messages, plugin kv. One conformance suite, every engine.

@@ -2,6 +2,7 @@
 //! who sees what of them.
 
 mod crowd;
+mod finding;
 mod joining;
 mod rules;
 mod speaking;

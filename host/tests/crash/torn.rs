@@ -1,5 +1,5 @@
 //! The log cut at every byte of its last records: it opens again to a prefix that holds all that was acked before
-//! the cut.
+//! the cut, whether the journal ends there or goes on with zeros.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,18 +12,30 @@ use kith::ids::{ConversationId, UserId};
 use kith::store::embedded_log::EmbeddedLog;
 use kith::store::{Append, Change, MessageLog, Opening, Origin, ResendKey, Span, Submission};
 use serde_json::value::RawValue;
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 const ANN: UserId = UserId(1);
 const BOB: UserId = UserId(2);
 
-/// Every how many bytes the log is cut: each one in the long run, else enough to meet every field of a record.
-fn stride() -> usize {
+/// Every how many bytes a cut is also tried with the rest set aside as zeros: each one in the long run.
+fn zeroed_stride() -> usize {
     if std::env::var_os("KITH_LONG").is_some() {
         1
     } else {
-        13
+        11
     }
+}
+
+/// Thousands of logs are opened: in memory where there is a file system for that, else where temporary files are.
+fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
+    folder.expect("a folder")
 }
 
 fn message(n: u64) -> Change {
@@ -105,7 +117,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test]
 async fn a_log_cut_anywhere_in_its_last_fifty_records_opens_to_a_prefix_with_all_that_was_acked() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = scratch();
     let original = folder.path().join("log");
     let (log, _answering) = answering(&original);
     let journal = original.join("0.jnl");
@@ -115,37 +127,55 @@ async fn a_log_cut_anywhere_in_its_last_fifty_records_opens_to_a_prefix_with_all
         ends.push(written(&journal).len());
     }
     let bytes = written(&journal);
-    let conversation = ConversationId::direct(ANN, BOB);
-    let mut cuts: Vec<usize> = (ends[9]..=bytes.len()).step_by(stride()).collect();
-    cuts.extend(ends[9..].iter().flat_map(|end| [end - 1, *end]));
-    for (round, cut) in cuts.into_iter().enumerate() {
-        let torn = folder.path().join(format!("torn-{round}"));
-        copy(&original, &torn);
-        std::fs::write(torn.join("0.jnl"), &bytes[..cut]).expect("written");
-        let (log, _) = EmbeddedLog::open(&torn, Arc::new(SystemClock))
-            .unwrap_or_else(|error| panic!("cut at {cut} of {}: {error}", bytes.len()));
-        let span = Span {
-            after: Some(0),
-            before: None,
-            limit: 100,
-        };
-        let page = log.page(conversation, ANN, span).await.expect("reads");
-        let acked = ends.iter().filter(|end| **end <= cut).count();
-        assert!(
-            page.entries.len() >= acked,
-            "cut at {cut}: {} of {acked} acked",
-            page.entries.len()
-        );
-        assert_eq!(page.head, page.entries.len() as u64, "cut at {cut}: dense");
-        for (entry, seq) in page.entries.iter().zip(1..) {
-            let client_id = entry.message().map(|message| message.client_id.clone());
-            assert_eq!(
-                (entry.seq, client_id),
-                (seq, Some(seq.to_string())),
-                "cut at {cut}"
-            );
+    let journals = (ends[9]..=bytes.len()).flat_map(|cut| {
+        let torn = bytes[..cut].to_vec();
+        let zeroed = [torn.as_slice(), &vec![0; bytes.len() - cut]].concat();
+        let at_an_end = ends.iter().any(|end| cut.abs_diff(*end) <= 1);
+        let both = at_an_end || cut % zeroed_stride() == 0;
+        [(cut, Some(torn)), (cut, both.then_some(zeroed))]
+    });
+    for (cut, journal) in journals {
+        if let Some(journal) = journal {
+            opens_to_a_prefix(&original, folder.path(), cut, &journal, &ends).await;
         }
-        drop(log);
-        std::fs::remove_dir_all(&torn).expect("taken away");
     }
+}
+
+/// A log whose journal lost everything from a byte on has what was acked before it, in order, each once.
+async fn opens_to_a_prefix(
+    original: &Path,
+    folder: &Path,
+    cut: usize,
+    journal: &[u8],
+    ends: &[usize],
+) {
+    let torn = folder.join("torn");
+    copy(original, &torn);
+    std::fs::write(torn.join("0.jnl"), journal).expect("written");
+    let (log, _) = EmbeddedLog::open(&torn, Arc::new(SystemClock))
+        .unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+    let span = Span {
+        after: Some(0),
+        before: None,
+        limit: 100,
+    };
+    let conversation = ConversationId::direct(ANN, BOB);
+    let page = log.page(conversation, ANN, span).await.expect("reads");
+    let acked = ends.iter().filter(|end| **end <= cut).count();
+    assert!(
+        page.entries.len() >= acked,
+        "cut at {cut}: {} of {acked} acked",
+        page.entries.len()
+    );
+    assert_eq!(page.head, page.entries.len() as u64, "cut at {cut}: dense");
+    for (entry, seq) in page.entries.iter().zip(1..) {
+        let client_id = entry.message().map(|message| message.client_id.clone());
+        assert_eq!(
+            (entry.seq, client_id),
+            (seq, Some(seq.to_string())),
+            "cut at {cut}"
+        );
+    }
+    drop(log);
+    std::fs::remove_dir_all(&torn).expect("taken away");
 }

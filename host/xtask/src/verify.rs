@@ -1,8 +1,10 @@
 //! `cargo verify`: all the set-up and every check, each stage with its minutes, one closing line with the totals.
 //! Goes on after a failed stage where the next does not depend on it; lets nothing be skipped. Counting test results is
-//! `verify/totals.rs`, checking the commands in our documents `verify/documents.rs`.
+//! `verify/totals.rs`, checking the commands in our documents `verify/documents.rs`, walking
+//! the README `verify/first_steps.rs`.
 
 mod documents;
+mod first_steps;
 mod totals;
 
 use std::process::{Command, ExitCode};
@@ -17,7 +19,12 @@ use crate::progress::Steps;
 use totals::Totals;
 
 /// Stages that need the built program, in order.
-const ON_THE_BUILD: [&str; 3] = ["tests", "documentation tests", "documented commands"];
+const ON_THE_BUILD: [&str; 4] = [
+    "tests",
+    "documentation tests",
+    "documented commands",
+    "first steps",
+];
 
 /// Runs everything; `long` adds the tests that are too long for every change.
 pub fn run(long: bool) -> ExitCode {
@@ -88,7 +95,7 @@ fn stages(layout: &Layout, long: bool, steps: &mut Steps, totals: &mut Totals) {
         }
         return;
     }
-    let [tests, documentation, commands] = ON_THE_BUILD;
+    let [tests, documentation, commands, first_steps] = ON_THE_BUILD;
     let _ = steps.take(tests, || {
         let mut test = cargo(layout);
         test.args(["test", "--no-fail-fast"]).args(TESTS);
@@ -100,6 +107,7 @@ fn stages(layout: &Layout, long: bool, steps: &mut Steps, totals: &mut Totals) {
         counted(with_artifacts(&mut test, layout, long), totals)
     });
     let _ = steps.take(commands, || documents::check(layout));
+    let _ = steps.take(first_steps, || first_steps::walk(layout));
     if totals.passed == 0 {
         println!("no test ran");
         totals.failed += 1;

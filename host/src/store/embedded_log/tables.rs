@@ -37,8 +37,8 @@ pub(super) fn damaged(what: &str) -> StoreError {
 
 impl Tables {
     /// Every keyspace.
-    pub fn all(&self) -> [&Keyspace; 3] {
-        [&self.entries, &self.answers, &self.rows]
+    pub fn all(&self) -> [&Keyspace; 4] {
+        [&self.entries, &self.answers, &self.rows, &self.feed]
     }
 
     pub fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -58,6 +58,9 @@ const STEPS: &[&str] = &[
         conversation TEXT, seq INTEGER, reason TEXT NOT NULL, text TEXT
     ) STRICT;
 ",
+    "
+    CREATE TABLE last_seen (user INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+",
 ];
 
 /// Does the steps this file has not seen yet. A file of a newer program is refused.

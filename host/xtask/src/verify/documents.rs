@@ -74,6 +74,26 @@ fn list(folder: &Path, documents: &mut Vec<PathBuf>) {
     }
 }
 
+/// The commands of each fenced shell block below a heading, as they are written.
+pub fn blocks(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let lines = text.lines().skip_while(|line| line.trim() != heading);
+    let section = lines
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "))
+        .map(str::trim);
+    let mut blocks = Vec::new();
+    let mut block = None;
+    for line in section {
+        match (line.strip_prefix("```"), &mut block) {
+            (Some(_), Some(_)) => blocks.extend(block.take()),
+            (Some(language), None) if SHELL.contains(&language.trim()) => block = Some(Vec::new()),
+            (None, Some(commands)) if !line.is_empty() => commands.push(line.to_owned()),
+            _ => {}
+        }
+    }
+    blocks
+}
+
 fn program(words: &[String]) -> Option<&str> {
     words.first()?.rsplit('/').next()
 }
@@ -192,6 +212,12 @@ mod tests {
     fn what_stands_in_quotes_is_one_word() {
         let found = words("kith admin words test \"a B # c\" --json 'd e' # why");
         assert_eq!(found[4..], ["a B # c", "--json", "d e"]);
+    }
+
+    #[test]
+    fn a_sections_blocks_are_its_own() {
+        let text = "# K\n```sh\nno\n```\n## Try\n```text\nno\n```\n```sh\none\n\ntwo\n```\n```sh\nthree\n```\n## Next\n```sh\nno\n```\n";
+        assert_eq!(blocks(text, "## Try"), [vec!["one", "two"], vec!["three"]]);
     }
 
     #[test]

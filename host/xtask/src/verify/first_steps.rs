@@ -1,0 +1,205 @@
+//! Walks the README as a newcomer does: its first command, two people who talk in the terminals that command tells of,
+//! and the commands it shows for changing the rules meanwhile. What is printed is what is run, word for word.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::documents;
+use crate::child;
+use crate::layout::Layout;
+
+/// What is waited for longest: a server's first start, a plugin's build.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The section of the README that is walked.
+const SECTION: &str = "## Try it";
+const PASSWORD: &str = "a password of the walk";
+
+/// A program whose lines are read as they come. Dropping it ends the program.
+struct Running {
+    process: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Result<Self> {
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        let output = process.stdout.take().context("its output was piped")?;
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self {
+            input: process.stdin.take(),
+            process,
+            lines,
+            seen: Vec::new(),
+        })
+    }
+
+    fn say(&mut self, line: &str) -> Result<()> {
+        let input = self.input.as_mut().context("its input was piped")?;
+        writeln!(input, "{line}")?;
+        Ok(input.flush()?)
+    }
+
+    /// The next line that has all these words; those before it are passed over.
+    fn waits_for(&mut self, words: &[&str]) -> Result<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if words.iter().all(|word| line.contains(word)) {
+                        return Ok(line);
+                    }
+                }
+                Err(why) => {
+                    let why = match why {
+                        RecvTimeoutError::Timeout => "did not come in time",
+                        RecvTimeoutError::Disconnected => "will not come: the program ended",
+                    };
+                    bail!("{words:?} {why}; it printed:\n{}", self.seen.join("\n"));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// From the first command to a swapped plugin, with people talking before, between and after.
+pub fn walk(layout: &Layout) -> Result<()> {
+    let readme = fs::read_to_string(layout.root.join("README.md"))?;
+    let blocks = documents::blocks(&readme, SECTION);
+    let Some((first, changes)) = blocks.split_first() else {
+        bail!("README.md shows no commands below {SECTION:?}");
+    };
+    let data = layout.target.join("first-steps");
+    let _ = fs::remove_dir_all(&data);
+    let mut dev = start_dev(layout, first, &data)?;
+    let alice = dev.waits_for(&[" chat ", "--user alice"])?;
+    let bob = dev.waits_for(&[" chat ", "--user bob"])?;
+    let mut exports = Vec::new();
+    for name in ["KITH_ADMIN_URL=", "KITH_ADMIN_TOKEN="] {
+        exports.push(dev.waits_for(&["export", name])?);
+    }
+    dev.waits_for(&["Ctrl-C"])?;
+    let (mut alice, mut bob) = (chat(layout, &alice)?, chat(layout, &bob)?);
+    talk(&mut alice, &mut bob, "hello from the first terminal")?;
+    talk(&mut bob, &mut alice, "hello from the second")?;
+    for (number, block) in changes.iter().enumerate() {
+        for command in block {
+            run_shown(layout, &exports, command)?;
+        }
+        talk(&mut alice, &mut bob, &format!("still here after {number}"))?;
+    }
+    let _ = fs::remove_file(layout.root.join("mine.wasm"));
+    alice.say("an honest b a d g e r")?;
+    let masked = bob.waits_for(&["an honest"])?;
+    if masked.contains("b a d g e r") {
+        bail!("the word added to the filter went through: {masked}");
+    }
+    interrupt(&mut dev)?;
+    let _ = fs::remove_dir_all(&data);
+    Ok(())
+}
+
+fn start_dev(layout: &Layout, first: &[String], data: &Path) -> Result<Running> {
+    let [command] = first else {
+        bail!("the first block of {SECTION:?} is not one command");
+    };
+    // The documented command, on ports and a data folder of its own: a developer's server may be running.
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let Some((&"cargo", task)) = words.split_first() else {
+        bail!("the first command is not cargo's: {command}");
+    };
+    let mut dev = child::command(std::env::current_exe()?);
+    dev.args(task)
+        .args(["--listen", &free_address()?])
+        .args(["--admin-listen", &free_address()?])
+        .arg("--data")
+        .arg(data)
+        .current_dir(&layout.root)
+        .env("CARGO_TARGET_DIR", &layout.target);
+    println!("      $ {command}");
+    Running::start(&mut dev)
+}
+
+fn free_address() -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.to_string())
+}
+
+fn chat(layout: &Layout, shown: &str) -> Result<Running> {
+    let line = shown.trim();
+    println!("      $ {line}");
+    let mut shell = child::command("sh");
+    shell
+        .args(["-c", &format!("exec {line} --password-env WALK_PASSWORD")])
+        .current_dir(&layout.root)
+        .env("WALK_PASSWORD", PASSWORD);
+    Running::start(&mut shell)
+}
+
+fn talk(from: &mut Running, to: &mut Running, text: &str) -> Result<()> {
+    from.say(text)?;
+    to.waits_for(&[text]).map(drop)
+}
+
+/// One command of the README, with the program found as its text says it is.
+fn run_shown(layout: &Layout, exports: &[String], command: &str) -> Result<()> {
+    let folder = layout.kith();
+    let folder = folder.parent().context("the program is in a folder")?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut shell = child::command("sh");
+    shell
+        .args(["-ec", &format!("{}\n{command}", exports.join("\n"))])
+        .current_dir(&layout.root)
+        .env("PATH", format!("{}:{path}", folder.display()));
+    println!("      $ {command}");
+    let output = shell.stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        bail!(
+            "`{command}` of the README ended with {}:\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
+/// Ctrl-C: the server drains and the task ends well.
+fn interrupt(dev: &mut Running) -> Result<()> {
+    let id = dev.process.id().to_string();
+    child::run(child::command("kill").args(["-INT", &id]))?;
+    let status = dev.process.wait()?;
+    if !status.success() {
+        bail!("after Ctrl-C `cargo dev` ended with {status}");
+    }
+    Ok(())
+}
