@@ -89,19 +89,20 @@ impl App {
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
         let rollout = start_plugins(config, &data, &accounts, &clock).await?;
 
+        let bounds = (content_limits(config), limits::people(&config.limits));
         let journey = Journey::new(
             log.clone(),
             accounts.clone(),
             tables,
             rollout.clone(),
             clock.clone(),
-            (content_limits(config), limits::people(&config.limits)),
-        );
-        let journey = Arc::new(journey.with_groups_of(config.limits.group_members));
+            bounds,
+        )
+        .with_groups_of(config.limits.group_members);
+        let journey = Arc::new(journey);
         let registry = Arc::new(Registry::new(session_rules(config), clock.now_ms()));
         let identity = Arc::new(identity(config, &accounts, &clock, &registry).await?);
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
-        let gateway = gateway(config, (&journey, &registry, &presence), &identity, &clock);
         let strangers = limits::strangers(&config.limits);
         let public = http::router(
             HttpState {
@@ -119,7 +120,7 @@ impl App {
                 health: health.clone(),
             },
             Conversations {
-                gateway,
+                gateway: gateway(config, (&journey, &registry, &presence), &identity, &clock),
                 addresses: AddressCount::new(config.limits.connections_per_address),
                 finder: Arc::new(Finder::new(log.clone(), index.clone())),
             },
@@ -136,7 +137,7 @@ impl App {
             bootstrap: launch.bootstrap(),
             node: machine::node_name(config, clock.now_ms()).into(),
         });
-        let running = Running {
+        Running {
             journey,
             registry,
             presence,
@@ -145,10 +146,9 @@ impl App {
             index,
             health,
             settlements,
-        };
-        running
-            .listen(config, (public, admin), (clock, identity, strangers))
-            .await
+        }
+        .listen(config, (public, admin), (clock, identity, strangers))
+        .await
     }
 
     /// Refuses new work, says goodbye to every session, lets commits finish; at most ten seconds.

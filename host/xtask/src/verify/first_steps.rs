@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ use crate::layout::Layout;
 
 /// What is waited for longest: a server's first start, a plugin's build.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Lines that may wait to be looked at.
+const LINES: usize = 10_000;
 /// The section of the README that is walked.
 const SECTION: &str = "## Try it";
 const PASSWORD: &str = "a password of the walk";
@@ -38,7 +40,7 @@ impl Running {
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
         let output = process.stdout.take().context("its output was piped")?;
-        let (sender, lines) = channel();
+        let (sender, lines) = sync_channel(LINES);
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if sender.send(line).is_err() {
