@@ -13,6 +13,7 @@ pub mod rate;
 pub mod respond;
 pub mod search;
 pub mod signals;
+pub mod socket;
 pub mod websocket;
 
 use std::sync::Arc;

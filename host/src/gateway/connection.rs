@@ -5,16 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::frame::{self, Request};
 use super::rate::{Bucket, Turn};
+use super::socket::{Fault, Incoming, Socket};
 use super::{Gateway, ops};
 use crate::delivery::{error_json, ok_json};
 use crate::ids::SessionId;
@@ -36,6 +32,16 @@ enum End {
     Goodbye(Bye),
 }
 
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Lost => Self::Lost,
+            Fault::Malformed => Self::Goodbye(Bye::BadFrame),
+            Fault::TooLarge => Self::Goodbye(Bye::TooLarge),
+        }
+    }
+}
+
 /// A session that is taken away again with the connection, however that ends.
 struct Attached<'a> {
     registry: &'a Registry,
@@ -49,7 +55,7 @@ impl Drop for Attached<'_> {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S>(gateway: Arc<Gateway>, mut socket: WebSocketStream<S>, codec: Codec)
+pub async fn serve<S>(gateway: Arc<Gateway>, mut socket: Socket<S>, codec: Codec)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -68,7 +74,7 @@ where
 /// A connection may take this long for its `hello`, whatever it says or leaves unread, and while the server stays.
 async fn welcome_in_time<'a, S>(
     gateway: &'a Gateway,
-    socket: &mut WebSocketStream<S>,
+    socket: &mut Socket<S>,
     codec: Codec,
 ) -> Result<(Attached<'a>, Vec<u8>), End>
 where
@@ -86,7 +92,7 @@ where
 /// Waits for a good `hello`; the session it makes is already attached, so nothing after its `since` is missed.
 async fn welcome<'a, S>(
     gateway: &'a Gateway,
-    socket: &mut WebSocketStream<S>,
+    socket: &mut Socket<S>,
     codec: Codec,
 ) -> Result<(Attached<'a>, Vec<u8>), End>
 where
@@ -188,7 +194,7 @@ fn shown(name: &str) -> String {
 /// The attended part: until the client goes or the session is to end.
 async fn attended<S>(
     gateway: &Arc<Gateway>,
-    socket: &mut WebSocketStream<S>,
+    socket: &mut Socket<S>,
     session: &Arc<Session>,
     hello: Vec<u8>,
 ) -> End
@@ -229,11 +235,7 @@ where
 }
 
 /// Writes everything that waits and flushes once; a reader too slow for that is ended by the sweep.
-async fn write_waiting<S>(
-    socket: &mut WebSocketStream<S>,
-    session: &Session,
-    now_ms: u64,
-) -> Result<(), End>
+async fn write_waiting<S>(socket: &mut Socket<S>, session: &Session, now_ms: u64) -> Result<(), End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -243,20 +245,18 @@ where
         Drained::Bye(frames, bye) => (frames, false, Some(bye)),
     };
     let writing = async {
+        let kind = frame::kind(session.codec);
         for payload in frames {
-            socket
-                .feed(frame::encode(session.codec, payload))
-                .await
-                .map_err(|_| End::Lost)?;
+            socket.queue(kind, &payload);
+            if socket.has_gathered() {
+                socket.flush().await?;
+            }
         }
         if behind {
             let event = in_codec(session.codec, br#"{"ev":"behind"}"#.to_vec());
-            socket
-                .feed(frame::encode(session.codec, event))
-                .await
-                .map_err(|_| End::Lost)?;
+            socket.queue(kind, &event);
         }
-        socket.flush().await.map_err(|_| End::Lost)?;
+        socket.flush().await?;
         session.outbox.written();
         Ok::<(), End>(())
     };
@@ -276,10 +276,7 @@ where
 }
 
 /// The next request; `None` for frames that only show the client is there.
-async fn next_request<S>(
-    socket: &mut WebSocketStream<S>,
-    codec: Codec,
-) -> Result<Option<Request>, End>
+async fn next_request<S>(socket: &mut Socket<S>, codec: Codec) -> Result<Option<Request>, End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -287,35 +284,26 @@ where
     request_of(message, codec)
 }
 
-fn request_of(
-    message: Option<Result<Message, Error>>,
-    codec: Codec,
-) -> Result<Option<Request>, End> {
-    match message {
-        None => Err(End::Lost),
-        Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(None),
-        Some(Ok(Message::Close(_))) => Err(End::Closed),
-        Some(Ok(message)) => frame::decode(codec, &message)
+fn request_of(message: Result<Incoming<'_>, Fault>, codec: Codec) -> Result<Option<Request>, End> {
+    match message? {
+        Incoming::Alive => Ok(None),
+        Incoming::Closed => Err(End::Closed),
+        message => frame::decode(codec, &message)
             .map(Some)
             .map_err(|_| End::Goodbye(Bye::BadFrame)),
-        Some(Err(Error::Capacity(_))) => Err(End::Goodbye(Bye::TooLarge)),
-        Some(Err(Error::Protocol(_) | Error::Utf8(_))) => Err(End::Goodbye(Bye::BadFrame)),
-        Some(Err(_)) => Err(End::Lost),
     }
 }
 
-async fn reply<S>(socket: &mut WebSocketStream<S>, codec: Codec, json: Vec<u8>) -> Result<(), End>
+async fn reply<S>(socket: &mut Socket<S>, codec: Codec, json: Vec<u8>) -> Result<(), End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    socket
-        .send(frame::encode(codec, in_codec(codec, json)))
-        .await
-        .map_err(|_| End::Lost)
+    socket.queue(frame::kind(codec), &in_codec(codec, json));
+    Ok(socket.flush().await?)
 }
 
 /// Says `bye`, closes with its code, and waits briefly for the client to do the same.
-async fn goodbye<S>(socket: &mut WebSocketStream<S>, codec: Codec, bye: Bye)
+async fn goodbye<S>(socket: &mut Socket<S>, codec: Codec, bye: Bye)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -325,33 +313,21 @@ where
     }
     let payload = serde_json::to_vec(&event).expect("a JSON value always encodes");
     let parting = async {
-        socket
-            .feed(frame::encode(codec, in_codec(codec, payload)))
-            .await?;
-        let close = CloseFrame {
-            code: CloseCode::Library(bye.close_code()),
-            reason: bye.reason().into(),
-        };
-        socket.close(Some(close)).await?;
-        while let Some(Ok(_)) = socket.next().await {}
-        // After a frame that could not be read the rest of what the client sends is no frame either. Unread, it would
-        // turn the end of the connection into a reset, and the goodbye could be lost with it.
-        let bare = socket.get_mut();
-        bare.shutdown().await?;
-        let mut unread = [0; 1024];
-        while bare.read(&mut unread).await? > 0 {}
-        Ok::<(), Error>(())
+        socket.queue(frame::kind(codec), &in_codec(codec, payload));
+        socket.close(bye.close_code(), bye.reason());
+        socket.flush().await?;
+        while !matches!(socket.next().await, Ok(Incoming::Closed) | Err(_)) {}
+        socket.finish().await
     };
     let _ = tokio::time::timeout(GOODBYE, parting).await;
 }
 
-/// Reading on writes the answer to the client's close, then finds the end.
-async fn answer_close<S>(socket: &mut WebSocketStream<S>)
+/// The client has closed: it gets its answer, and the connection is over.
+async fn answer_close<S>(socket: &mut Socket<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let ending = async { while let Some(Ok(_)) = socket.next().await {} };
-    let _ = tokio::time::timeout(GOODBYE, ending).await;
+    let _ = tokio::time::timeout(GOODBYE, socket.flush()).await;
 }
 
 fn in_codec(codec: Codec, json: Vec<u8>) -> bytes::Bytes {

@@ -2,12 +2,9 @@
 //! ends the connection; everything else that is wrong is answered.
 
 use serde_json::{Map, Value};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 
-use bytes::Bytes;
-
+use super::socket::Incoming;
 use crate::ids::{ConversationId, UserId};
 use crate::refusal::Refusal;
 use crate::session::Codec;
@@ -25,12 +22,12 @@ pub struct Request {
 pub struct BadFrame;
 
 /// Decodes one data frame of the connection's codec.
-pub fn decode(codec: Codec, message: &Message) -> Result<Request, BadFrame> {
+pub fn decode(codec: Codec, message: &Incoming<'_>) -> Result<Request, BadFrame> {
     let mut fields: Map<String, Value> = match (codec, message) {
-        (Codec::Json, Message::Text(text)) => {
-            serde_json::from_str(text.as_str()).map_err(|_| BadFrame)?
+        (Codec::Json, Incoming::Text(text)) => {
+            serde_json::from_slice(text).map_err(|_| BadFrame)?
         }
-        (Codec::Msgpack, Message::Binary(bytes)) => {
+        (Codec::Msgpack, Incoming::Binary(bytes)) => {
             rmp_serde::from_slice(bytes).map_err(|_| BadFrame)?
         }
         _ => return Err(BadFrame),
@@ -50,13 +47,12 @@ pub fn decode(codec: Codec, message: &Message) -> Result<Request, BadFrame> {
     })
 }
 
-/// A frame of one encoded reply or event.
-pub fn encode(codec: Codec, payload: Bytes) -> Message {
-    let data = match codec {
+/// The kind of frame a codec's replies and events are.
+pub fn kind(codec: Codec) -> Data {
+    match codec {
         Codec::Json => Data::Text,
         Codec::Msgpack => Data::Binary,
-    };
-    Message::Frame(Frame::message(payload, OpCode::Data(data), true))
+    }
 }
 
 /// The fields of a request, taken one by one; a field that is `null` is absent.
@@ -150,7 +146,7 @@ mod tests {
     use super::*;
 
     fn json(text: &str) -> Result<Request, BadFrame> {
-        decode(Codec::Json, &Message::text(text))
+        decode(Codec::Json, &Incoming::Text(text.as_bytes().into()))
     }
 
     #[test]
@@ -167,6 +163,7 @@ mod tests {
             r#"{"id":"1","op":"ping"}"#,
             r#"{"id":1.5,"op":"ping"}"#,
             r#"{"id":1,"op":7}"#,
+            r#"{"id":1,"op":"ping"} {}"#,
         ] {
             assert!(json(bad).is_err(), "{bad}");
         }
@@ -178,18 +175,13 @@ mod tests {
 
     #[test]
     fn a_frame_of_the_other_kind_is_bad() {
-        assert!(
-            decode(
-                Codec::Json,
-                &Message::binary(br#"{"id":1,"op":"ping"}"#.to_vec())
-            )
-            .is_err()
-        );
-        assert!(decode(Codec::Msgpack, &Message::text(r#"{"id":1,"op":"ping"}"#)).is_err());
+        const PING: &[u8] = br#"{"id":1,"op":"ping"}"#;
+        assert!(decode(Codec::Json, &Incoming::Binary(PING.into())).is_err());
+        assert!(decode(Codec::Msgpack, &Incoming::Text(PING.into())).is_err());
         let packed =
             rmp_serde::to_vec_named(&serde_json::json!({"id": 7, "op": "ping"})).expect("encodes");
         assert_eq!(
-            decode(Codec::Msgpack, &Message::binary(packed)).map(|r| r.id),
+            decode(Codec::Msgpack, &Incoming::Binary(packed.into())).map(|r| r.id),
             Ok(7)
         );
     }

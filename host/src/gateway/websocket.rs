@@ -12,18 +12,15 @@ use axum::response::{IntoResponse, Response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::socket::Socket;
 use super::{Gateway, connection};
 use crate::refusal::Refusal;
 use crate::session::Codec;
 
 const JSON: &str = "kith.v1.json";
 const MSGPACK: &str = "kith.v1.msgpack";
-/// What a connection keeps for reading; larger ones cost memory on every idle connection.
-const READ_BUFFER: usize = 4096;
 
 /// Answers the handshake; `guard` lives as long as the connection (it counts it).
 pub fn upgrade<G: Send + 'static>(
@@ -105,25 +102,22 @@ async fn take_over<G: Send + 'static>(
     codec: Codec,
     guard: G,
 ) {
-    let Ok(upgraded) = upgrading.await else {
+    let Some(socket) = bare(upgrading, gateway.limits.frame_bytes).await else {
         return;
     };
+    connection::serve(gateway, socket, codec).await;
+    drop(guard);
+}
+
+/// The socket itself. The rest goes here and now: the HTTP server's buffer would live as long as the connection.
+async fn bare(upgrading: OnUpgrade, frame_bytes: usize) -> Option<Socket<TcpStream>> {
+    let upgraded = upgrading.await.ok()?;
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("an upgraded connection is not the socket it was accepted as");
-        return;
+        return None;
     };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(16 * 1024)
-        .max_write_buffer_size(usize::MAX)
-        .max_message_size(Some(gateway.limits.frame_bytes))
-        .max_frame_size(Some(gateway.limits.frame_bytes));
     let socket = parts.io.into_inner();
-    let early = parts.read_buf.to_vec();
-    let stream =
-        WebSocketStream::from_partially_read(socket, early, Role::Server, Some(config)).await;
-    connection::serve(gateway, stream, codec).await;
-    drop(guard);
+    Some(Socket::new(socket, &parts.read_buf, frame_bytes))
 }
 
 #[cfg(test)]
@@ -140,7 +134,7 @@ mod tests {
     #[test]
     fn a_connections_task_is_small() {
         let size = size_of_future(take_over::<u128>);
-        assert!(size <= 2048, "{size} bytes for every connection");
+        assert!(size <= 1152, "{size} bytes for every connection");
     }
 
     fn offered(offers: &[&'static str]) -> Result<(Codec, Option<&'static str>), ()> {
