@@ -138,7 +138,7 @@ async fn greet<'a>(
     let Some(Value::Object(device)) = request.fields.take("device") else {
         return Err(Refusal::bad_request("device must be an object"));
     };
-    let mut device = frame::Fields(device);
+    let mut device = frame::Fields::from(device);
     let (device_id, kind) = (device.text("id")?, device.text("kind")?);
     let name = device.text_or_none("name")?;
     if !DEVICE_KINDS.contains(&kind.as_str()) {

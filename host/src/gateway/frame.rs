@@ -1,6 +1,10 @@
 //! The wire codec: a frame to a request. What cannot be decoded, or has no usable `id` or `op`, is a bad frame and
 //! ends the connection; everything else that is wrong is answered.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 
@@ -23,7 +27,7 @@ pub struct BadFrame;
 
 /// Decodes one data frame of the connection's codec.
 pub fn decode(codec: Codec, message: &Incoming<'_>) -> Result<Request, BadFrame> {
-    let mut fields: Map<String, Value> = match (codec, message) {
+    let mut fields: Fields = match (codec, message) {
         (Codec::Json, Incoming::Text(text)) => {
             serde_json::from_slice(text).map_err(|_| BadFrame)?
         }
@@ -33,18 +37,14 @@ pub fn decode(codec: Codec, message: &Incoming<'_>) -> Result<Request, BadFrame>
         _ => return Err(BadFrame),
     };
     let id = fields
-        .get("id")
-        .and_then(Value::as_u64)
+        .take("id")
+        .and_then(|id| id.as_u64())
         .and_then(|id| u32::try_from(id).ok())
         .ok_or(BadFrame)?;
-    let Some(Value::String(op)) = fields.remove("op") else {
+    let Some(Value::String(op)) = fields.take("op") else {
         return Err(BadFrame);
     };
-    Ok(Request {
-        id,
-        op,
-        fields: Fields(fields),
-    })
+    Ok(Request { id, op, fields })
 }
 
 /// The kind of frame a codec's replies and events are.
@@ -57,12 +57,75 @@ pub fn kind(codec: Codec) -> Data {
 
 /// The fields of a request, taken one by one; a field that is `null` is absent.
 #[derive(Debug, Clone)]
-pub struct Fields(pub Map<String, Value>);
+pub struct Fields(Vec<(Cow<'static, str>, Value)>);
+
+/// Names that nearly every request has; they are not copied.
+const USUAL: [&str; 8] = [
+    "id",
+    "op",
+    "to",
+    "client_id",
+    "content",
+    "reply_to",
+    "conversation",
+    "seq",
+];
+
+impl From<Map<String, Value>> for Fields {
+    fn from(map: Map<String, Value>) -> Self {
+        let fields = map.into_iter();
+        Self(fields.map(|(name, value)| (name.into(), value)).collect())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfMap;
+        impl<'de> Visitor<'de> for OfMap {
+            type Value = Fields;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::with_capacity(USUAL.len());
+                while let Some(name) = map.next_key_seed(Name)? {
+                    fields.push((name, map.next_value()?));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(OfMap)
+    }
+}
+
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'static, str>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = Cow<'static, str>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        let usual = USUAL.iter().find(|usual| **usual == name);
+        Ok(usual.map_or_else(|| name.to_owned().into(), |usual| (*usual).into()))
+    }
+    fn visit_bytes<E: serde::de::Error>(self, name: &[u8]) -> Result<Self::Value, E> {
+        self.visit_str(std::str::from_utf8(name).map_err(E::custom)?)
+    }
+}
 
 impl Fields {
-    /// Takes a field out.
+    /// Takes a field out; of several with one name the last.
     pub fn take(&mut self, name: &str) -> Option<Value> {
-        self.0.remove(name).filter(|value| !value.is_null())
+        let at = self.0.iter().rposition(|field| field.0 == name)?;
+        Some(self.0.remove(at).1).filter(|value| !value.is_null())
     }
 
     pub fn text(&mut self, name: &str) -> Result<String, Refusal> {
@@ -171,6 +234,15 @@ mod tests {
             json(r#"{"id":4294967295,"op":"ping","more":1}"#).map(|r| r.id),
             Ok(u32::MAX)
         );
+    }
+
+    #[test]
+    fn of_fields_with_one_name_the_last_counts() {
+        let frame = r#"{"id":1,"op":"a","\u0073eq":5,"op":"b","seq":6,"limit":1,"limit":null}"#;
+        let mut request = json(frame).expect("a request");
+        assert_eq!(request.op, "b");
+        assert_eq!(request.fields.number("seq"), Ok(6));
+        assert_eq!(request.fields.limit(), Ok(None));
     }
 
     #[test]

@@ -219,10 +219,10 @@ fn target(fields: &mut Fields) -> Result<Target, Refusal> {
     let Some(Value::Object(to)) = fields.take("to") else {
         return Err(wrong());
     };
-    let mut to = Fields(to);
-    match (to.text_or_none("conversation")?, to.text_or_none("user")?) {
-        (Some(conversation), None) => Ok(Target::Conversation(conversation_id(&conversation)?)),
-        (None, Some(user)) => Ok(Target::User(user_id(&user)?)),
+    let named = |name: &str| to.get(name).filter(|value| !value.is_null());
+    match (named("conversation"), named("user")) {
+        (Some(Value::String(id)), None) => Ok(Target::Conversation(conversation_id(id)?)),
+        (None, Some(Value::String(id))) => Ok(Target::User(user_id(id)?)),
         _ => Err(wrong()),
     }
 }
