@@ -82,6 +82,11 @@ impl Conversation {
             _ => None,
         }
     }
+
+    /// The place of a user among `users`.
+    pub fn index_of(&self, user: UserId) -> Option<usize> {
+        self.users.iter().position(|other| *other == user)
+    }
 }
 
 /// A member's row: role, receipts and what the member set for itself.

@@ -7,9 +7,9 @@ pub mod groups;
 mod hold;
 mod target;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use fjall::{OwnedWriteBatch, PersistMode};
+use fjall::{OwnedWriteBatch, PersistMode, UserKey, UserValue};
 use parking_lot::MutexGuard;
 
 use super::answers::{AnswerRow, StoredAnswer};
@@ -30,6 +30,10 @@ use crate::store::{
 
 /// The row that says since when erased content waits to leave the disk.
 pub const ERASED: &str = "erased";
+/// Rows of a message: the entry, its feed's row, the first answer, its author's.
+const ROWS: usize = 4;
+/// What most rows have room in.
+const ROW_BYTES: usize = 512;
 
 pub struct Batch<'a> {
     pub(super) shared: &'a Shared,
@@ -41,6 +45,8 @@ pub struct Batch<'a> {
     answers: HashMap<Vec<u8>, AnswerRow>,
     /// Members of groups; those of other kinds stand in the state.
     members: HashMap<(ConversationId, UserId), Member>,
+    /// Whose rows are to be written with the batch: once, however often they changed in it.
+    changed: HashSet<(ConversationId, UserId)>,
     held: HashMap<HoldId, Option<HeldMessage>>,
     /// Who became or ceased to be a member of a group.
     moves: Vec<Move>,
@@ -51,24 +57,30 @@ pub struct Batch<'a> {
     /// Something was taken out of the log that must leave the disk too.
     erased: bool,
     stamp: u64,
+    /// Where a row is encoded before the engine copies it.
+    scratch: Vec<u8>,
 }
 
 impl<'a> Batch<'a> {
-    pub fn new(shared: &'a Shared, now: u64) -> Self {
+    /// A batch that about `changes` will be applied to.
+    pub fn new(shared: &'a Shared, now: u64, changes: usize) -> Self {
+        let database = shared.tables.database.clone();
         Self {
             shared,
             now,
-            writes: shared.tables.database.batch(),
+            writes: OwnedWriteBatch::with_capacity(database, 1 + changes * ROWS),
             states: HashMap::new(),
             entries: HashMap::new(),
             answers: HashMap::new(),
             members: HashMap::new(),
+            changed: HashSet::new(),
             held: HashMap::new(),
             moves: Vec::new(),
             requests: HashMap::new(),
             reactions: HashMap::new(),
             erased: false,
             stamp: shared.ids.last(),
+            scratch: Vec::with_capacity(ROW_BYTES),
         }
     }
 
@@ -106,10 +118,11 @@ impl<'a> Batch<'a> {
 
     /// Writes and syncs everything, then lets readers see it; the newest stamp.
     pub fn commit(mut self, mode: PersistMode) -> Result<u64, StoreError> {
+        self.put_changed_members();
         if self.writes.is_empty() {
             return Ok(self.stamp);
         }
-        self.put_row(key::meta("stamp"), self.stamp.to_be_bytes().to_vec());
+        self.put_row(key::meta("stamp"), self.stamp.to_be_bytes());
         // Held until it is written: a scrub that begins now counts it in.
         let _erasing = self.erased.then(|| self.note_erasure());
         self.writes
@@ -137,7 +150,7 @@ impl<'a> Batch<'a> {
         self.stamp
     }
 
-    pub(super) fn put_row(&mut self, key: Vec<u8>, value: Vec<u8>) {
+    pub(super) fn put_row(&mut self, key: impl Into<UserKey>, value: impl Into<UserValue>) {
         self.writes.insert(&self.shared.tables.rows, key, value);
     }
 
@@ -195,10 +208,12 @@ impl<'a> Batch<'a> {
     pub(super) fn put_entry(&mut self, row: EntryRow) {
         let (conversation, seq) = (row.entry.conversation, row.entry.seq);
         self.tell(row.entry.id.0, Told::Entry, conversation, seq);
+        self.scratch.clear();
+        row.encode_into(&mut self.scratch);
         self.writes.insert(
             &self.shared.tables.entries,
             key::entry(conversation, seq),
-            row.encode(),
+            self.scratch.as_slice(),
         );
         self.entries.insert((conversation, seq), Some(row));
     }
@@ -244,8 +259,7 @@ impl<'a> Batch<'a> {
         user: UserId,
         member: Member,
     ) {
-        let row = rmp_serde::to_vec(&member).expect("a member encodes");
-        self.put_row(key::member(conversation, user), row);
+        self.changed.insert((conversation, user));
         if let Some(state) = self.states.get_mut(&conversation)
             && let Some(at) = state.index_of(user)
             && state.conversation.kind != Kind::Group
@@ -256,6 +270,22 @@ impl<'a> Batch<'a> {
         }
     }
 
+    fn put_changed_members(&mut self) {
+        for (conversation, user) in std::mem::take(&mut self.changed) {
+            let of_state = self.states.get(&conversation).and_then(|s| s.member(user));
+            let Some(member) = self.members.get(&(conversation, user)).or(of_state) else {
+                continue;
+            };
+            self.scratch.clear();
+            rmp_serde::encode::write(&mut self.scratch, member).expect("a member encodes");
+            self.writes.insert(
+                &self.shared.tables.rows,
+                key::member(conversation, user),
+                self.scratch.as_slice(),
+            );
+        }
+    }
+
     /// What a client id was answered with, if the content is the same.
     pub(super) fn first_answer(
         &mut self,
@@ -263,15 +293,10 @@ impl<'a> Batch<'a> {
         author: UserId,
         key: &ResendKey,
     ) -> Result<Option<Result<StoredAnswer, CommitError>>, StoreError> {
-        let found = match self
-            .answers
-            .get(&key::answer(conversation, author, &key.client_id))
-        {
+        let place = key::answer(conversation, author, &key.client_id);
+        let found = match self.answers.get(&place) {
             Some(row) => Some(row.clone()),
-            None => self
-                .shared
-                .tables
-                .answer(conversation, author, &key.client_id)?,
+            None => self.shared.tables.answer_at(&place)?,
         };
         Ok(found.map(|row| {
             if row.fingerprint == key.fingerprint {
@@ -295,7 +320,7 @@ impl<'a> Batch<'a> {
         };
         let place = key::answer(conversation, author, &key.client_id);
         self.writes
-            .insert(&self.shared.tables.answers, place.clone(), row.encode());
+            .insert(&self.shared.tables.answers, place.as_slice(), row.encode());
         self.answers.insert(place, row);
     }
 

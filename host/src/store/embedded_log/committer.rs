@@ -200,7 +200,7 @@ fn commit(shared: &Shared, waiting: Vec<Submission>) -> Vec<Settlement> {
         return refused(waiting);
     }
     let now = shared.clock.now_ms();
-    let mut batch = Batch::new(shared, now);
+    let mut batch = Batch::new(shared, now, waiting.len());
     let mut settled = Vec::with_capacity(waiting.len());
     let mut waiting = waiting.into_iter();
     while let Some(Submission { mut change, origin }) = waiting.next() {

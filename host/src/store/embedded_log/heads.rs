@@ -34,10 +34,7 @@ pub struct State {
 impl State {
     /// The place of a user among a direct or own conversation's.
     pub fn index_of(&self, user: UserId) -> Option<usize> {
-        self.conversation
-            .users
-            .iter()
-            .position(|other| *other == user)
+        self.conversation.index_of(user)
     }
 
     pub fn member(&self, user: UserId) -> Option<&Member> {

@@ -36,8 +36,11 @@ pub fn conversation(id: ConversationId) -> Vec<u8> {
     joined(CONVERSATION, &[&id.to_bytes()])
 }
 
-pub fn member(conversation: ConversationId, user: UserId) -> Vec<u8> {
-    joined(MEMBER, &[&conversation.to_bytes(), &user.0.to_be_bytes()])
+pub fn member(conversation: ConversationId, user: UserId) -> [u8; 25] {
+    let mut key = [MEMBER; 25];
+    key[1..17].copy_from_slice(&conversation.to_bytes());
+    key[17..].copy_from_slice(&user.0.to_be_bytes());
+    key
 }
 
 /// Every member of a conversation.

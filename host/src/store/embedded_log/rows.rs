@@ -133,9 +133,10 @@ impl<'a> Reader<'a> {
 }
 
 impl EntryRow {
-    pub fn encode(&self) -> Vec<u8> {
+    /// Appends the row to a buffer.
+    pub fn encode_into(&self, buffer: &mut Vec<u8>) {
         let entry = &*self.entry;
-        let mut out = Writer(Vec::with_capacity(384));
+        let mut out = Writer(std::mem::take(buffer));
         let (edited, recalled) = entry
             .message()
             .map_or((false, false), |m| (m.edited, m.recalled));
@@ -195,7 +196,7 @@ impl EntryRow {
                 out.u64(hold.0);
             });
         }
-        out.0
+        *buffer = out.0;
     }
 
     pub fn decode(
@@ -484,7 +485,8 @@ mod tests {
         for body in bodies {
             for audience in [None, Some(Arc::from([UserId(1), UserId(2)]))] {
                 let written = row(body.clone(), audience);
-                let bytes = written.encode();
+                let mut bytes = Vec::new();
+                written.encode_into(&mut bytes);
                 let read = EntryRow::decode(ConversationId(5), 9, &bytes).expect("reads back");
                 assert_eq!(format!("{written:?}"), format!("{read:?}"));
                 assert_eq!(

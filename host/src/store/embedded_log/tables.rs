@@ -118,10 +118,12 @@ impl Tables {
         author: UserId,
         client_id: &str,
     ) -> Result<Option<AnswerRow>, StoreError> {
-        let found = self
-            .answers
-            .get(key::answer(conversation, author, client_id))
-            .map_err(unavailable)?;
+        self.answer_at(&key::answer(conversation, author, client_id))
+    }
+
+    /// The answer at a key of them.
+    pub fn answer_at(&self, key: &[u8]) -> Result<Option<AnswerRow>, StoreError> {
+        let found = self.answers.get(key).map_err(unavailable)?;
         found.map(|bytes| AnswerRow::decode(&bytes)).transpose()
     }
 

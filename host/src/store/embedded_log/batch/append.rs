@@ -64,11 +64,14 @@ impl Batch<'_> {
             }
         }
         let seq = state.head + 1;
-        let state = state.clone();
+        let before = Before {
+            conversation: state.conversation.clone(),
+            header: state.header,
+        };
         if let Some(settled) = self.touch_target(conversation, seq, append)? {
             return Ok(settled);
         }
-        self.write(append, state, member, seq, opened)
+        self.write(append, before, member, seq, opened)
     }
 
     fn open(&mut self, id: ConversationId, opening: &Opening) {
@@ -108,7 +111,7 @@ impl Batch<'_> {
     fn write(
         &mut self,
         append: &mut Append,
-        before: State,
+        before: Before,
         mut member: Member,
         seq: Seq,
         opened: bool,
@@ -123,7 +126,7 @@ impl Batch<'_> {
             body: take_body(&mut append.body),
             audience: append.audience.take(),
         });
-        let header = next_header(&before, &entry);
+        let header = next_header(&before.conversation, before.header, &entry);
         let row = EntryRow {
             entry: entry.clone(),
             record: std::mem::take(&mut append.record),
@@ -225,21 +228,30 @@ fn take_body(body: &mut Body) -> Body {
     }
 }
 
-pub(super) fn next_header(before: &State, entry: &Entry) -> Header {
-    let mut header = before.header;
+/// What an entry follows.
+struct Before {
+    conversation: Arc<Conversation>,
+    header: Header,
+}
+
+pub(super) fn next_header(
+    conversation: &Conversation,
+    mut header: Header,
+    entry: &Entry,
+) -> Header {
     if entry.message().is_none() {
         return header;
     }
     header.ordinal += 1;
     header.last_message = entry.seq;
-    if before.conversation.kind == Kind::Direct {
+    if conversation.kind == Kind::Direct {
         header.streak = if header.streak_author == entry.from.0 {
             header.streak.saturating_add(1)
         } else {
             1
         };
         header.streak_author = entry.from.0;
-        if let Some(at) = before.index_of(entry.from) {
+        if let Some(at) = conversation.index_of(entry.from) {
             header.written |= 1 << (at & 1);
         }
     }

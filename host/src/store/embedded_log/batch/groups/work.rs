@@ -100,7 +100,7 @@ impl Batch<'_> {
             },
             audience: None,
         });
-        let header = next_header(state, &entry);
+        let header = next_header(&state.conversation, state.header, &entry);
         (state.head, state.head_id, state.header) = (entry.seq, id.0, header);
         state.generation = state.generation.max(work.record.generation);
         self.put_entry(EntryRow {
