@@ -93,8 +93,9 @@ pub fn judge(
     limits: &ContentLimits,
 ) -> Result<Judged, Refusal> {
     let scope = scope(question.place.kind);
-    let sent = question.content.map(Content::to_json).unwrap_or_default();
-    let mut ruling = ask_strategy(judge, scope, question, &sent);
+    let sent = question.content.map(Content::to_raw);
+    let shown = sent.as_deref().map_or("", RawValue::get);
+    let mut ruling = ask_strategy(judge, scope, question, shown);
     let by_strategy = ruling.hooks.iter().any(HookTrace::answered);
     let held = match std::mem::replace(&mut ruling.verdict, Verdict::Pass) {
         Verdict::Pass => None,
@@ -112,11 +113,9 @@ pub fn judge(
     match replaced.as_ref().or(question.content) {
         Some(content) => {
             let was_replaced = replaced.is_some();
-            let json = if was_replaced {
-                content.to_json()
-            } else {
-                sent
-            };
+            let json = sent
+                .filter(|_| !was_replaced)
+                .unwrap_or_else(|| content.to_raw());
             filtered(
                 judge,
                 scope,
@@ -145,7 +144,7 @@ pub fn judge(
 /// A content that the strategies let through.
 struct Proposed<'a> {
     content: &'a Content,
-    json: String,
+    json: Box<RawValue>,
     was_replaced: bool,
     /// A strategy holds it.
     held: Option<Why>,
@@ -185,7 +184,7 @@ fn filtered(
             .content
             .clone()
             .with_texts(filtered.masked)
-            .to_json()
+            .to_raw()
     } else {
         proposed.json
     };
@@ -194,17 +193,14 @@ fn filtered(
     let Some(why) = held else {
         return Ok(Judged::Keep(Keep {
             by_strategy,
-            ..keep(ruling, Some(raw(json)), replaced, record)
+            ..keep(ruling, Some(json), replaced, record)
         }));
     };
     let again = replaced && why.cause != HoldCause::Verdict;
     let kept = keep(ruling, None, replaced, record);
     Ok(Judged::Hold(Kept {
-        content: raw(json),
-        sent: question
-            .content
-            .filter(|_| again)
-            .map(|sent| raw(sent.to_json())),
+        content: json,
+        sent: question.content.filter(|_| again).map(Content::to_raw),
         replaced,
         audience: kept.audience,
         effects: kept.effects,
@@ -233,7 +229,7 @@ pub fn lifted(
         other => return Err(refusal(other)),
     }
     let masked = filtered.masked.iter().any(Option::is_some);
-    let json = masked.then(|| raw(content.clone().with_texts(filtered.masked).to_json()));
+    let json = masked.then(|| content.clone().with_texts(filtered.masked).to_raw());
     let record = plugins::record(judge.generation(), Vec::new(), &filtered.hooks);
     Ok((json, record))
 }
@@ -345,8 +341,4 @@ fn write(effect: Effect) -> PluginWrite {
         key: effect.key,
         value: effect.put.then_some(effect.value),
     }
-}
-
-fn raw(json: String) -> Box<RawValue> {
-    RawValue::from_string(json).expect("a content's own JSON is JSON")
 }
