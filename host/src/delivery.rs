@@ -166,7 +166,8 @@ impl Delivery {
         }
         let mut events: [Option<Event>; 3] = [None, None, None];
         for &member in &committed.conversation.users {
-            if !self.registry.is_online(member) {
+            // What nobody gets is not encoded: most senders have no other session.
+            if !self.registry.is_reached(member, sender) {
                 continue;
             }
             let viewer = Viewer::of(entry, member);

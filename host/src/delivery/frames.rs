@@ -11,6 +11,9 @@ use crate::refusal::{Code, Refusal};
 use crate::session::Event;
 use crate::store::{FirstAnswer, Hold};
 
+/// About what an entry's event takes beside the content.
+const ENTRY_BYTES: usize = 256;
+
 /// `{"re":…,"ok":…}`
 pub fn ok_json(request: u32, ok: &impl Serialize) -> Vec<u8> {
     #[derive(Serialize)]
@@ -112,10 +115,18 @@ pub fn entry_event(entry: &Entry, viewer: Viewer) -> Event {
         ev: &'static str,
         entry: crate::entry::EntryView<'a>,
     }
-    Event::from_json(encode(&Entered {
+    let content = match &entry.body {
+        Body::Message(message) => message.content.as_deref(),
+        Body::Edit { content, .. } => content.as_deref(),
+        _ => None,
+    };
+    let mut json = Vec::with_capacity(ENTRY_BYTES + content.map_or(0, |json| json.get().len()));
+    let entered = Entered {
         ev: "entry",
         entry: entry.view(viewer),
-    }))
+    };
+    serde_json::to_writer(&mut json, &entered).expect("the host's own values encode");
+    Event::from_json(json)
 }
 
 /// The event of a member's receipts.

@@ -185,6 +185,13 @@ impl Registry {
         online
     }
 
+    /// Whether a push to this user that leaves one session out would reach another.
+    pub fn is_reached(&self, user: UserId, except: Option<SessionId>) -> bool {
+        self.with(user, |sessions| {
+            sessions.iter().any(|session| Some(session.id) != except)
+        })
+    }
+
     pub fn is_online(&self, user: UserId) -> bool {
         self.with(user, |sessions| !sessions.is_empty())
     }
