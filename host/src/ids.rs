@@ -136,6 +136,15 @@ impl ConversationId {
         Self(u128::from_be_bytes(bytes))
     }
 
+    /// As text, 32 digits; written into `text`.
+    fn hex(self, text: &mut [u8; 32]) -> &str {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for (two, byte) in text.as_chunks_mut().0.iter_mut().zip(self.to_bytes()) {
+            *two = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+        }
+        std::str::from_utf8(text).unwrap_or_default()
+    }
+
     /// Big-endian, for keys.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
@@ -144,7 +153,7 @@ impl ConversationId {
 
 impl fmt::Display for ConversationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(self.hex(&mut [0; 32]))
     }
 }
 
@@ -170,7 +179,7 @@ impl FromStr for ConversationId {
 
 impl Serialize for ConversationId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.hex(&mut [0; 32]))
     }
 }
 
@@ -272,6 +281,7 @@ mod tests {
         }
         let id = ConversationId::own(UserId(7));
         assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.to_string(), format!("{:032x}", id.0));
         assert_eq!(
             id.to_string().to_uppercase().parse::<ConversationId>(),
             Err(NotAnId)
