@@ -52,7 +52,7 @@ impl Settings {
             hard_stop: Duration::from_millis(100),
             soft_budget: Duration::from_millis(2),
             preparation_stop: Duration::from_secs(30),
-            tick: Duration::from_millis(1),
+            tick: Duration::from_millis(5),
             max_output_bytes: 4 << 20,
             total_instances: 256,
             instances_per_version: 64,
