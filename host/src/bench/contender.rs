@@ -136,18 +136,9 @@ impl Contender {
         })
     }
 
-    /// CPU time of all its threads so far.
+    /// CPU time of all its threads so far, of ended ones too.
     pub fn cpu(&self) -> Result<Duration> {
-        let mut nanos = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            // A thread may end while it is looked at.
-            let Ok(times) = fs::read_to_string(task?.path().join("schedstat")) else {
-                continue;
-            };
-            let on_cpu = times.split_whitespace().next().unwrap_or_default();
-            nanos += on_cpu.parse::<u64>().context("no CPU time in schedstat")?;
-        }
-        Ok(Duration::from_nanos(nanos))
+        cpu_of(self.child.id())
     }
 
     /// Proportional set size, bytes: memory shared with others counts by its part.
@@ -201,4 +192,33 @@ fn addresses(line: &str) -> Vec<SocketAddr> {
     line.split_whitespace()
         .filter_map(|word| word.trim_start_matches("http://").parse().ok())
         .collect()
+}
+
+/// To a hundredth of a second: what of a process is over is counted, which the sum of its living threads would lose.
+fn cpu_of(process: u32) -> Result<Duration> {
+    /// What the kernel tells programs times in, whatever its own tick is.
+    const HUNDREDTH_MS: u64 = 10;
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The program's name before it may hold anything, spaces too.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
+    let (Some(Ok(user)), Some(Ok(system))) = (times.next(), times.next()) else {
+        bail!("no CPU times in the process's stat");
+    };
+    Ok(Duration::from_millis((user + system) * HUNDREDTH_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_cost_is_counted_when_the_thread_is_gone() {
+        let own = std::process::id();
+        let before = cpu_of(own).expect("the process's times");
+        let enough = before + Duration::from_millis(100);
+        let spinning = move || while cpu_of(own).is_ok_and(|cpu| cpu < enough) {};
+        std::thread::spawn(spinning).join().expect("it ends");
+        assert!(cpu_of(own).expect("the process's times") >= enough);
+    }
 }
