@@ -89,14 +89,13 @@ impl App {
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
         let rollout = start_plugins(config, &data, &accounts, &clock).await?;
 
-        let bounds = (content_limits(config), limits::people(&config.limits));
         let journey = Journey::new(
             log.clone(),
             accounts.clone(),
             tables,
             rollout.clone(),
             clock.clone(),
-            bounds,
+            (content_limits(config), limits::people(&config.limits)),
         )
         .with_groups_of(config.limits.group_members);
         let journey = Arc::new(journey);
