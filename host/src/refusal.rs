@@ -7,69 +7,53 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// The protocol's error codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Code {
-    BadRequest,
-    Unauthenticated,
-    Expired,
-    Forbidden,
-    NotMember,
-    Blocked,
-    Muted,
-    Banned,
-    NotFound,
-    Conflict,
-    TooLate,
-    TooLarge,
-    Rejected,
-    RateLimited,
-    Internal,
-    Unavailable,
-    Timeout,
+/// The one table of codes: the variant, its name on the wire, the HTTP status that goes with it.
+macro_rules! codes {
+    ($($code:ident = $name:literal, $status:literal;)*) => {
+        /// The protocol's error codes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+        pub enum Code {
+            $(#[serde(rename = $name)] $code,)*
+        }
+
+        impl Code {
+            pub const ALL: &[Self] = &[$(Self::$code),*];
+
+            /// As it stands on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$code => $name,)*
+                }
+            }
+
+            /// The HTTP status that goes with it.
+            pub fn status(self) -> u16 {
+                match self {
+                    $(Self::$code => $status,)*
+                }
+            }
+        }
+    };
 }
 
-impl Code {
-    /// As it stands on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad_request",
-            Self::Unauthenticated => "unauthenticated",
-            Self::Expired => "expired",
-            Self::Forbidden => "forbidden",
-            Self::NotMember => "not_member",
-            Self::Blocked => "blocked",
-            Self::Muted => "muted",
-            Self::Banned => "banned",
-            Self::NotFound => "not_found",
-            Self::Conflict => "conflict",
-            Self::TooLate => "too_late",
-            Self::TooLarge => "too_large",
-            Self::Rejected => "rejected",
-            Self::RateLimited => "rate_limited",
-            Self::Internal => "internal",
-            Self::Unavailable => "unavailable",
-            Self::Timeout => "timeout",
-        }
-    }
-
-    /// The HTTP status that goes with it.
-    pub fn status(self) -> u16 {
-        match self {
-            Self::BadRequest => 400,
-            Self::Unauthenticated | Self::Expired => 401,
-            Self::Forbidden | Self::NotMember | Self::Blocked | Self::Muted | Self::Banned => 403,
-            Self::NotFound => 404,
-            Self::Conflict | Self::TooLate => 409,
-            Self::TooLarge => 413,
-            Self::Rejected => 422,
-            Self::RateLimited => 429,
-            Self::Internal => 500,
-            Self::Unavailable => 503,
-            Self::Timeout => 504,
-        }
-    }
+codes! {
+    BadRequest = "bad_request", 400;
+    Unauthenticated = "unauthenticated", 401;
+    Expired = "expired", 401;
+    Forbidden = "forbidden", 403;
+    NotMember = "not_member", 403;
+    Blocked = "blocked", 403;
+    Muted = "muted", 403;
+    Banned = "banned", 403;
+    NotFound = "not_found", 404;
+    Conflict = "conflict", 409;
+    TooLate = "too_late", 409;
+    TooLarge = "too_large", 413;
+    Rejected = "rejected", 422;
+    RateLimited = "rate_limited", 429;
+    Internal = "internal", 500;
+    Unavailable = "unavailable", 503;
+    Timeout = "timeout", 504;
 }
 
 /// A refusal as the client gets it. `message` is for a developer to read, `code` for programs.

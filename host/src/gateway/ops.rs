@@ -18,6 +18,26 @@ use crate::refusal::{Code, Refusal};
 use crate::session::{Codec, Session, to_msgpack};
 use crate::store::{Origin, Prefs, Span};
 
+/// Every operation of the protocol. What is not listed here is not served.
+pub const OPS: [&str; 16] = [
+    "hello",
+    "send",
+    "received",
+    "read",
+    "recall",
+    "edit",
+    "react",
+    "typing",
+    "history",
+    "conversations",
+    "sync",
+    "prefs",
+    "readers",
+    "draft",
+    "presence",
+    "ping",
+];
+
 /// How often a read is done again because an event overtook it; then its answer goes out as it is.
 const OVERTAKEN_MOST: usize = 8;
 
@@ -75,6 +95,13 @@ fn framed(session: &Session, json: &[u8]) -> bytes::Bytes {
     }
 }
 
+fn listed(op: &str) -> Result<(), Refusal> {
+    match OPS.contains(&op) {
+        true => Ok(()),
+        false => Err(Refusal::bad_request("unknown op")),
+    }
+}
+
 /// `None`: the settlement answers.
 async fn dispatch(
     gateway: &Gateway,
@@ -82,6 +109,7 @@ async fn dispatch(
     request: Request,
 ) -> Result<Option<Vec<u8>>, Refusal> {
     let Request { id, op, mut fields } = request;
+    listed(&op)?;
     let fields = &mut fields;
     let user = session.user;
     let origin = Origin::Session {
@@ -142,7 +170,7 @@ async fn dispatch(
         "readers" => signals::readers(gateway, user, fields).await?,
         "ping" => json!({"now": gateway.clock.now_ms()}),
         "hello" => return Err(Refusal::bad_request("hello was said already")),
-        _ => return Err(Refusal::bad_request("unknown op")),
+        _ => return Err(Refusal::new(Code::Internal, "a listed op is not served")),
     };
     Ok(Some(ok_json(id, &ok)))
 }
