@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
@@ -32,7 +33,13 @@ pub fn decode(codec: Codec, message: &Incoming<'_>) -> Result<Request, BadFrame>
             serde_json::from_slice(text).map_err(|_| BadFrame)?
         }
         (Codec::Msgpack, Incoming::Binary(bytes)) => {
-            rmp_serde::from_slice(bytes).map_err(|_| BadFrame)?
+            // One object and nothing behind it, as in JSON.
+            let mut reading = rmp_serde::Deserializer::new(&bytes[..]);
+            let fields = Deserialize::deserialize(&mut reading).map_err(|_| BadFrame)?;
+            if !reading.get_ref().is_empty() {
+                return Err(BadFrame);
+            }
+            fields
         }
         _ => return Err(BadFrame),
     };
@@ -253,8 +260,10 @@ mod tests {
         let packed =
             rmp_serde::to_vec_named(&serde_json::json!({"id": 7, "op": "ping"})).expect("encodes");
         assert_eq!(
-            decode(Codec::Msgpack, &Incoming::Binary(packed.into())).map(|r| r.id),
+            decode(Codec::Msgpack, &Incoming::Binary(packed.clone().into())).map(|r| r.id),
             Ok(7)
         );
+        let followed = [packed, vec![0xc0]].concat();
+        assert!(decode(Codec::Msgpack, &Message::binary(followed)).is_err());
     }
 }
