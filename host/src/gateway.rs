@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod connection;
 pub mod conversations;
+pub mod document;
 pub mod frame;
 pub mod groups;
 pub mod http;

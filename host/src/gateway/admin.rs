@@ -20,6 +20,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::document::{self, Audience};
 use super::respond::Answer;
 use crate::clock::Clock;
 use crate::conversation::Profile;
@@ -139,7 +140,7 @@ struct Document;
 
 /// Every route of the administration, and the document that describes them.
 pub fn router(admin: Admin) -> Router {
-    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .nest(
             "/admin/v1",
             plugins::routes()
@@ -150,6 +151,7 @@ pub fn router(admin: Admin) -> Router {
                 .merge(own_routes()),
         )
         .split_for_parts();
+    document::complete(&mut document, Audience::Administrators);
     let document = Arc::new(document);
     router
         .route("/healthz", axum::routing::get(super::http::health::healthz))

@@ -110,7 +110,7 @@ struct ListWindow {
 }
 
 /// The caller's conversations: pinned first, then the newest message.
-#[utoipa::path(get, path = "/v1/conversations", params(ListWindow),
+#[utoipa::path(get, path = "/v1/conversations", params(ListWindow), security(("bearer" = [])),
     responses((status = 200, description = "`conversations`, and `cursor` while there is more"), (status = 401)))]
 async fn list(
     State(state): State<Conversations>,
@@ -136,7 +136,7 @@ struct Stretch {
 }
 
 /// A stretch of a conversation, ascending; the newest page when neither bound is given.
-#[utoipa::path(get, path = "/v1/conversations/{conversation}/entries", params(("conversation" = String, Path), Stretch),
+#[utoipa::path(get, path = "/v1/conversations/{conversation}/entries", params(("conversation" = String, Path), Stretch), security(("bearer" = [])),
     responses((status = 200, description = "`entries`, `head`, `floor`"), (status = 403), (status = 404)))]
 async fn history(
     State(state): State<Conversations>,
@@ -169,7 +169,7 @@ struct NewMessage {
 }
 
 /// Sends a message. 201 when it was committed now, 200 when it was before, 202 when it is held or not kept.
-#[utoipa::path(post, path = "/v1/conversations/{conversation}/entries", params(("conversation" = String, Path)), request_body = NewMessage,
+#[utoipa::path(post, path = "/v1/conversations/{conversation}/entries", params(("conversation" = String, Path)), request_body = NewMessage, security(("bearer" = [])),
     responses((status = 201), (status = 200), (status = 202), (status = 400), (status = 403), (status = 404), (status = 409), (status = 422), (status = 429), (status = 503)))]
 async fn send(
     State(state): State<Conversations>,
@@ -260,7 +260,7 @@ struct Read {
 }
 
 /// Moves the caller's `read` forward.
-#[utoipa::path(post, path = "/v1/conversations/{conversation}/read", params(("conversation" = String, Path)), request_body = Read,
+#[utoipa::path(post, path = "/v1/conversations/{conversation}/read", params(("conversation" = String, Path)), request_body = Read, security(("bearer" = [])),
     responses((status = 200), (status = 400), (status = 403), (status = 404)))]
 async fn read(
     State(state): State<Conversations>,
@@ -283,7 +283,7 @@ async fn read(
 }
 
 /// The caller's held messages, refused ones among them.
-#[utoipa::path(get, path = "/v1/held", params(ListWindow),
+#[utoipa::path(get, path = "/v1/held", params(ListWindow), security(("bearer" = [])),
     responses((status = 200, description = "`held`, and `cursor` while there is more"), (status = 401)))]
 async fn held(
     State(state): State<Conversations>,

@@ -18,11 +18,10 @@ use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::{Json, Router};
 use utoipa::OpenApi;
-use utoipa::openapi::Response;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::conversations::{self, Conversations};
+use super::document::{self, Audience, OF_PROBES};
 use super::groups;
 use super::listen::Peer;
 use super::rate::StrangerRates;
@@ -113,12 +112,7 @@ pub fn router(state: HttpState, conversations: Conversations) -> Router {
         .merge(groups::routes().with_state(conversations.clone()))
         .merge(conversations::routes().with_state(conversations))
         .split_for_parts();
-    let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-    document
-        .components
-        .get_or_insert_default()
-        .add_security_scheme("bearer", scheme);
-    may_be_too_often(&mut document);
+    document::complete(&mut document, Audience::Clients);
     let document = Arc::new(document);
     router
         .route(
@@ -131,29 +125,6 @@ pub fn router(state: HttpState, conversations: Conversations) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(axum::middleware::from_fn_with_state(strangers, admitted))
 }
-
-/// Any request may come too often.
-fn may_be_too_often(document: &mut utoipa::openapi::OpenApi) {
-    for (path, item) in &mut document.paths.paths {
-        let methods = [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.delete,
-            &mut item.patch,
-        ];
-        for operation in methods.into_iter().flatten() {
-            let known = &mut operation.responses.responses;
-            if !OF_PROBES.contains(&path.as_str()) {
-                let refused = Response::new("too often: `retry_after_ms`");
-                known.entry("429".to_owned()).or_insert(refused.into());
-            }
-        }
-    }
-}
-
-/// What watches the server is not counted.
-const OF_PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 /// One more request of an address, before it is known whose it is.
 async fn admitted(
