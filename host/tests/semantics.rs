@@ -45,7 +45,7 @@ async fn a_content_nested_too_deep_is_a_bad_request_in_either_codec_and_all_goes
     let mut to = packed_session(&server, &bob, "tablet").await;
     let refused = from.request("send", nested(&bob, "deep", 124)).await;
     assert_eq!(code(&refused), "bad_request");
-    let mut deeper = nested(&bob, "deeper", 300);
+    let mut deeper = nested(&bob, "deeper", 124);
     (deeper["id"], deeper["op"]) = (2.into(), "send".into());
     assert_eq!(
         code(&packed(&mut packed_from, 2, &deeper).await),

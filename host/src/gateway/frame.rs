@@ -26,6 +26,9 @@ pub struct Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadFrame;
 
+/// How deep a frame may nest, in either codec: what reads one needs some of the thread's stack for each level.
+const LEVELS_MOST: usize = 128;
+
 /// Decodes one data frame of the connection's codec.
 pub fn decode(codec: Codec, message: &Incoming<'_>) -> Result<Request, BadFrame> {
     let mut fields: Fields = match (codec, message) {
@@ -33,8 +36,9 @@ pub fn decode(codec: Codec, message: &Incoming<'_>) -> Result<Request, BadFrame>
             serde_json::from_slice(text).map_err(|_| BadFrame)?
         }
         (Codec::Msgpack, Incoming::Binary(bytes)) => {
-            // One object and nothing behind it, as in JSON.
+            // One object and nothing behind it, nested no deeper than JSON may be.
             let mut reading = rmp_serde::Deserializer::new(&bytes[..]);
+            reading.set_max_depth(LEVELS_MOST);
             let fields = Deserialize::deserialize(&mut reading).map_err(|_| BadFrame)?;
             if !reading.get_ref().is_empty() {
                 return Err(BadFrame);
@@ -265,5 +269,22 @@ mod tests {
         );
         let followed = [packed, vec![0xc0]].concat();
         assert!(decode(Codec::Msgpack, &Message::binary(followed)).is_err());
+    }
+
+    #[test]
+    fn a_frame_nests_as_deep_in_either_codec() {
+        for (levels, good) in [(126, true), (127, false), (1023, false), (60_000, false)] {
+            let text = format!(
+                r#"{{"id":1,"op":"ping","x":{}{}}}"#,
+                "[".repeat(levels),
+                "]".repeat(levels)
+            );
+            assert_eq!(json(&text).is_ok(), good, "{levels} levels of JSON");
+            let mut packed = b"\x83\xa2id\x01\xa2op\xa4ping\xa1x".to_vec();
+            packed.extend(std::iter::repeat_n(0x91, levels - 1));
+            packed.push(0x90);
+            let packed = decode(Codec::Msgpack, &Message::binary(packed));
+            assert_eq!(packed.is_ok(), good, "{levels} levels of MessagePack");
+        }
     }
 }
