@@ -11,6 +11,7 @@ mod feed;
 mod filter;
 mod groups;
 mod lists;
+mod named;
 mod operations;
 mod overload;
 mod parts;

@@ -2,6 +2,7 @@
 //! Holds no assertions.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kith::clock::{Clock, ManualClock};
 use kith::content::ContentLimits;
@@ -16,9 +17,10 @@ use kith::store::accounts::{Accounts, User, UserKind};
 use kith::store::embedded_log::EmbeddedLog;
 use kith::store::people::PeopleLimits;
 use kith::store::sqlite_accounts::SqliteAccounts;
-use kith::store::{MessageLog, Origin, Outcome};
+use kith::store::{MessageLog, Origin, Outcome, Settlement};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// No plugins: everything passes.
@@ -63,6 +65,24 @@ pub struct Parts {
     pub journey: Arc<Journey>,
     accounts: Arc<SqliteAccounts>,
     delivery: JoinHandle<()>,
+    lost: Arc<AtomicBool>,
+}
+
+/// Hands settlements on, unless they are to be lost.
+fn relay(
+    mut settlements: mpsc::Receiver<Vec<Settlement>>,
+    lost: Arc<AtomicBool>,
+) -> mpsc::Receiver<Vec<Settlement>> {
+    let (sender, heard) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(settled) = settlements.recv().await {
+            let lost = lost.load(Ordering::Relaxed);
+            if !lost && sender.send(settled).await.is_err() {
+                return;
+            }
+        }
+    });
+    heard
 }
 
 impl Parts {
@@ -101,12 +121,15 @@ impl Parts {
             registry: Arc::new(Registry::new(rules, clock.now_ms())),
             receipt_members: 500,
         };
+        let lost = Arc::new(AtomicBool::new(false));
+        let heard = relay(settlements, lost.clone());
         Self {
+            lost,
             folder,
             log,
             journey,
             accounts,
-            delivery: tokio::spawn(delivery.run(settlements)),
+            delivery: tokio::spawn(delivery.run(heard)),
             clock,
         }
     }
@@ -120,11 +143,17 @@ impl Parts {
             journey,
             accounts,
             delivery,
+            ..
         } = self;
         log.close().await;
         delivery.await.expect("delivery ends with the log");
         drop((log, journey, accounts));
         Self::open_at(folder, clock).await
+    }
+
+    /// Whether nobody hears what becomes of a commit.
+    pub fn lose_settlements(&self, lose: bool) {
+        self.lost.store(lose, Ordering::Relaxed);
     }
 
     pub async fn user(&self, name: &str) -> UserId {

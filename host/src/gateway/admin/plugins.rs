@@ -203,7 +203,8 @@ struct Values {
 }
 
 /// Replaces a plugin's configuration.
-#[utoipa::path(put, path = "/plugins/{name}/config", params(("name" = String, Path)), request_body = Values, responses((status = 200), (status = 400)))]
+#[utoipa::path(put, path = "/plugins/{name}/config", params(("name" = String, Path)), request_body = Values,
+    responses((status = 200), (status = 400), (status = 404), (status = 409)))]
 async fn replace_config(
     State(admin): State<Admin>,
     who: Administrator,
@@ -223,7 +224,8 @@ struct Texts {
 }
 
 /// Sets some keys of a plugin's configuration.
-#[utoipa::path(patch, path = "/plugins/{name}/config", params(("name" = String, Path)), request_body = Texts, responses((status = 200), (status = 400)))]
+#[utoipa::path(patch, path = "/plugins/{name}/config", params(("name" = String, Path)), request_body = Texts,
+    responses((status = 200), (status = 400), (status = 404), (status = 409)))]
 async fn set_config(
     State(admin): State<Admin>,
     who: Administrator,
@@ -236,7 +238,7 @@ async fn set_config(
 }
 
 /// Back to the configuration before.
-#[utoipa::path(post, path = "/plugins/{name}/config/rollback", params(("name" = String, Path)), responses((status = 200), (status = 409)))]
+#[utoipa::path(post, path = "/plugins/{name}/config/rollback", params(("name" = String, Path)), responses((status = 200), (status = 404), (status = 409)))]
 async fn rollback_config(
     State(admin): State<Admin>,
     who: Administrator,

@@ -57,7 +57,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
 
 /// Changes the caller's profile.
 #[utoipa::path(patch, path = "/v1/me", request_body = ProfileChange, security(("bearer" = [])),
-    responses((status = 200), (status = 400), (status = 401), (status = 422)))]
+    responses((status = 200), (status = 400), (status = 401), (status = 404), (status = 422)))]
 async fn change_me(
     State(state): State<HttpState>,
     caller: Caller,

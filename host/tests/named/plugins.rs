@@ -1,0 +1,179 @@
+//! The administration's routes of plugins, each by its name; `World::admin` sees to it that nobody else is answered.
+//! No other routes.
+
+use serde_json::{Value, json};
+
+use super::{World, text};
+use crate::support::{TestServer, plugins_folder};
+use crate::swap;
+
+/// What the registry says of the word filter.
+async fn filter(world: &World) -> Value {
+    let list = world.admin(200, "GET /plugins", None).await;
+    let rows = list["plugins"].as_array().expect("plugins");
+    let found = rows.iter().find(|row| row["name"] == "word-filter");
+    found.expect("the word filter").clone()
+}
+
+#[tokio::test]
+async fn get_admin_v1_plugins() {
+    let world = World::with_plugins().await;
+    let row = filter(&world).await;
+    assert_eq!(
+        (&row["state"], &row["hooks"]),
+        (&json!("active"), &json!(["content-filter"]))
+    );
+}
+
+#[tokio::test]
+async fn post_admin_v1_plugins() {
+    let server = TestServer::bare().await;
+    let file = plugins_folder().join("direct-strategy.wasm");
+    let component = std::fs::read(file).expect("the plugin");
+    let (status, pushed) = server.push(component).await;
+    assert_eq!(
+        (status, pushed["name"].as_str()),
+        (201, Some("direct-strategy")),
+        "{pushed}"
+    );
+    assert!(text(&pushed["digest"]).starts_with("sha256:"), "{pushed}");
+    let (status, refused) = server.push(b"\0asm and no more".to_vec()).await;
+    assert_eq!(
+        (status, refused["code"].as_str()),
+        (400, Some("bad_request"))
+    );
+    let request = server.http.post(server.admin_url("/plugins")).body("x");
+    assert_eq!(request.send().await.expect("an answer").status(), 401);
+}
+
+#[tokio::test]
+async fn get_admin_v1_plugins_name_versions_version() {
+    let world = World::with_plugins().await;
+    let version = text(&filter(&world).await["version"]);
+    let route = |version: &str| format!("GET /plugins/word-filter/versions/{version}");
+    let shown = world.admin(200, &route(&version), None).await;
+    assert_eq!(shown["version"], version.as_str());
+    assert_eq!(shown["name"], "word-filter");
+    world.admin(404, &route("9.9.9"), None).await;
+}
+
+#[tokio::test]
+async fn post_admin_v1_plugins_name_activate() {
+    let world = World::with_plugins().await;
+    let version = filter(&world).await["version"].clone();
+    let route = "POST /plugins/word-filter/activate";
+    let done = world.admin(200, route, json!({"version": version})).await;
+    assert_eq!(
+        (&done["state"], &done["version"]),
+        (&json!("active"), &version)
+    );
+    world.admin(404, route, json!({"version": "9.9.9"})).await;
+    world.admin(400, route, json!({"version": 9})).await;
+}
+
+#[tokio::test]
+async fn post_admin_v1_plugins_name_rollback() {
+    let world = World::on(swap::server().await).await;
+    for kind in ["good", "other"] {
+        swap::activate(&world.server, kind).await;
+    }
+    let route = "POST /plugins/wayward/rollback";
+    let done = world.admin(200, route, json!({})).await;
+    assert_eq!(done["version"], "1.0.0-good");
+    world
+        .admin(404, "POST /plugins/none/rollback", json!({}))
+        .await;
+}
+
+#[tokio::test]
+async fn post_admin_v1_plugins_name_disable() {
+    let world = World::with_plugins().await;
+    world.words().await;
+    let route = "POST /plugins/word-filter/disable";
+    world.admin(200, route, json!({})).await;
+    let mut socket = world.session(&world.ann).await;
+    super::ok(&socket.send_text(&world.bob.id, "1", "spam").await);
+    world
+        .admin(404, "POST /plugins/none/disable", json!({}))
+        .await;
+}
+
+#[tokio::test]
+async fn post_admin_v1_plugins_name_enable() {
+    let world = World::with_plugins().await;
+    world.words().await;
+    for what in ["disable", "enable"] {
+        let route = format!("POST /plugins/word-filter/{what}");
+        world.admin(200, &route, json!({})).await;
+    }
+    let mut socket = world.session(&world.ann).await;
+    let refused = socket.send_text(&world.bob.id, "1", "spam").await;
+    assert_eq!(super::code(&refused), "rejected");
+    world
+        .admin(404, "POST /plugins/none/enable", json!({}))
+        .await;
+}
+
+#[tokio::test]
+async fn patch_admin_v1_plugins_name_bindings_hook() {
+    let world = World::with_plugins().await;
+    world.words().await;
+    let route = "PATCH /plugins/word-filter/bindings/content-filter";
+    world.admin(200, route, json!({"scope": "group"})).await;
+    let mut socket = world.session(&world.ann).await;
+    super::ok(&socket.send_text(&world.bob.id, "1", "spam").await);
+    world.admin(400, route, json!({"scope": "moon"})).await;
+    let none = "PATCH /plugins/none/bindings/content-filter";
+    world.admin(404, none, json!({"scope": "all"})).await;
+}
+
+const CONFIG: &str = "/plugins/direct-strategy/config";
+
+async fn window(world: &World) -> Value {
+    let shown = world.admin(200, &format!("GET {CONFIG}"), None).await;
+    shown["values"]["edit_window_s"].clone()
+}
+
+#[tokio::test]
+async fn get_admin_v1_plugins_name_config() {
+    let world = World::with_plugins().await;
+    assert!(window(&world).await.is_u64(), "defaults are filled in");
+    world.admin(404, "GET /plugins/none/config", None).await;
+}
+
+#[tokio::test]
+async fn put_admin_v1_plugins_name_config() {
+    let world = World::with_plugins().await;
+    let route = format!("PUT {CONFIG}");
+    let values = json!({"values": {"edit_window_s": 7}});
+    world.admin(200, &route, values).await;
+    assert_eq!(window(&world).await, 7);
+    let unknown = json!({"values": {"moon": 1}});
+    world.admin(400, &route, unknown).await;
+}
+
+#[tokio::test]
+async fn patch_admin_v1_plugins_name_config() {
+    let world = World::with_plugins().await;
+    let route = format!("PATCH {CONFIG}");
+    let texts = json!({"texts": {"edit_window_s": "7"}});
+    world.admin(200, &route, texts).await;
+    assert_eq!(window(&world).await, 7);
+    let wrong = json!({"texts": {"edit_window_s": "soon"}});
+    world.admin(400, &route, wrong).await;
+}
+
+#[tokio::test]
+async fn post_admin_v1_plugins_name_config_rollback() {
+    let world = World::with_plugins().await;
+    for seconds in ["7", "9"] {
+        let texts = json!({"texts": {"edit_window_s": seconds}});
+        world.admin(200, &format!("PATCH {CONFIG}"), texts).await;
+    }
+    let route = format!("POST {CONFIG}/rollback");
+    world.admin(200, &route, json!({})).await;
+    assert_eq!(window(&world).await, 7);
+    world.admin(409, &route, json!({})).await;
+    let none = "POST /plugins/none/config/rollback";
+    world.admin(404, none, json!({})).await;
+}
