@@ -9,6 +9,7 @@ mod edges;
 mod erasure;
 mod feed;
 mod filter;
+mod fuzz;
 mod groups;
 mod lists;
 mod named;

@@ -4,7 +4,7 @@
 
 mod device;
 mod fresh;
-mod seeded;
+pub mod seeded;
 
 use serde_json::{Value, json};
 

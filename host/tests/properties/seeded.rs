@@ -17,4 +17,8 @@ impl Seeded {
     pub fn one_in(&mut self, most: u64) -> bool {
         self.below(most) == 0
     }
+
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len() as u64) as usize]
+    }
 }
