@@ -409,12 +409,10 @@ mod tests {
     use super::*;
 
     fn row(body: Body, audience: Option<Arc<[UserId]>>) -> EntryRow {
-        let id = EntryId(77 << 20);
-        let conversation = ConversationId(5);
         let entry = Entry {
-            conversation,
+            conversation: ConversationId(5),
             seq: 9,
-            id,
+            id: EntryId(77 << 20),
             at: 77,
             from: UserId(3),
             body,
