@@ -3,8 +3,13 @@
 
 mod account;
 mod commands;
+mod finding;
+mod groups;
+mod lists;
+mod messages;
 mod outbox;
 mod people;
+mod profile;
 mod render;
 mod requests;
 mod state;
@@ -35,7 +40,7 @@ pub struct Args {
     /// Make the user first.
     #[arg(long)]
     pub register: bool,
-    /// Whom to talk to; `:open NAME` changes it.
+    /// Whom to talk to, or in which group; `:open` changes it.
     pub peer: Option<String>,
 }
 

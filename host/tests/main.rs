@@ -26,4 +26,5 @@ mod sessions;
 mod signals;
 mod support;
 mod swap;
+mod terminal;
 mod tidy;

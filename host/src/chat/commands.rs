@@ -1,180 +1,88 @@
-//! The commands that begin with a colon: one table of names, help and readers. A new command is a row here and an
-//! arm in `talk`. Lines that begin with anything else are messages, those that begin with `/` too.
+//! The commands that begin with a colon: how a line is read, and the help. Each subject keeps the table of its own
+//! commands; a new one is a row there and an arm of that subject's deeds. Lines that begin with anything else are
+//! messages, those that begin with `/` too. No I/O.
 
-use super::people::Deed;
+use super::{finding, groups, lists, messages, people, profile, render, requests};
 
 /// What a line asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
     Say(String),
-    Help,
-    Open(String),
-    List,
-    History(u64),
-    /// Without a seq: the last message of one's own.
-    Recall(Option<u64>),
-    Block(String),
-    Unblock(String),
-    Blocks,
-    People(Deed),
-    Held,
-    Sync,
-    Who,
-    Quit,
+    Client(requests::Deed),
+    Message(messages::Deed),
+    List(lists::Deed),
+    Search(finding::Search),
+    Group(groups::Deed),
+    People(people::Deed),
+    Profile(profile::Deed),
 }
 
-struct Command {
-    name: &'static str,
-    usage: &'static str,
-    about: &'static str,
-    read: fn(&str) -> Option<Action>,
+pub(super) struct Command {
+    /// The colon, the name in small letters, then what it takes.
+    pub usage: &'static str,
+    pub about: &'static str,
+    /// Reads what stands behind the name.
+    pub read: fn(&str) -> Option<Action>,
 }
 
-/// How many entries `:history` shows when it is not told.
-const PAGE: u64 = 20;
+/// The commands of a subject, under its heading in the help.
+struct Section {
+    heading: &'static str,
+    commands: &'static [Command],
+}
 
-const COMMANDS: &[Command] = &[
-    Command {
-        name: "help",
-        usage: ":help",
-        about: "show this list",
-        read: |rest| alone(rest, Action::Help),
+const SECTIONS: &[Section] = &[
+    Section {
+        heading: "talking",
+        commands: requests::COMMANDS,
     },
-    Command {
-        name: "open",
-        usage: ":open NAME",
-        about: "talk to somebody",
-        read: |rest| word(rest).map(Action::Open),
+    Section {
+        heading: "messages of the open conversation",
+        commands: messages::COMMANDS,
     },
-    Command {
-        name: "list",
-        usage: ":list",
-        about: "show the conversations and what is unread",
-        read: |rest| alone(rest, Action::List),
+    Section {
+        heading: "the list of conversations",
+        commands: lists::COMMANDS,
     },
-    Command {
-        name: "history",
-        usage: ":history [N]",
-        about: "show the last N entries",
-        read: |rest| match rest {
-            "" => Some(Action::History(PAGE)),
-            count => count.parse().ok().filter(|n| *n > 0).map(Action::History),
-        },
+    Section {
+        heading: "search",
+        commands: finding::COMMANDS,
     },
-    Command {
-        name: "recall",
-        usage: ":recall [SEQ]",
-        about: "take a message back (the last one of yours)",
-        read: |rest| match rest.trim_start_matches('#') {
-            "" => Some(Action::Recall(None)),
-            seq => seq.parse().ok().map(|seq| Action::Recall(Some(seq))),
-        },
+    Section {
+        heading: "groups",
+        commands: groups::COMMANDS,
     },
-    Command {
-        name: "block",
-        usage: ":block NAME",
-        about: "let somebody write to you no more",
-        read: |rest| word(rest).map(Action::Block),
+    Section {
+        heading: "people",
+        commands: people::COMMANDS,
     },
-    Command {
-        name: "unblock",
-        usage: ":unblock NAME",
-        about: "let them write again",
-        read: |rest| word(rest).map(Action::Unblock),
-    },
-    Command {
-        name: "blocks",
-        usage: ":blocks",
-        about: "show whom you have blocked",
-        read: |rest| alone(rest, Action::Blocks),
-    },
-    Command {
-        name: "friends",
-        usage: ":friends",
-        about: "show your friends and who asks to be one",
-        read: |rest| alone(rest, Action::People(Deed::Friends)),
-    },
-    Command {
-        name: "ask",
-        usage: ":ask NAME [TEXT]",
-        about: "ask somebody to be your friend",
-        read: |rest| {
-            let (name, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            let text = Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-            word(name).map(|name| Action::People(Deed::Ask(name, text)))
-        },
-    },
-    Command {
-        name: "accept",
-        usage: ":accept NAME",
-        about: "be the friend of somebody who asked",
-        read: |rest| word(rest).map(|name| Action::People(Deed::Answer(name, true))),
-    },
-    Command {
-        name: "refuse",
-        usage: ":refuse NAME",
-        about: "say no to somebody who asked; they are not told",
-        read: |rest| word(rest).map(|name| Action::People(Deed::Answer(name, false))),
-    },
-    Command {
-        name: "unfriend",
-        usage: ":unfriend NAME",
-        about: "be somebody's friend no more",
-        read: |rest| word(rest).map(|name| Action::People(Deed::End(name))),
-    },
-    Command {
-        name: "name",
-        usage: ":name NAME",
-        about: "change the name you are shown with",
-        read: |rest| (!rest.is_empty()).then(|| Action::People(Deed::Name(rest.to_owned()))),
-    },
-    Command {
-        name: "devices",
-        usage: ":devices",
-        about: "show where you are signed in",
-        read: |rest| alone(rest, Action::People(Deed::Devices)),
-    },
-    Command {
-        name: "signout",
-        usage: ":signout DEVICE",
-        about: "sign a device of yours out",
-        read: |rest| word(rest).map(|id| Action::People(Deed::SignOut(id))),
-    },
-    Command {
-        name: "report",
-        usage: ":report NAME REASON",
-        about: "report somebody to the administrators",
-        read: |rest| {
-            let (name, reason) = rest.split_once(char::is_whitespace)?;
-            let deed = Deed::Report(name.to_owned(), reason.trim().to_owned());
-            Some(Action::People(deed))
-        },
-    },
-    Command {
-        name: "held",
-        usage: ":held",
-        about: "show your messages that wait for a decision",
-        read: |rest| alone(rest, Action::Held),
-    },
-    Command {
-        name: "sync",
-        usage: ":sync",
-        about: "ask the server for anything missed",
-        read: |rest| alone(rest, Action::Sync),
-    },
-    Command {
-        name: "who",
-        usage: ":who",
-        about: "show who you are and whom you talk to",
-        read: |rest| alone(rest, Action::Who),
-    },
-    Command {
-        name: "quit",
-        usage: ":quit",
-        about: "leave",
-        read: |rest| alone(rest, Action::Quit),
+    Section {
+        heading: "yourself",
+        commands: profile::COMMANDS,
     },
 ];
+
+/// Columns of the help before what a command is about.
+const USAGE_WIDTH: usize = 30;
+
+impl Command {
+    /// `open`, `group new`: the words before what it takes.
+    fn name(&self) -> &'static str {
+        let usage = self.usage.trim_start_matches(':');
+        let named = usage
+            .split_inclusive(' ')
+            .take_while(|word| word.trim().bytes().all(|b| b.is_ascii_lowercase()));
+        usage[..named.map(str::len).sum()].trim_end()
+    }
+
+    fn hint(&self) -> String {
+        format!("it is {} — {}", self.usage, self.about)
+    }
+}
+
+fn all() -> impl Iterator<Item = &'static Command> {
+    SECTIONS.iter().flat_map(|section| section.commands)
+}
 
 /// Reads a line; `None` for an empty one. The error says what would be right.
 pub(super) fn read(line: &str) -> Option<Result<Action, String>> {
@@ -189,86 +97,139 @@ pub(super) fn read(line: &str) -> Option<Result<Action, String>> {
     if command.starts_with(':') {
         return Some(Ok(Action::Say(command.to_owned())));
     }
-    let (name, rest) = command
-        .split_once(char::is_whitespace)
-        .unwrap_or((command, ""));
-    let known = COMMANDS.iter().find(|known| known.name == name);
-    Some(match known {
-        None => Err(format!("there is no :{name}; :help shows what there is")),
-        Some(known) => (known.read)(rest.trim()).ok_or_else(|| format!("it is {}", known.usage)),
-    })
+    let known = all().find_map(|known| Some((known, behind(command, known.name())?)));
+    if let Some((known, rest)) = known {
+        return Some((known.read)(rest).ok_or_else(|| known.hint()));
+    }
+    let (word, _) = first(command);
+    let begins = all().find(|known| known.name().split(' ').next() == Some(word));
+    Some(Err(match begins {
+        Some(known) => known.hint(),
+        None => format!("there is no :{word}; :help shows what there is"),
+    }))
 }
 
-/// A line of help for each command.
+/// What stands behind a command's name.
+fn behind<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let rest = line.strip_prefix(name)?;
+    (rest.is_empty() || rest.starts_with(char::is_whitespace)).then(|| rest.trim())
+}
+
+/// A line of help for each command, by subject.
 pub(super) fn help() -> Vec<String> {
-    let mut lines: Vec<String> = COMMANDS
-        .iter()
-        .map(|command| format!("  {:<16}{}", command.usage, command.about))
-        .collect();
-    lines.push("  /…              is for the server; anything else is a message".to_owned());
+    let mut lines = Vec::new();
+    for section in SECTIONS {
+        lines.push(section.heading.to_owned());
+        for command in section.commands {
+            let (usage, about) = (command.usage, command.about);
+            if render::width(usage) < USAGE_WIDTH {
+                lines.push(format!("  {}{about}", render::padded(usage, USAGE_WIDTH)));
+            } else {
+                lines.push(format!("  {usage}"));
+                lines.push(format!("  {}{about}", " ".repeat(USAGE_WIDTH)));
+            }
+        }
+    }
+    lines.push("anything else is a message".to_owned());
+    for (usage, about) in [
+        (
+            "@NAME, @all",
+            "in a message mentions somebody, or a whole group",
+        ),
+        ("/…", "is for the server's plugins"),
+        ("::…", "is a message that begins with a colon"),
+        ("\"…\"", "makes one word of several"),
+    ] {
+        lines.push(format!("  {}{about}", render::padded(usage, USAGE_WIDTH)));
+    }
     lines
 }
 
-fn alone(rest: &str, action: Action) -> Option<Action> {
+/// How one command is used.
+pub(super) fn help_on(name: &str) -> Option<String> {
+    let name = name.trim_start_matches(':');
+    let known = all().find(|known| known.name().split(' ').next() == Some(name))?;
+    Some(format!("{} — {}", known.usage, known.about))
+}
+
+pub(super) fn alone(rest: &str, action: Action) -> Option<Action> {
     rest.is_empty().then_some(action)
 }
 
-fn word(rest: &str) -> Option<String> {
-    (!rest.is_empty() && !rest.contains(char::is_whitespace)).then(|| rest.to_owned())
+/// The first word and what follows it.
+pub(super) fn first(rest: &str) -> (&str, &str) {
+    let (word, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    (word, rest.trim())
+}
+
+/// All of it, at least something.
+pub(super) fn text(rest: &str) -> Option<String> {
+    (!rest.is_empty()).then(|| rest.to_owned())
+}
+
+/// Exactly one word.
+pub(super) fn word(rest: &str) -> Option<String> {
+    let mut words = words(rest)?;
+    let word = words.pop().filter(|word| !word.is_empty())?;
+    words.is_empty().then_some(word)
+}
+
+/// Exactly one user's name, with an `@` or without.
+pub(super) fn name(rest: &str) -> Option<String> {
+    let name = word(rest)?;
+    let name = name.strip_prefix('@').unwrap_or(&name);
+    (!name.is_empty() && !name.contains(char::is_whitespace)).then(|| name.to_owned())
+}
+
+/// One name or more.
+pub(super) fn names(rest: &str) -> Option<Vec<String>> {
+    let names: Option<Vec<String>> = rest.split_whitespace().map(name).collect();
+    names.filter(|names| !names.is_empty())
+}
+
+/// A name, and what follows it if anything does.
+pub(super) fn name_and_text(rest: &str) -> Option<(String, Option<String>)> {
+    let (word, rest) = first(rest);
+    Some((name(word)?, text(rest)))
+}
+
+/// An entry's place, `7` or `#7`.
+pub(super) fn seq(word: &str) -> Option<u64> {
+    let digits = word.strip_prefix('#').unwrap_or(word);
+    digits.parse().ok().filter(|seq| *seq > 0)
+}
+
+/// An entry's place and what follows it, at least something.
+pub(super) fn seq_and_text(rest: &str) -> Option<(u64, String)> {
+    let (word, rest) = first(rest);
+    Some((seq(word)?, text(rest)?))
+}
+
+/// Words between spaces; quotes make one of several. `None` when a quote does not end.
+pub(super) fn words(rest: &str) -> Option<Vec<String>> {
+    let (mut words, mut word, mut begun, mut end) = (Vec::new(), String::new(), false, None);
+    for c in rest.chars() {
+        match (end, c) {
+            (Some(quote), c) if c == quote => end = None,
+            (Some(_), c) => word.push(c),
+            (None, '"' | '“') => (begun, end) = (true, Some(if c == '“' { '”' } else { c })),
+            (None, c) if c.is_whitespace() => {
+                if begun {
+                    words.push(std::mem::take(&mut word));
+                }
+                begun = false;
+            }
+            (None, c) => {
+                word.push(c);
+                begun = true;
+            }
+        }
+    }
+    if begun {
+        words.push(word);
+    }
+    end.is_none().then_some(words)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn action(line: &str) -> Action {
-        read(line).expect("not empty").expect("well formed")
-    }
-
-    #[test]
-    fn lines_are_messages_unless_one_colon_begins_them() {
-        assert_eq!(action("hello there"), Action::Say("hello there".into()));
-        assert_eq!(
-            action("/weather Paris"),
-            Action::Say("/weather Paris".into())
-        );
-        assert_eq!(action("::smile"), Action::Say(":smile".into()));
-        assert_eq!(read("   "), None);
-    }
-
-    #[test]
-    fn commands_take_what_their_usage_says_and_nothing_else() {
-        assert_eq!(action(":open 小明"), Action::Open("小明".into()));
-        assert_eq!(action(":history"), Action::History(PAGE));
-        assert_eq!(action(":history 3 "), Action::History(3));
-        assert_eq!(action(":recall #7"), Action::Recall(Some(7)));
-        assert_eq!(action(":recall"), Action::Recall(None));
-        let ask = |text: Option<&str>| Deed::Ask("bob".into(), text.map(str::to_owned));
-        assert_eq!(action(":ask bob"), Action::People(ask(None)));
-        assert_eq!(
-            action(":ask bob it is me"),
-            Action::People(ask(Some("it is me")))
-        );
-        let report = Deed::Report("bob".into(), "much spam".into());
-        assert_eq!(action(":report bob  much spam"), Action::People(report));
-        for wrong in [
-            ":open",
-            ":open a b",
-            ":history none",
-            ":history 0",
-            ":quit now",
-            ":ask",
-            ":report bob",
-            ":name",
-            ":nope",
-        ] {
-            assert!(read(wrong).expect("not empty").is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn every_command_is_in_the_help() {
-        let help = help().join("\n");
-        assert!(COMMANDS.iter().all(|command| help.contains(command.usage)));
-    }
-}
+mod tests;

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::client::{To, WireError};
 
 /// Messages that may wait; with more, no further line is read.
@@ -16,7 +18,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Unsent {
     pub client_id: String,
     pub to: To,
-    pub text: String,
+    pub content: Value,
+    /// The entry it answers.
+    pub reply_to: Option<u64>,
     state: State,
 }
 
@@ -47,12 +51,13 @@ impl Outbox {
     }
 
     /// Takes a message in; it is due at once.
-    pub(super) fn add(&mut self, to: To, text: String, now: Instant) {
+    pub(super) fn add(&mut self, to: To, content: Value, reply_to: Option<u64>, now: Instant) {
         let client_id = format!("{:032x}", rand::random::<u128>());
         self.waiting.push_back(Unsent {
             client_id,
             to,
-            text,
+            content,
+            reply_to,
             state: State::Due(now),
         });
     }
@@ -112,6 +117,11 @@ impl Outbox {
 }
 
 impl Unsent {
+    /// What was typed.
+    pub(super) fn text(&self) -> &str {
+        self.content["text"].as_str().unwrap_or_default()
+    }
+
     pub(super) fn asked(&mut self, request: u32) {
         self.state = State::Asked(request);
     }
@@ -130,6 +140,10 @@ mod tests {
     use super::*;
     use crate::client::Refused;
 
+    fn said(text: &str) -> Value {
+        serde_json::json!({"type": "text", "text": text})
+    }
+
     fn refused(code: &str, retry_after_ms: u64) -> WireError {
         WireError::Refused(Refused {
             code: code.to_owned(),
@@ -142,7 +156,7 @@ mod tests {
     fn a_lost_connection_sends_everything_again_under_the_same_ids() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
         for text in ["a", "b"] {
-            outbox.add(To::user("1"), text.to_owned(), now);
+            outbox.add(To::user("1"), said(text), None, now);
         }
         let mut first_ids = Vec::new();
         for request in [1, 2] {
@@ -163,15 +177,15 @@ mod tests {
     #[test]
     fn a_message_that_must_wait_holds_back_its_own_conversation_only() {
         let (mut outbox, now) = (Outbox::default(), Instant::now());
-        outbox.add(To::user("1"), "a".to_owned(), now);
+        outbox.add(To::user("1"), said("a"), None, now);
         outbox.due(now).expect("due").asked(1);
         let unsent = outbox.answered(1).expect("known");
         outbox.again(unsent, &refused("rate_limited", 500), now);
-        outbox.add(To::user("1"), "b".to_owned(), now);
-        outbox.add(To::user("2"), "c".to_owned(), now);
-        assert_eq!(outbox.due(now).expect("another place").text, "c");
+        outbox.add(To::user("1"), said("b"), None, now);
+        outbox.add(To::user("2"), said("c"), None, now);
+        assert_eq!(outbox.due(now).expect("another place").text(), "c");
         let later = now + Duration::from_millis(500);
-        assert_eq!(outbox.due(later).expect("its time has come").text, "a");
+        assert_eq!(outbox.due(later).expect("its time has come").text(), "a");
     }
 
     #[test]

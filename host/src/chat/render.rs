@@ -1,9 +1,12 @@
 //! How things look on the screen, as lines of text. What people write is shown as text and can never move the cursor
 //! or change a colour. No I/O.
 
+mod system;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
 use crate::client::WireError;
 
@@ -57,18 +60,7 @@ pub(super) fn entry(entry: &Value, from: &str, name: impl Fn(&str) -> String) ->
             };
             format!("— {from} {verb} {emoji} on #{target}")
         }
-        Some("system") => {
-            let (code, args) = (text_of(&entry["code"]), &entry["args"]);
-            let who = args["user"].as_str().map(|user| format!(" {}", name(user)));
-            let what = ["title", "text", "role"].map(|field| text_of(&args[field]));
-            let what = what.iter().filter(|text| !text.is_empty());
-            let what: String = what.map(|text| format!(" {}", plain(text))).collect();
-            format!(
-                "— {}{}{what}",
-                code.replace('_', " "),
-                who.unwrap_or_default()
-            )
-        }
+        Some("system") => format!("— {}", system::sentence(entry, from, name)),
         Some("void") => "— (not for you)".to_owned(),
         other => format!("— {}", plain(other.unwrap_or("something"))),
     }
@@ -105,6 +97,7 @@ pub(super) fn refusal(error: &WireError) -> String {
             let reason = refused.reason.as_deref().unwrap_or(&refused.message);
             format!("rejected by {}: {}", plain(by), plain(reason))
         }
+        Some(refused) if refused.code.is_empty() => plain(&refused.message),
         Some(refused) => match refused.message.as_str() {
             "" => refused.code.clone(),
             message => format!("{} ({})", plain(message), refused.code),
@@ -125,6 +118,82 @@ pub(super) fn plain(text: &str) -> String {
         }
     }
     out
+}
+
+/// The same in one line: what has a place in a list, a title, a name.
+pub(super) fn label(text: &str) -> String {
+    let mut label = String::with_capacity(text.len());
+    for part in text.split_whitespace() {
+        if !label.is_empty() {
+            label.push(' ');
+        }
+        label.push_str(&plain(part));
+    }
+    label
+}
+
+/// Columns of the screen a text takes; a Chinese character takes two.
+pub(super) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The text and spaces up to so many columns.
+pub(super) fn padded(text: &str, columns: usize) -> String {
+    let missing = columns.saturating_sub(width(text));
+    format!("{text}{}", " ".repeat(missing))
+}
+
+/// The text, or as much of it as so many columns hold.
+pub(super) fn cut(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for c in text.chars() {
+        short.push(c);
+        if width(&short) >= columns {
+            short.pop();
+            break;
+        }
+    }
+    short.push('…');
+    short
+}
+
+/// Rows with their cells below each other; a column that is empty in every row takes no place but the first.
+pub(super) fn columns(rows: &[Vec<String>]) -> Vec<String> {
+    let most = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..most)
+        .map(|column| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| width(cell)).max().unwrap_or(0)
+        })
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells = cells.filter(|(column, (_, width))| *column == 0 || **width > 0);
+        let cells: Vec<String> = cells
+            .map(|(_, (cell, width))| padded(cell, *width))
+            .collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// Whether somebody is here, and with what, or since when not.
+pub(super) fn presence(state: &Value, seen: Option<String>) -> String {
+    let kinds: Vec<String> = state["kinds"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|kind| kind.as_str().map(label))
+        .collect();
+    match (state["online"] == true, seen) {
+        (true, _) if kinds.is_empty() => "is here".to_owned(),
+        (true, _) => format!("is here ({})", kinds.join(", ")),
+        (false, Some(seen)) => format!("is away, was seen {seen}"),
+        (false, None) => "is away".to_owned(),
+    }
 }
 
 /// Marks that turn the direction of writing around for what follows.
@@ -168,8 +237,12 @@ mod tests {
                 "— bob changed #4 to: c",
             ),
             (
+                json!({"kind": "react", "emoji": "👍", "target": 4, "on": true}),
+                "— bob puts 👍 on #4",
+            ),
+            (
                 json!({"kind": "system", "code": "member_joined", "args": {"user": "7"}}),
-                "— member joined <7>",
+                "— <7> joined",
             ),
             (
                 json!({"kind": "message", "content": {"type": "image", "name": "a.png"}}),
@@ -186,6 +259,27 @@ mod tests {
         let line = shown(nasty);
         assert!(!line.contains(['\u{1b}', '\r', '\u{202e}']), "{line:?}");
         assert!(line.ends_with("c\n      d"), "{line:?}");
+    }
+
+    #[test]
+    fn chinese_stands_in_columns_like_everything_else() {
+        let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
+        let rows = [row(["", "ann", "", "owner"]), row(["*", "小明", "", "x"])];
+        assert_eq!(columns(&rows), ["   ann   owner", "*  小明  x"]);
+        assert_eq!((width("小明"), padded("小明", 6)), (4, "小明  ".to_owned()));
+        assert_eq!(cut("今天天气很好", 8), "今天天…");
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(label(" a\u{1b}[2J\n b "), "a\u{fffd}[2J b");
+    }
+
+    #[test]
+    fn presence_says_with_what_or_since_when() {
+        let here = json!({"online": true, "kinds": ["web", "ios"]});
+        assert_eq!(presence(&here, None), "is here (web, ios)");
+        let away = json!({"online": false, "kinds": []});
+        assert_eq!(presence(&away, None), "is away");
+        let seen = Some("12:00".to_owned());
+        assert_eq!(presence(&away, seen), "is away, was seen 12:00");
     }
 
     #[test]

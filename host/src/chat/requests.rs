@@ -1,102 +1,225 @@
-//! What the commands do: each asks the server and shows the answer.
-//! A new command gets its arm in `act`.
+//! What the commands do: each asks the server and shows the answer. Here are those that begin a talk, look back in it
+//! and end it; the other subjects have files of their own. A new subject gets its arm in `act`.
 
 use std::time::Instant;
 
 use serde_json::json;
 
-use super::commands::{self, Action};
+use super::commands::{self, Action, Command, alone, seq, text, word};
 use super::render;
+use super::state::{Kind, Named};
 use super::talk::Talk;
 use crate::client::{Refused, To, WireError};
 
 /// Entries shown when a conversation is opened.
 const OPENING: u64 = 20;
+/// How many entries `:history` shows when it is not told.
+pub(super) const PAGE: u64 = 20;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// The whole help, or that on one command.
+    Help(Option<String>),
+    Open(String),
+    History(u64),
+    /// The next page of the last list.
+    More,
+    Held,
+    Sync,
+    Who,
+    Quit,
+}
+
+/// Where a list that was shown goes on.
+pub(super) enum More {
+    Search(String),
+    Members { group: String, cursor: String },
+    Requests { group: String, cursor: String },
+    Readers { at: (String, u64), cursor: String },
+}
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command {
+        usage: ":help [COMMAND]",
+        about: "show this list, or how one is used",
+        read: |rest| match rest {
+            "" => Some(Action::Client(Deed::Help(None))),
+            rest => word(rest).map(|name| Action::Client(Deed::Help(Some(name)))),
+        },
+    },
+    Command {
+        usage: ":open NAME|TITLE|ID",
+        about: "talk to somebody, or in a group",
+        read: |rest| text(rest).map(|name| Action::Client(Deed::Open(name))),
+    },
+    Command {
+        usage: ":history [N]",
+        about: "show the last N entries",
+        read: |rest| match rest {
+            "" => Some(Action::Client(Deed::History(PAGE))),
+            count => seq(count).map(|count| Action::Client(Deed::History(count))),
+        },
+    },
+    Command {
+        usage: ":more",
+        about: "show the next page of a search, of members or of readers",
+        read: |rest| alone(rest, Action::Client(Deed::More)),
+    },
+    Command {
+        usage: ":held",
+        about: "show your messages that wait for a decision",
+        read: |rest| alone(rest, Action::Client(Deed::Held)),
+    },
+    Command {
+        usage: ":sync",
+        about: "ask the server for anything missed",
+        read: |rest| alone(rest, Action::Client(Deed::Sync)),
+    },
+    Command {
+        usage: ":who",
+        about: "show who you are and whom you talk to",
+        read: |rest| alone(rest, Action::Client(Deed::Who)),
+    },
+    Command {
+        usage: ":quit",
+        about: "leave the program",
+        read: |rest| alone(rest, Action::Client(Deed::Quit)),
+    },
+];
+
+/// What cannot be done, known without the server.
+pub(super) fn cannot(why: impl Into<String>) -> WireError {
+    WireError::Refused(Refused {
+        message: why.into(),
+        ..Refused::default()
+    })
+}
 
 impl Talk {
     pub(super) async fn act(&mut self, action: Action) -> Result<(), WireError> {
         match action {
-            Action::Say(text) => self.write(text).await,
-            Action::Help => {
+            Action::Say(text) => self.write(text, None).await,
+            Action::Client(deed) => self.do_client(deed).await,
+            Action::Message(deed) => self.do_message(deed).await,
+            Action::List(deed) => self.do_list(deed).await,
+            Action::Search(search) => self.search(search).await,
+            Action::Group(deed) => self.do_group(deed).await,
+            Action::People(deed) => self.do_people(deed).await,
+            Action::Profile(deed) => self.do_profile(deed).await,
+        }
+    }
+
+    async fn do_client(&mut self, deed: Deed) -> Result<(), WireError> {
+        match deed {
+            Deed::Help(None) => {
                 for line in commands::help() {
                     self.say(&line).await;
                 }
                 Ok(())
             }
-            Action::Open(name) => self.open_peer(&name).await,
-            Action::List => {
-                self.list().await;
+            Deed::Help(Some(name)) => {
+                let help = commands::help_on(&name);
+                let help = help.ok_or_else(|| cannot(format!("there is no :{name}")))?;
+                self.say(&format!("  {help}")).await;
                 Ok(())
             }
-            Action::History(count) => self.history(count).await,
-            Action::Recall(seq) => self.recall(seq).await,
-            Action::Block(name) => self.block(&name, true).await,
-            Action::Unblock(name) => self.block(&name, false).await,
-            Action::Blocks => self.blocks().await,
-            Action::People(deed) => self.do_people(deed).await,
-            Action::Held => self.show_held().await,
-            Action::Sync => {
+            Deed::Open(name) => self.open_named(&name).await,
+            Deed::History(count) => self.history(count).await,
+            Deed::More => self.show_more().await,
+            Deed::Held => self.show_held().await,
+            Deed::Sync => {
                 self.catch_up().await?;
                 self.say("* nothing is missing").await;
                 Ok(())
             }
-            Action::Who => {
+            Deed::Who => {
                 self.who().await;
                 Ok(())
             }
-            Action::Quit => {
+            Deed::Quit => {
                 self.quit();
                 Ok(())
             }
         }
     }
 
-    async fn write(&mut self, text: String) -> Result<(), WireError> {
-        match &self.open {
-            Some((to, _)) => self.outbox.add(to.clone(), text, Instant::now()),
-            None => self.say("! nobody is there to write to: :open NAME").await,
+    async fn show_more(&mut self) -> Result<(), WireError> {
+        match self.more.take() {
+            Some(More::Search(query)) => self.search_page(query).await,
+            Some(More::Members { group, cursor }) => self.members(group, Some(cursor)).await,
+            Some(More::Requests { group, cursor }) => self.requests(group, Some(cursor)).await,
+            Some(More::Readers { at, cursor }) => self.readers(at, Some(cursor)).await,
+            None => {
+                self.say("* there is no more").await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Says something where one is, in answer to an entry or to none.
+    pub(super) async fn write(
+        &mut self,
+        text: String,
+        reply_to: Option<u64>,
+    ) -> Result<(), WireError> {
+        let Some((to, _)) = self.open.clone() else {
+            return Err(cannot("nobody is there to write to: :open NAME"));
+        };
+        let content = self.text_content(&text).await;
+        self.outbox.add(to, content, reply_to, Instant::now());
+        Ok(())
+    }
+
+    pub(super) async fn open_named(&mut self, name: &str) -> Result<(), WireError> {
+        match self.state.named(name) {
+            Named::One(id) => return self.open_conversation(&id).await,
+            Named::Several(ids) => {
+                let ids = ids.join(", :open ");
+                return Err(cannot(format!("several are called {name}: :open {ids}")));
+            }
+            Named::None => {}
+        }
+        let user = self.find(name.strip_prefix('@').unwrap_or(name)).await?;
+        if user == self.me.0 {
+            return Err(cannot("that is you"));
+        }
+        let known = self.state.with(&user).map(|known| known.id.clone());
+        if let Some(id) = known {
+            return self.open_conversation(&id).await;
+        }
+        let name = self.name(&user).await;
+        self.open = Some((To::user(&user), name.clone()));
+        self.say(&format!("* nothing was said between you and {name} yet"))
+            .await;
+        Ok(())
+    }
+
+    pub(super) async fn open_conversation(&mut self, id: &str) -> Result<(), WireError> {
+        let title = self.state.get(id).map(|known| known.title.clone());
+        self.open = Some((To::conversation(id), title.unwrap_or_else(|| id.to_owned())));
+        self.history(OPENING).await?;
+        let draft = self.state.get(id).and_then(|known| known.draft.clone());
+        if let Some(draft) = draft {
+            self.say(&format!("* your draft: {}", render::plain(&draft)))
+                .await;
         }
         Ok(())
     }
 
-    pub(super) async fn open_peer(&mut self, name: &str) -> Result<(), WireError> {
-        let listed = self.state.listed();
-        let known = listed.iter().find(|known| known.title == name);
-        let known = known.map(|known| (known.id.clone(), known.peer.clone()));
-        if let Some((id, peer)) = known {
-            // A conversation only heard of by a user has no entry to show yet.
-            let to = match peer {
-                Some(user) if id.is_empty() => To::User(user),
-                _ => To::conversation(&id),
-            };
-            self.open = Some((to, name.to_owned()));
-            return self.history(OPENING).await;
-        }
-        let user = self.find(name).await?;
-        if user == self.me.0 {
-            self.say("! that is you").await;
-            return Ok(());
-        }
-        let known = self.state.with(&user).map(|known| known.id.clone());
-        let to = known.map_or_else(|| To::user(&user), To::conversation);
-        let first = matches!(to, To::User(_));
-        self.open = Some((to, name.to_owned()));
-        if first {
-            self.say(&format!("* nothing was said between you and {name} yet"))
-                .await;
-            return Ok(());
-        }
-        self.history(OPENING).await
-    }
-
     /// The id of the user with exactly this name.
     pub(super) async fn find(&mut self, name: &str) -> Result<String, WireError> {
+        if name == self.me.1 {
+            return Ok(self.me.0.clone());
+        }
         let found = self.account.rest().await?.users(name).await?;
         let user = found.iter().find(|user| user["username"] == name);
         match user.and_then(|user| user["id"].as_str()) {
             Some(id) => {
-                self.state.learn_name(id, name);
-                Ok(id.to_owned())
+                let id = id.to_owned();
+                if let Some(profile) = user {
+                    self.state.learn(profile);
+                }
+                Ok(id)
             }
             None => Err(WireError::Refused(Refused {
                 code: "not_found".to_owned(),
@@ -106,23 +229,47 @@ impl Talk {
         }
     }
 
+    pub(super) async fn find_all(&mut self, names: &[String]) -> Result<Vec<String>, WireError> {
+        let mut users = Vec::with_capacity(names.len());
+        for name in names {
+            users.push(self.find(name).await?);
+        }
+        Ok(users)
+    }
+
+    /// The conversation one is in, once something was said there.
+    pub(super) fn opened(&self) -> Result<String, WireError> {
+        match &self.open {
+            Some((To::Conversation(id), _)) => Ok(id.clone()),
+            Some((To::User(_), _)) => Err(cannot("nothing was said here yet")),
+            None => Err(cannot("no conversation is open: :open NAME")),
+        }
+    }
+
+    /// The group one is in.
+    pub(super) fn opened_group(&self) -> Result<String, WireError> {
+        let id = self.opened()?;
+        match self.state.get(&id).map(|known| known.kind) {
+            Some(Kind::Group) => Ok(id),
+            _ => Err(cannot("this is no group: :open TITLE")),
+        }
+    }
+
     async fn history(&mut self, count: u64) -> Result<(), WireError> {
-        let Some((To::Conversation(id), name)) = self.open.clone() else {
-            self.say("* nothing was said here yet").await;
-            return Ok(());
-        };
+        let id = self.opened()?;
         let ok = self
             .ask("history", json!({"conversation": id, "limit": count}))
             .await?;
         let entries = ok["entries"].as_array().cloned().unwrap_or_default();
         let head = ok["head"].as_u64().unwrap_or_default();
+        let name = self.title_of(&id);
         self.say(&format!("* {name}: {} of {head} entries", entries.len()))
             .await;
-        let me = self.me.0.clone();
         for entry in &entries {
             let line = self.entry_line(entry).await;
             self.say(&line).await;
         }
+        let me = self.me.0.clone();
         let mine = entries
             .iter()
             .rev()
@@ -130,7 +277,7 @@ impl Talk {
         let mine = mine.and_then(|entry| entry["seq"].as_u64());
         if let Some(known) = self.state.get_mut(&id) {
             known.skip_to(head);
-            known.unread = 0;
+            (known.unread, known.mentions) = (0, 0);
             known.mine = known.mine.max(mine.unwrap_or_default());
         }
         if head > 0 {
@@ -140,53 +287,10 @@ impl Talk {
         Ok(())
     }
 
-    async fn recall(&mut self, seq: Option<u64>) -> Result<(), WireError> {
-        let Some((To::Conversation(id), _)) = self.open.clone() else {
-            self.say("! nothing was said here yet").await;
-            return Ok(());
-        };
-        let last = self.state.get(&id).map_or(0, |known| known.mine);
-        let seq = seq.unwrap_or(last);
-        if seq == 0 {
-            self.say("! you have said nothing here that could be taken back")
-                .await;
-            return Ok(());
-        }
-        let ok = self
-            .ask("recall", json!({"conversation": id, "seq": seq}))
-            .await?;
-        if let (Some(known), Some(recall)) = (self.state.get_mut(&id), ok["seq"].as_u64()) {
-            known.meet(recall);
-        }
-        self.say(&format!("* #{seq} is taken back")).await;
-        self.fill(&id).await
-    }
-
-    async fn block(&mut self, name: &str, on: bool) -> Result<(), WireError> {
-        let user = self.find(name).await?;
-        let rest = self.account.rest().await?;
-        if on {
-            rest.block(&user).await?;
-            self.say(&format!("* {name} can write to you no more"))
-                .await;
-        } else {
-            rest.unblock(&user).await?;
-            self.say(&format!("* {name} can write to you again")).await;
-        }
-        Ok(())
-    }
-
-    async fn blocks(&mut self) -> Result<(), WireError> {
-        let blocks = self.account.rest().await?.blocks().await?;
-        if blocks.is_empty() {
-            self.say("* you have blocked nobody").await;
-        }
-        for user in blocks {
-            let name = user["username"].as_str().or(user["id"].as_str());
-            self.say(&format!("  {}", render::plain(name.unwrap_or_default())))
-                .await;
-        }
-        Ok(())
+    /// What a conversation is called here.
+    pub(super) fn title_of(&self, id: &str) -> String {
+        let known = self.state.get(id).map(|known| known.title.as_str());
+        known.unwrap_or(id).to_owned()
     }
 
     async fn show_held(&mut self) -> Result<(), WireError> {
@@ -201,42 +305,6 @@ impl Talk {
             self.say(&format!("  {at} {state}: {text}")).await;
         }
         Ok(())
-    }
-
-    async fn list(&self) {
-        let listed = self.state.listed();
-        if listed.is_empty() {
-            self.say("* no conversations yet; :open NAME begins one")
-                .await;
-        }
-        for known in listed {
-            let mark = if self.is_open(&known.id) { '*' } else { ' ' };
-            let unread = match known.unread {
-                0 => String::new(),
-                count => format!(" ({count} unread)"),
-            };
-            let last = known.last.as_ref().map(|last| {
-                let at = self.clock(last["at"].as_u64().unwrap_or_default());
-                format!("  {at} {}", render::content(&last["content"]))
-            });
-            let (title, last) = (&known.title, last.unwrap_or_default());
-            self.say(&format!("{mark} {title}{unread}{last}")).await;
-        }
-    }
-
-    pub(super) async fn list_unread(&self) {
-        for known in self
-            .state
-            .listed()
-            .into_iter()
-            .filter(|known| known.unread > 0)
-        {
-            let (title, unread) = (&known.title, known.unread);
-            self.say(&format!(
-                "* {title}: {unread} unread; :open {title} shows them"
-            ))
-            .await;
-        }
     }
 
     async fn who(&self) {

@@ -16,6 +16,7 @@ use super::account::Account;
 use super::commands;
 use super::outbox::{self, Outbox};
 use super::render;
+use super::requests::More;
 use super::state::State;
 use super::terminal::Terminal;
 use crate::client::{Closing, Connection, Events, Incoming, To, WireError};
@@ -39,6 +40,10 @@ pub(super) struct Talk {
     pub(super) me: (String, String),
     /// Whom the next line goes to, and by what name.
     pub(super) open: Option<(To, String)>,
+    /// Where the list shown last goes on.
+    pub(super) more: Option<More>,
+    /// Users whose coming and going is told.
+    pub(super) watched: Vec<String>,
     /// What `sync` goes on from.
     since: Option<String>,
     /// Texts of one's own that are held, by their hold.
@@ -69,6 +74,8 @@ impl Talk {
             outbox: Outbox::default(),
             me: (String::new(), String::new()),
             open: None,
+            more: None,
+            watched: Vec::new(),
             since: None,
             held: HashMap::new(),
             pause: FIRST_PAUSE,
@@ -82,7 +89,7 @@ impl Talk {
     pub(super) async fn run(mut self, peer: Option<String>) -> Result<ExitCode> {
         self.connect().await.map_err(super::reached)?;
         if let Some(peer) = peer
-            && let Err(error) = self.open_peer(&peer).await
+            && let Err(error) = self.open_named(&peer).await
         {
             self.fail(&error).await;
         }
@@ -142,9 +149,12 @@ impl Talk {
         };
         let connection = connection.clone();
         while let Some(unsent) = self.outbox.due(Instant::now()) {
-            let content = json!({"type": "text", "text": unsent.text});
-            let fields =
-                json!({"to": unsent.to.json(), "client_id": unsent.client_id, "content": content});
+            let fields = json!({
+                "to": unsent.to.json(),
+                "client_id": unsent.client_id,
+                "content": unsent.content,
+                "reply_to": unsent.reply_to,
+            });
             match connection.post("send", fields).await {
                 Ok(request) => unsent.asked(request),
                 // The loop hears of the loss by itself and sends again.
@@ -198,9 +208,10 @@ impl Talk {
                 .to_owned()
         };
         self.me = (me("id"), me("username"));
-        self.state.learn_name(&self.me.0, "you");
+        self.state.learn(&welcome["user"]);
         if self.since.is_some() {
             self.catch_up().await?;
+            self.watch_again().await?;
             self.say("* connected again").await;
         } else {
             self.since = welcome["since"].as_str().map(str::to_owned);
@@ -305,6 +316,11 @@ impl Talk {
 
     pub(super) fn clock(&self, at_ms: u64) -> String {
         render::clock(at_ms, Timestamp::now(), &self.zone)
+    }
+
+    /// Where one is.
+    pub(super) fn zone(&self) -> &TimeZone {
+        &self.zone
     }
 
     async fn prompt(&self) {

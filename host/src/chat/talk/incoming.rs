@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::outbox::Unsent;
 use super::super::render;
-use super::super::state::Place;
+use super::super::state::{self, Kind, Place};
 use super::{Talk, goes_again};
 use crate::client::{Incoming, To, WireError};
 
@@ -32,7 +32,15 @@ impl Talk {
         match event["ev"].as_str().unwrap_or_default() {
             "entry" => self.entry(&event["entry"]).await,
             "conversation" => {
-                self.state.summary(&event["conversation"]);
+                self.summary(&event["conversation"]).await;
+                Ok(())
+            }
+            "typing" => {
+                self.types(event).await;
+                Ok(())
+            }
+            "presence" => {
+                self.comes_or_goes(event).await;
                 Ok(())
             }
             "gone" => {
@@ -57,9 +65,8 @@ impl Talk {
             return Ok(());
         };
         if self.state.get(id).is_none() {
-            let from = entry["from"].as_str().unwrap_or_default().to_owned();
-            let name = self.name(&from).await;
-            self.state.heard_of(id, &name, Some(&from));
+            // One that was hidden when this client began.
+            self.catch_up().await?;
         }
         let place = self.state.get_mut(id).map(|known| known.meet(seq));
         match place {
@@ -131,43 +138,98 @@ impl Talk {
             .to_owned();
         let seq = entry["seq"].as_u64().unwrap_or_default();
         let mine = entry["from"].as_str() == Some(self.me.0.as_str());
-        let is_message = entry["kind"] == "message";
         let open = self.is_open(&id);
         let line = self.entry_line(entry).await;
-        if let Some(known) = self.state.get_mut(&id)
-            && is_message
-        {
-            known.last = Some(entry.clone());
-            match (mine, open) {
-                (true, _) => known.mine = seq,
-                (false, true) => known.unread = 0,
-                (false, false) => known.unread += 1,
-            }
+        if entry["code"] == "title_changed" {
+            self.retitle(&id, &entry["args"]["title"]);
         }
-        let title = self.state.get(&id).map_or("", |known| known.title.as_str());
-        let line = if open {
-            line
-        } else {
-            format!("{title} | {line}")
+        let Some(known) = self.state.get_mut(&id) else {
+            return;
         };
-        self.say(&line).await;
+        if entry["kind"] == "message" {
+            known.said(entry, &self.me.0, open);
+        }
+        if open {
+            self.say(&line).await;
+        } else if !known.muted || state::mentions(entry, &self.me.0) {
+            let line = format!("{} | {line}", known.title);
+            self.say(&line).await;
+        }
         if !mine {
             let op = if open { "read" } else { "received" };
             self.tell(op, json!({"conversation": id, "seq": seq})).await;
         }
     }
 
+    fn retitle(&mut self, id: &str, title: &Value) {
+        let title = render::label(title.as_str().unwrap_or_default());
+        if self.is_open(id)
+            && let Some((_, name)) = &mut self.open
+        {
+            name.clone_from(&title);
+        }
+        if let Some(known) = self.state.get_mut(id) {
+            known.title = title;
+        }
+    }
+
+    /// Takes a summary in; of a group one was put into it tells.
+    async fn summary(&mut self, summary: &Value) {
+        if !self.state.summary(summary) {
+            return;
+        }
+        let id = summary["id"].as_str().unwrap_or_default().to_owned();
+        self.skip_what_was_read(&id, summary);
+        if let Some(known) = self.state.get(&id)
+            && known.kind == Kind::Group
+        {
+            let title = &known.title;
+            self.say(&format!("* you are in the group {title}; :open {title}"))
+                .await;
+        }
+    }
+
+    /// Told once for as long as it lasts, and only where one is.
+    async fn types(&mut self, event: &Value) {
+        let (Some(id), Some(user)) = (event["conversation"].as_str(), event["user"].as_str())
+        else {
+            return;
+        };
+        let open = self.is_open(id);
+        let Some(known) = self.state.get_mut(id) else {
+            return;
+        };
+        let news = match event["on"] == true {
+            true => known.typing.insert(user.to_owned()),
+            false => !known.typing.remove(user),
+        };
+        if news && open && event["on"] == true {
+            let name = self.name(user).await;
+            self.say(&format!("  … {name} types")).await;
+        }
+    }
+
+    async fn comes_or_goes(&mut self, event: &Value) {
+        let user = event["user"].as_str().unwrap_or_default();
+        let name = self.name(user).await;
+        let is = render::presence(event, None);
+        self.say(&format!("* {name} {is}")).await;
+    }
+
     /// Time, seq, author and what was said.
     pub(in super::super) async fn entry_line(&mut self, entry: &Value) -> String {
         let from = entry["by"].as_str().or(entry["from"].as_str());
-        let from = from.unwrap_or_default().to_owned();
-        let from = self.name(&from).await;
-        if let Some(user) = entry["args"]["user"].as_str() {
-            let user = user.to_owned();
-            self.name(&user).await;
+        let from = self.name(from.unwrap_or_default()).await;
+        for role in ["user", "by"] {
+            if let Some(user) = entry["args"][role].as_str() {
+                self.name(user).await;
+            }
         }
-        let state = &self.state;
-        let name = |user: &str| state.name(user).unwrap_or(user).to_owned();
+        let (state, me) = (&self.state, &self.me.0);
+        let name = |user: &str| match user == me {
+            true => "you".to_owned(),
+            false => state.name(user).unwrap_or(user).to_owned(),
+        };
         let said = render::entry(entry, &from, name);
         let at = self.clock(entry["at"].as_u64().unwrap_or_default());
         format!("{at} #{} {said}", entry["seq"])
@@ -194,7 +256,7 @@ impl Talk {
             Err(error) if goes_again(&error) => {
                 if error.code() != "closed" {
                     let why = render::refusal(&error);
-                    self.say(&format!("… {why}; sending again: {}", unsent.text))
+                    self.say(&format!("… {why}; sending again: {}", unsent.text()))
                         .await;
                 }
                 self.outbox.again(unsent, &error, Instant::now());
@@ -202,7 +264,7 @@ impl Talk {
             }
             Err(error) => {
                 let why = render::refusal(&error);
-                self.say(&format!("✗ not sent: {why}: {}", unsent.text))
+                self.say(&format!("✗ not sent: {why}: {}", unsent.text()))
                     .await;
                 Ok(())
             }
@@ -215,15 +277,11 @@ impl Talk {
         self.settle_on(&unsent.to, &id).await;
         match ok["state"].as_str() {
             Some("held") => {
-                let hold = ok["hold"].as_str().unwrap_or_default();
-                self.held.insert(hold.to_owned(), unsent.text.clone());
-                let text = &unsent.text;
-                self.say(&format!("◷ held, somebody must release it first: {text}"))
-                    .await;
+                self.is_held(ok, unsent.text()).await;
                 Ok(())
             }
             Some("dropped") => {
-                self.say(&format!("✗ not kept by the server: {}", unsent.text))
+                self.say(&format!("✗ not kept by the server: {}", unsent.text()))
                     .await;
                 Ok(())
             }
@@ -237,6 +295,15 @@ impl Talk {
         }
     }
 
+    /// What waits for somebody's decision is remembered by its hold.
+    pub(in super::super) async fn is_held(&mut self, ok: &Value, text: &str) {
+        let hold = ok["hold"].as_str().unwrap_or_default();
+        self.held.insert(hold.to_owned(), text.to_owned());
+        let text = render::plain(text);
+        self.say(&format!("◷ held, somebody must release it first: {text}"))
+            .await;
+    }
+
     async fn committed(&mut self, unsent: &Unsent, id: &str, ok: &Value) -> Result<(), WireError> {
         let (seq, at) = (ok["seq"].as_u64().unwrap_or_default(), ok["at"].as_u64());
         let Some(known) = self.state.get_mut(id) else {
@@ -246,7 +313,7 @@ impl Talk {
         let stored = ok.get("content").map(render::content);
         if place == Place::Next {
             known.mine = seq;
-            known.unread = 0;
+            (known.unread, known.mentions) = (0, 0);
             let at = self.clock(at.unwrap_or_default());
             let line = match (&stored, self.terminal.is_edited()) {
                 // The line that was typed still stands on the screen.
@@ -255,7 +322,7 @@ impl Talk {
                 (stored, false) => {
                     let text = stored
                         .clone()
-                        .unwrap_or_else(|| render::plain(&unsent.text));
+                        .unwrap_or_else(|| render::plain(unsent.text()));
                     let changed = if stored.is_some() {
                         " (as it was stored)"
                     } else {
@@ -298,13 +365,13 @@ impl Talk {
         if user == self.me.0 {
             return;
         }
+        // Of a group's members `:readers` tells.
         let news = self
             .state
             .get_mut(id)
-            .is_some_and(|known| known.read_by_peer(read));
+            .is_some_and(|known| known.kind == Kind::Direct && known.read_by_peer(read));
         if news {
-            let user = user.to_owned();
-            let name = self.name(&user).await;
+            let name = self.name(user).await;
             self.say(&format!("  ✓✓ {name} has read up to #{read}"))
                 .await;
         }
@@ -342,11 +409,7 @@ impl Talk {
                 break;
             }
             for summary in ok["changed"].as_array().into_iter().flatten() {
-                let new = self.state.summary(summary);
-                if new {
-                    let id = summary["id"].as_str().unwrap_or_default().to_owned();
-                    self.skip_what_was_read(&id, summary);
-                }
+                self.summary(summary).await;
             }
             for id in ok["gone"].as_array().into_iter().flatten() {
                 self.gone(id).await;
@@ -393,6 +456,9 @@ impl Talk {
 
     /// A user's name, asked for once.
     pub(in super::super) async fn name(&mut self, user: &str) -> String {
+        if user == self.me.0 {
+            return "you".to_owned();
+        }
         if let Some(name) = self.state.name(user) {
             return name.to_owned();
         }
@@ -403,15 +469,9 @@ impl Talk {
             Ok(rest) => rest.user(user).await,
             Err(error) => Err(error),
         };
-        match profile
-            .ok()
-            .and_then(|profile| profile["username"].as_str().map(str::to_owned))
-        {
-            Some(name) => {
-                self.state.learn_name(user, &name);
-                name
-            }
-            None => user.to_owned(),
+        if let Ok(profile) = profile {
+            self.state.learn(&profile);
         }
+        self.state.name(user).unwrap_or(user).to_owned()
     }
 }
