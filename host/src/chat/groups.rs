@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::commands::{Action, Command, alone, first, name, name_and_text, names, text, words};
 use super::requests::cannot;
-use super::state::Kind;
 use super::talk::Talk;
 use crate::client::WireError;
 use crate::client::rest::encoded;
