@@ -3,7 +3,7 @@
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::commands::{Action, Command, name, words};
 use super::render;
@@ -53,7 +53,7 @@ fn read(rest: &str) -> Option<Search> {
 
 /// When a day begins, in milliseconds since 1970 UTC.
 fn begin_ms(date: Date, zone: &TimeZone) -> i64 {
-    let begins = date.to_zoned(zone.clone());
+    let begins = date.to_zoned_datetime(zone.clone());
     begins.map_or(0, |begins| begins.timestamp().as_millisecond())
 }
 
@@ -147,6 +147,7 @@ fn excerpt(text: &str, highlights: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn filters_stand_among_the_words() {
