@@ -93,7 +93,9 @@ impl From<Fields> for Map<String, Value> {
     /// Of a name that stands twice the last counts, as it does everywhere.
     fn from(fields: Fields) -> Self {
         let fields = fields.0.into_iter();
-        fields.map(|(name, value)| (name.into_owned(), value)).collect()
+        fields
+            .map(|(name, value)| (name.into_owned(), value))
+            .collect()
     }
 }
 

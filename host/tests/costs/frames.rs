@@ -2,8 +2,8 @@
 //! Looks at the most that is held at once.
 
 use kith::gateway::frame::decode;
-use kith::session::Codec;
 use kith::gateway::socket::Incoming;
+use kith::session::Codec;
 
 /// The largest frame that is taken.
 const FRAME_BYTES: usize = 65_536;
