@@ -90,7 +90,6 @@ impl From<Map<String, Value>> for Fields {
 }
 
 impl From<Fields> for Map<String, Value> {
-    /// Of a name that stands twice the last counts, as it does everywhere.
     fn from(fields: Fields) -> Self {
         let fields = fields.0.into_iter();
         fields
@@ -146,7 +145,10 @@ impl Fields {
     /// Takes a field out; of several with one name the last.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         let at = self.0.iter().rposition(|field| field.0 == name)?;
-        Some(self.0.remove(at).1).filter(|value| !value.is_null())
+        let value = self.0.remove(at).1;
+        // Of a name that stands twice the last counts, as it does everywhere.
+        self.0.retain(|field| field.0 != name);
+        Some(value).filter(|value| !value.is_null())
     }
 
     pub fn text(&mut self, name: &str) -> Result<String, Refusal> {
