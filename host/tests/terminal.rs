@@ -73,6 +73,18 @@ async fn every_command_does_what_the_help_says() {
     assert!(unused.is_empty(), "nobody used {unused:?}");
 }
 
+#[tokio::test]
+async fn whoever_has_no_account_yet_is_written_to_once_there_is_one() {
+    let server = TestServer::bare().await;
+    let mut eve = Chat::begin_with(&server, "eve", &["fay"]).await;
+    eve.sees("* what you write goes to fay once there is one")
+        .await;
+    let mut fay = Chat::begin(&server, "fay").await;
+    eve.types("there you are").await;
+    eve.sees("you: there you are ✓").await;
+    fay.sees("there you are").await;
+}
+
 async fn two_talk(scene: &mut Scene) {
     let Scene { ann, bob, .. } = scene;
     ann.types(":open bob").await;

@@ -162,6 +162,11 @@ impl Talk {
         text: String,
         reply_to: Option<u64>,
     ) -> Result<(), WireError> {
+        if self.open.is_none()
+            && let Some(peer) = self.awaited.clone()
+        {
+            self.open_named(&peer).await?;
+        }
         let Some((to, _)) = self.open.clone() else {
             return Err(cannot("nobody is there to write to: :open NAME"));
         };

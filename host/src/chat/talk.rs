@@ -40,6 +40,8 @@ pub(super) struct Talk {
     pub(super) me: (String, String),
     /// Whom the next line goes to, and by what name.
     pub(super) open: Option<(To, String)>,
+    /// Who was to be talked with from the start and had no account then: looked for again with each line.
+    pub(super) awaited: Option<String>,
     /// Where the list shown last goes on.
     pub(super) more: Option<More>,
     /// Users whose coming and going is told.
@@ -74,6 +76,7 @@ impl Talk {
             outbox: Outbox::default(),
             me: (String::new(), String::new()),
             open: None,
+            awaited: None,
             more: None,
             watched: Vec::new(),
             since: None,
@@ -92,6 +95,13 @@ impl Talk {
             && let Err(error) = self.open_named(&peer).await
         {
             self.fail(&error).await;
+            if error.code() == "not_found" {
+                self.say(&format!(
+                    "* what you write goes to {peer} once there is one"
+                ))
+                .await;
+                self.awaited = Some(peer);
+            }
         }
         self.prompt().await;
         while self.over.is_none() {

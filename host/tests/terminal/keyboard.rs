@@ -24,10 +24,16 @@ pub struct Chat {
 impl Chat {
     /// Registers a user and signs in.
     pub async fn begin(server: &TestServer, name: &'static str) -> Self {
+        Self::begin_with(server, name, &[]).await
+    }
+
+    /// As `begin`, to talk with others at once.
+    pub async fn begin_with(server: &TestServer, name: &'static str, peer: &[&str]) -> Self {
         let mut command = Command::new(program());
         let url = server.url("");
         command.args(["chat", "--server", &url, "--user", name, "--register"]);
         command.args(["--password-env", "PASSWORD_OF_THE_TEST"]);
+        command.args(peer);
         command.env("PASSWORD_OF_THE_TEST", "password-1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().expect("starts");

@@ -250,9 +250,10 @@ fn what_a_command_does_not_take_is_answered_with_its_usage() {
 fn the_help_shows_every_command_under_its_subject_in_one_column() {
     let help = help();
     for command in all() {
-        let at = help
-            .iter()
-            .position(|line| line.trim_start().starts_with(command.usage));
+        let at = help.iter().position(|line| {
+            let rest = line.trim_start().strip_prefix(command.usage);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        });
         let line = &help[at.expect(command.usage)];
         let about = match line.contains(command.about) {
             true => line,

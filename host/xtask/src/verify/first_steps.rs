@@ -17,7 +17,7 @@ use crate::child;
 use crate::layout::Layout;
 
 /// What is waited for longest: a server's first start, a plugin's build.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Lines that may wait to be looked at.
 const LINES: usize = 10_000;
 /// The section of the README that is walked.
@@ -111,6 +111,8 @@ pub fn walk(layout: &Layout) -> Result<()> {
     }
     dev.waits_for(&["Ctrl-C"])?;
     let (mut alice, mut bob) = (chat(layout, &alice)?, chat(layout, &bob)?);
+    alice.waits_for(&["you are alice"])?;
+    bob.waits_for(&["you are bob"])?;
     talk(&mut alice, &mut bob, "hello from the first terminal")?;
     talk(&mut bob, &mut alice, "hello from the second")?;
     for (number, block) in changes.iter().enumerate() {
