@@ -8,7 +8,7 @@ use super::EmbeddedLog;
 use super::heads::State;
 use crate::conversation::{Kind, Member, PeerReceipts, Summary};
 use crate::entry::Entry;
-use crate::ids::{ConversationId, UserId};
+use crate::ids::{ConversationId, EntryId, UserId};
 use crate::store::{Changes, StoreError};
 
 /// A sync token: of this store, up to this stamp.
@@ -145,9 +145,10 @@ pub fn summaries(
         if is_hidden(&state, &member) || (state.conversation.kind == Kind::Own && state.head == 0) {
             continue;
         }
-        let updated_at =
-            last_for(log, &state, user, &member)?.map_or(member.joined_at, |last| last.at);
-        places.push((member.pinned, updated_at, id));
+        // By the id, which tells apart what was said within one millisecond.
+        let newest = last_for(log, &state, user, &member)?.map(|last| last.id);
+        let newest = newest.unwrap_or_else(|| EntryId::first_at(member.joined_at));
+        places.push((member.pinned, newest.0, id));
     }
     places.sort_unstable_by(|a, b| b.cmp(a));
     let after = match cursor {
@@ -174,8 +175,8 @@ pub fn summaries(
     Ok((page, cursor))
 }
 
-fn write_cursor((pinned, updated_at, id): &Place) -> String {
-    format!("{}{updated_at:016x}{id}", u8::from(*pinned))
+fn write_cursor((pinned, newest, id): &Place) -> String {
+    format!("{}{newest:016x}{id}", u8::from(*pinned))
 }
 
 fn read_cursor(text: &str) -> Option<Place> {
