@@ -335,6 +335,23 @@ fn refusal(verdict: Verdict) -> Refusal {
     }
 }
 
+/// As `refusal`, of what can be neither held nor dropped: refused where a plugin would do so on its verdict.
+pub fn refused_at_once(verdict: Verdict) -> Refusal {
+    match verdict {
+        Verdict::Reject { by, reason }
+        | Verdict::Drop { by, reason }
+        | Verdict::Hold {
+            by,
+            reason,
+            cause: HoldCause::Verdict,
+        } => Refusal::by_plugin(&by, &reason),
+        Verdict::Hold { by, .. } | Verdict::Unavailable { by } => {
+            Refusal::unavailable(format!("the plugin {by} could not judge this"))
+        }
+        Verdict::Pass => Refusal::unavailable("nothing was stored"),
+    }
+}
+
 fn write(effect: Effect) -> PluginWrite {
     PluginWrite {
         plugin: effect.plugin,

@@ -1,12 +1,11 @@
 //! Friends: asking, answering, ending. The strategies decide who may ask whom, the filters what may be said with it;
 //! both sides find what happened in their `self` logs (see `notices`). Who was refused is not told.
 
-use super::{Journey, store_refusal};
+use super::{Journey, decide, store_refusal};
 use crate::conversation::Kind;
 use crate::ids::{RequestId, UserId};
 use crate::plugins::{Command, Judge, Scope, Text, Verdict};
 use crate::refusal::{Code, Refusal};
-use crate::store::HoldCause;
 use crate::store::accounts::{Relation, UserKind};
 use crate::store::people::{Answered, Ask, Asked, Friend, FriendRequest, RequestState};
 
@@ -225,7 +224,7 @@ impl Journey {
         match ruling.verdict {
             Verdict::Pass => Ok(Taken::Openly),
             Verdict::Drop { .. } => Ok(Taken::Silently),
-            other => Err(refusal(other)),
+            other => Err(decide::refused_at_once(other)),
         }
     }
 
@@ -241,7 +240,7 @@ impl Journey {
                 let masked = ruling.masked.into_iter().next().flatten();
                 Ok(masked.unwrap_or_else(|| text.to_owned()))
             }
-            other => Err(refusal(other)),
+            other => Err(decide::refused_at_once(other)),
         }
     }
 }
@@ -266,21 +265,4 @@ fn requested(asked: Asked) -> Result<Requested, Refusal> {
 
 fn too_many_friends() -> Refusal {
     Refusal::new(Code::Conflict, "one of the two has too many friends")
-}
-
-/// What cannot be held is refused where a plugin's verdict says hold, and unavailable where the plugin failed.
-fn refusal(verdict: Verdict) -> Refusal {
-    match verdict {
-        Verdict::Reject { by, reason }
-        | Verdict::Drop { by, reason }
-        | Verdict::Hold {
-            by,
-            reason,
-            cause: HoldCause::Verdict,
-        } => Refusal::by_plugin(&by, &reason),
-        Verdict::Hold { by, .. } | Verdict::Unavailable { by } => {
-            Refusal::unavailable(format!("the plugin {by} could not judge this"))
-        }
-        Verdict::Pass => Refusal::unavailable("nothing was stored"),
-    }
 }

@@ -5,10 +5,11 @@ use crate::conversation::Role;
 use crate::conversation::group::{Group, JoinPolicy};
 use crate::entry::HookTrace;
 use crate::ids::{ConversationId, UserId};
+use crate::journey::decide;
 use crate::plugins::{self, Command, Judge, Scope, Text, Verdict};
 use crate::refusal::{Code, Refusal};
+use crate::store::PluginWrite;
 use crate::store::accounts::Relation;
-use crate::store::{HoldCause, PluginWrite};
 
 /// A change that somebody wants.
 pub struct Wish<'a> {
@@ -71,7 +72,7 @@ impl Wish<'_> {
         }
         let refused = match ruling.verdict {
             Verdict::Pass => None,
-            other => Some(refusal(other)),
+            other => Some(decide::refused_at_once(other)),
         };
         asked.note(ruling.hooks);
         asked
@@ -179,23 +180,6 @@ pub fn filtered(
             let masked = ruling.masked.into_iter().next().flatten();
             Ok(masked.unwrap_or_else(|| text.to_owned()))
         }
-        other => Err(refusal(other)),
-    }
-}
-
-/// What cannot be held is refused where a plugin would hold it, and not available where one could not judge it.
-fn refusal(verdict: Verdict) -> Refusal {
-    match verdict {
-        Verdict::Reject { by, reason }
-        | Verdict::Drop { by, reason }
-        | Verdict::Hold {
-            by,
-            reason,
-            cause: HoldCause::Verdict,
-        } => Refusal::by_plugin(&by, &reason),
-        Verdict::Hold { by, .. } | Verdict::Unavailable { by } => {
-            Refusal::unavailable(format!("the plugin {by} could not judge this"))
-        }
-        Verdict::Pass => Refusal::unavailable("nothing was stored"),
+        other => Err(decide::refused_at_once(other)),
     }
 }
