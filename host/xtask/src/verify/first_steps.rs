@@ -18,6 +18,9 @@ use crate::layout::Layout;
 
 /// What is waited for longest: a server's first start, a plugin's build.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// A server drains in 10 s.
+const ENDED_WITHIN: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Lines that may wait to be looked at.
 const LINES: usize = 10_000;
 /// The section of the README that is walked.
@@ -87,22 +90,45 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// As Ctrl-C does: what it started itself is to end too. Only what does not listen is killed.
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let deadline = Instant::now() + ENDED_WITHIN;
+        if let Ok(None) = self.process.try_wait() {
+            let _ = interrupted(&self.process);
+        }
+        while let Ok(None) = self.process.try_wait() {
+            if Instant::now() > deadline {
+                let _ = self.process.kill();
+                let _ = self.process.wait();
+                return;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
     }
+}
+
+fn interrupted(process: &Child) -> Result<()> {
+    child::run(child::command("kill").args(["-INT", &process.id().to_string()]))
 }
 
 /// From the first command to a swapped plugin, with people talking before, between and after.
 pub fn walk(layout: &Layout) -> Result<()> {
+    let data = layout.target.join("first-steps");
+    let _ = fs::remove_dir_all(&data);
+    let walked = steps(layout, &data);
+    let _ = fs::remove_dir_all(&data);
+    // What the README has one build where one stands.
+    let _ = fs::remove_file(layout.root.join("mine.wasm"));
+    walked
+}
+
+fn steps(layout: &Layout, data: &Path) -> Result<()> {
     let readme = fs::read_to_string(layout.root.join("README.md"))?;
     let blocks = documents::blocks(&readme, SECTION);
     let Some((first, changes)) = blocks.split_first() else {
         bail!("README.md shows no commands below {SECTION:?}");
     };
-    let data = layout.target.join("first-steps");
-    let _ = fs::remove_dir_all(&data);
-    let mut dev = start_dev(layout, first, &data)?;
+    let mut dev = start_dev(layout, first, data)?;
     let alice = dev.waits_for(&[" chat ", "--user alice"])?;
     let bob = dev.waits_for(&[" chat ", "--user bob"])?;
     let mut exports = Vec::new();
@@ -121,15 +147,12 @@ pub fn walk(layout: &Layout) -> Result<()> {
         }
         talk(&mut alice, &mut bob, &format!("still here after {number}"))?;
     }
-    let _ = fs::remove_file(layout.root.join("mine.wasm"));
     alice.say("an honest b a d g e r")?;
     let masked = bob.waits_for(&["an honest"])?;
     if masked.contains("b a d g e r") {
         bail!("the word added to the filter went through: {masked}");
     }
-    interrupt(&mut dev)?;
-    let _ = fs::remove_dir_all(&data);
-    Ok(())
+    interrupt(&mut dev)
 }
 
 fn start_dev(layout: &Layout, first: &[String], data: &Path) -> Result<Running> {
@@ -199,8 +222,7 @@ fn run_shown(layout: &Layout, exports: &[String], command: &str) -> Result<()> {
 
 /// Ctrl-C: the server drains and the task ends well.
 fn interrupt(dev: &mut Running) -> Result<()> {
-    let id = dev.process.id().to_string();
-    child::run(child::command("kill").args(["-INT", &id]))?;
+    interrupted(&dev.process)?;
     let status = dev.process.wait()?;
     if !status.success() {
         bail!("after Ctrl-C `cargo dev` ended with {status}");
