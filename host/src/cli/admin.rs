@@ -47,8 +47,8 @@ pub enum Command {
         #[arg(long, default_value = "data")]
         data: PathBuf,
     },
-    /// Rewrite the message log and the search index so that erased content is gone from the disk (the server must not
-    /// run).
+    /// Rewrite the message log, the accounts and the search index so that erased content is gone from the disk (the
+    /// server must not run).
     Compact {
         /// The data folder, as for `serve`.
         #[arg(long, default_value = "data")]
