@@ -369,12 +369,14 @@ pub trait MessageLog: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Readers, StoreError>;
 
-    /// Conversations after one, by rising id, with what is kept of them: for upkeep.
+    /// Of the next `limit` conversations after one, by rising id, what is kept of all, or only of those that have a
+    /// retention of their own; and the last one looked at, `None` at the end. For upkeep.
     async fn extents(
         &self,
         after: Option<ConversationId>,
         limit: usize,
-    ) -> Result<Vec<Extent>, StoreError>;
+        all: bool,
+    ) -> Result<(Vec<Extent>, Option<ConversationId>), StoreError>;
 
     /// The first entry at or after `from` that was committed at `since_ms` or later, looking at `most` entries;
     /// the seq after those when there is none among them.

@@ -72,12 +72,13 @@ impl Journey {
     pub async fn retain(&self, deployment: Retention) -> Result<u64, Refusal> {
         let (mut erased, mut after) = (0, None);
         loop {
-            let page = self.log.extents(after, PAGE).await;
-            let page = page.map_err(|e| store_refusal(&e))?;
-            let Some(last) = page.last() else {
+            let all = !deployment.is_for_ever();
+            let page = self.log.extents(after, PAGE, all).await;
+            let (page, last) = page.map_err(|e| store_refusal(&e))?;
+            if last.is_none() {
                 return Ok(erased);
-            };
-            after = Some(last.conversation.id);
+            }
+            after = last;
             for extent in &page {
                 let retention = deployment.and(Retention::of(&extent.conversation));
                 if !retention.is_for_ever() && extent.floor <= extent.head {

@@ -341,8 +341,9 @@ impl MessageLog for EmbeddedLog {
         &self,
         after: Option<ConversationId>,
         limit: usize,
-    ) -> Result<Vec<Extent>, StoreError> {
-        extent::extents(self.tables(), after, limit)
+        all: bool,
+    ) -> Result<(Vec<Extent>, Option<ConversationId>), StoreError> {
+        extent::extents(self.tables(), after, limit, all)
     }
 
     async fn first_since(

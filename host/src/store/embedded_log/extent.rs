@@ -10,24 +10,34 @@ use crate::entry::Seq;
 use crate::ids::ConversationId;
 use crate::store::{Extent, StoreError};
 
-/// Conversations after one, by rising id.
+/// Of the next conversations after one, by rising id: all, or those that have a retention of their own. With the last
+/// one looked at.
 pub fn extents(
     tables: &Tables,
     after: Option<ConversationId>,
     limit: usize,
-) -> Result<Vec<Extent>, StoreError> {
+    all: bool,
+) -> Result<(Vec<Extent>, Option<ConversationId>), StoreError> {
     let first = match after {
         None => ConversationId(0),
-        Some(ConversationId(u128::MAX)) => return Ok(Vec::new()),
+        Some(ConversationId(u128::MAX)) => return Ok((Vec::new(), None)),
         Some(after) => ConversationId(after.0 + 1),
     };
     let range = key::conversation(first)..=key::conversation(ConversationId(u128::MAX));
-    let mut found = Vec::new();
+    let (mut found, mut last) = (Vec::new(), None);
     for guard in tables.rows.range(range).take(limit) {
         let bytes = guard.value().map_err(unavailable)?;
         let (conversation, _): (crate::conversation::Conversation, u64) =
             rmp_serde::from_slice(&bytes)
                 .map_err(|_| StoreError::Damaged("a conversation could not be read".to_owned()))?;
+        last = Some(conversation.id);
+        let own = conversation
+            .group
+            .as_ref()
+            .and_then(|group| group.retention);
+        if !all && own.is_none() {
+            continue;
+        }
         let floor = tables.floor(conversation.id)?.seq;
         let newest = tables
             .entries
@@ -43,7 +53,7 @@ pub fn extents(
             head: head.unwrap_or(floor - 1),
         });
     }
-    Ok(found)
+    Ok((found, last))
 }
 
 /// The first entry at or after `from` committed at `since_ms` or later, among `most` entries; else the seq after.
