@@ -1,6 +1,7 @@
 //! The embedded message log: one LSM database, one thread that writes it. Implements `MessageLog`; knows no other
 //! adapter. How rows look is in `rows`, what a change does in `batch`, when it is durable in `committer`.
 
+mod ages;
 mod answers;
 mod batch;
 mod committer;

@@ -112,7 +112,7 @@ impl JoinRequest {
 pub type MemberRow = (UserId, Member);
 
 /// Present members for delivery, and since when each is one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Roster {
     /// Ascending.
     pub users: Arc<[UserId]>,

@@ -1,11 +1,9 @@
 //! What is known of a conversation in memory: its head, and of direct conversations both members. Bounded; made
 //! again from the newest row. The committer writes it after a commit, readers share it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
+use super::ages::Ages;
 use super::floor::Floor;
 use super::rows::Header;
 use crate::conversation::{Conversation, Member};
@@ -57,71 +55,26 @@ impl State {
     }
 }
 
-const SHARDS: usize = 32;
-
-/// Two ages of states: what was not asked for while a whole age went by is forgotten.
-#[derive(Default)]
-struct Shard {
-    young: HashMap<ConversationId, Arc<State>>,
-    old: HashMap<ConversationId, Arc<State>>,
-}
-
 /// The states in memory.
-pub struct Heads {
-    shards: Vec<Mutex<Shard>>,
-    /// States of one age in one shard.
-    most: usize,
-}
+pub struct Heads(Ages<Arc<State>>);
 
 impl Heads {
     /// `most` is how many states are kept in all.
     pub fn new(most: usize) -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            most: (most / SHARDS / 2).max(1),
-        }
+        Self(Ages::new(most, |_| 1))
     }
 
-    fn shard(&self, id: ConversationId) -> &Mutex<Shard> {
-        &self.shards[id.0 as usize % SHARDS]
-    }
-
-    /// A state, loaded when it is not in memory; `None` when there is no such conversation.
-    ///
-    /// Loading happens under the shard's lock, so that no reader puts an older state over a newer one.
+    /// A state; `None` when there is no such conversation.
     pub fn get(
         &self,
         id: ConversationId,
         load: impl FnOnce() -> Result<Option<State>, StoreError>,
     ) -> Result<Option<Arc<State>>, StoreError> {
-        let mut shard = self.shard(id).lock();
-        if let Some(state) = shard.young.get(&id) {
-            return Ok(Some(state.clone()));
-        }
-        let state = match shard.old.remove(&id) {
-            Some(state) => state,
-            None => match load()? {
-                Some(state) => Arc::new(state),
-                None => return Ok(None),
-            },
-        };
-        shard.keep(id, state.clone(), self.most);
-        Ok(Some(state))
+        self.0.get(id, || Ok(load()?.map(Arc::new)))
     }
 
     /// What a conversation is from now on.
     pub fn put(&self, id: ConversationId, state: State) {
-        let mut shard = self.shard(id).lock();
-        shard.old.remove(&id);
-        shard.keep(id, Arc::new(state), self.most);
-    }
-}
-
-impl Shard {
-    fn keep(&mut self, id: ConversationId, state: Arc<State>, most: usize) {
-        if self.young.len() >= most && !self.young.contains_key(&id) {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(id, state);
+        self.0.put(id, Arc::new(state));
     }
 }

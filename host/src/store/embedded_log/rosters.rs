@@ -1,11 +1,9 @@
 //! Who is in the groups that are spoken in, in memory, so that delivering an entry reads no rows. Bounded by the number of
 //! members kept in all; made again from the rows. The committer brings a roster up to date after each commit.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
+use super::ages::Ages;
 use crate::entry::Seq;
 use crate::ids::{ConversationId, UserId};
 use crate::store::StoreError;
@@ -14,58 +12,29 @@ use crate::store::groups::{MemberRow, Roster};
 /// One change of a group's membership: since when the user is a member, or that it is none any more.
 pub type Move = (ConversationId, UserId, Option<Seq>);
 
-const SHARDS: usize = 16;
-
-/// Two ages of rosters: what was not asked for while a whole age went by is forgotten.
-#[derive(Default)]
-struct Shard {
-    young: HashMap<ConversationId, Roster>,
-    old: HashMap<ConversationId, Roster>,
-    /// Members in the young ones.
-    weight: usize,
-}
-
-pub struct Rosters {
-    shards: Vec<Mutex<Shard>>,
-    /// Members of one age in one shard.
-    most: usize,
-}
+pub struct Rosters(Ages<Roster>);
 
 impl Rosters {
     /// `most` is how many members are kept in all.
     pub fn new(most: usize) -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            most: (most / SHARDS / 2).max(1),
-        }
+        Self(Ages::new(most, |roster| roster.users.len()))
     }
 
-    fn shard(&self, id: ConversationId) -> &Mutex<Shard> {
-        &self.shards[id.0 as usize % SHARDS]
-    }
-
-    /// A group's roster, loaded when it is not in memory: under the shard's lock, so that no change slips in between.
+    /// A group's roster.
     pub fn get(
         &self,
         id: ConversationId,
         load: impl FnOnce() -> Result<Vec<MemberRow>, StoreError>,
     ) -> Result<Roster, StoreError> {
-        let mut shard = self.shard(id).lock();
-        if let Some(roster) = shard.young.get(&id) {
-            return Ok(roster.clone());
-        }
-        let roster = match shard.old.remove(&id) {
-            Some(roster) => roster,
-            None => {
-                let rows = load()?;
-                Roster {
+        let load = || {
+            load().map(|rows| {
+                Some(Roster {
                     users: rows.iter().map(|(user, _)| *user).collect(),
                     since: rows.iter().map(|(_, member)| member.joined_seq).collect(),
-                }
-            }
+                })
+            })
         };
-        shard.keep(id, roster.clone(), self.most);
-        Ok(roster)
+        Ok(self.0.get(id, load)?.unwrap_or_default())
     }
 
     /// Brings the rosters in memory up to date with what has been committed; in the order of the log.
@@ -73,29 +42,8 @@ impl Rosters {
         // Stable, so that of two moves of one user the later one stays the later.
         moves.sort_by_key(|(id, user, _)| (*id, *user));
         for group in moves.chunk_by(|one, next| one.0 == next.0) {
-            let id = group[0].0;
-            let mut shard = self.shard(id).lock();
-            let known = shard.young.get(&id).or_else(|| shard.old.get(&id)).cloned();
-            if let Some(roster) = known {
-                shard.old.remove(&id);
-                shard.keep(id, moved(&roster, group), self.most);
-            }
+            self.0.change(group[0].0, |roster| moved(roster, group));
         }
-    }
-}
-
-impl Shard {
-    fn keep(&mut self, id: ConversationId, roster: Roster, most: usize) {
-        let before = self.young.get(&id).map_or(0, |known| known.users.len());
-        let weight = self.weight - before + roster.users.len();
-        if weight > most && !self.young.is_empty() {
-            self.young.remove(&id);
-            self.old = std::mem::take(&mut self.young);
-            self.weight = roster.users.len();
-        } else {
-            self.weight = weight;
-        }
-        self.young.insert(id, roster);
     }
 }
 
@@ -130,6 +78,7 @@ fn moved(roster: &Roster, moves: &[Move]) -> Roster {
 mod tests {
     use super::*;
     use crate::conversation::{Member, Role};
+    use crate::store::embedded_log::ages::SHARDS;
 
     const GROUP: ConversationId = ConversationId(16);
 
