@@ -79,19 +79,19 @@ async fn answer_to(
         Ok(answer) => answer?,
         Err(refusal) => error_json(id, &refusal),
     };
-    Some(framed(session, &answer))
+    Some(framed(session, answer))
 }
 
 /// Answers a request that was not even looked at.
 pub fn refuse(gateway: &Gateway, session: &Session, request: u32, refusal: &Refusal) {
-    let answer = framed(session, &error_json(request, refusal));
+    let answer = framed(session, error_json(request, refusal));
     session.outbox.answer(answer, gateway.registry.coarse_now());
 }
 
-fn framed(session: &Session, json: &[u8]) -> bytes::Bytes {
+fn framed(session: &Session, json: Vec<u8>) -> bytes::Bytes {
     match session.codec {
-        Codec::Json => json.to_vec().into(),
-        Codec::Msgpack => to_msgpack(json),
+        Codec::Json => json.into(),
+        Codec::Msgpack => to_msgpack(&json),
     }
 }
 
