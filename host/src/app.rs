@@ -4,7 +4,9 @@
 mod background;
 mod limits;
 mod machine;
+pub mod media;
 mod names;
+mod plugins;
 pub mod upkeep;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, SearchEngine, SignaturePolicy};
+use crate::config::{Config, SearchEngine};
 use crate::content::ContentLimits;
 use crate::delivery::Delivery;
 use crate::delivery::presence::PresenceTeller;
@@ -34,13 +36,14 @@ use crate::journey::Journey;
 use crate::journey::reads::PageLimits;
 use crate::journey::retention::Retention;
 use crate::journey::search::Finder;
-use crate::plugins::rollout::{Rollout, RolloutRules, Signatures};
+use crate::media::Media;
+use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::Refusal;
 use crate::search::embedded::EmbeddedSearch;
 use crate::search::indexer::Indexer;
 use crate::search::serving::Serving;
-use crate::session::registry::{Registry, SessionRules};
+use crate::session::registry::Registry;
 use crate::session::{Bye, OutboxLimits};
 use crate::store::accounts::Accounts;
 use crate::store::embedded_log::EmbeddedLog;
@@ -60,6 +63,7 @@ pub struct App {
     pub journey: Arc<Journey>,
     pub registry: Arc<Registry>,
     pub rollout: Arc<Rollout>,
+    pub media: Arc<Media>,
     /// Where clients connect: the address bound, port included.
     pub address: std::net::SocketAddr,
     pub admin_address: std::net::SocketAddr,
@@ -85,9 +89,10 @@ impl App {
         let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
         let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
         let accounts: Arc<dyn Accounts> = tables.clone();
+        let media = media::start(config, &data, (&tables, &log), &clock).await?;
         let index = index(config, &data);
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
-        let rollout = start_plugins(config, &data, &accounts, &clock).await?;
+        let rollout = plugins::start(config, &data, &accounts, &clock).await?;
 
         let journey = Journey::new(
             log.clone(),
@@ -96,10 +101,11 @@ impl App {
             rollout.clone(),
             clock.clone(),
             (content_limits(config), limits::people(&config.limits)),
+            media.clone(),
         )
         .with_groups_of(config.limits.group_members);
         let journey = Arc::new(journey);
-        let registry = Arc::new(Registry::new(session_rules(config), clock.now_ms()));
+        let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
         let identity = Arc::new(identity(config, &accounts, &clock, &registry).await?);
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
         let strangers = limits::strangers(&config.limits);
@@ -108,15 +114,14 @@ impl App {
                 identity: identity.clone(),
                 accounts: accounts.clone(),
                 journey: journey.clone(),
-                names: Arc::new(names::FilteredNames {
-                    rollout: rollout.clone(),
-                    clock: clock.clone(),
-                }),
+                names: names::filtered(&rollout, &clock),
                 clock: clock.clone(),
                 ids: Arc::new(IdSource::new(0, 0)),
                 strangers: strangers.clone(),
                 pages: page_limits(config),
                 health: health.clone(),
+                media: media.clone(),
+                public_url: config.server.public_url.as_str().into(),
             },
             Conversations {
                 gateway: gateway(config, (&journey, &registry, &presence), &identity, &clock),
@@ -141,6 +146,7 @@ impl App {
             registry,
             presence,
             rollout,
+            media,
             log,
             index,
             health,
@@ -199,6 +205,7 @@ struct Running {
     registry: Arc<Registry>,
     presence: Arc<PresenceTeller>,
     rollout: Arc<Rollout>,
+    media: Arc<Media>,
     log: Arc<EmbeddedLog>,
     index: Option<Arc<Serving>>,
     health: Arc<Health>,
@@ -218,6 +225,7 @@ impl Running {
             registry,
             presence,
             rollout,
+            media,
             log,
             index,
             health,
@@ -241,13 +249,14 @@ impl Running {
             let indexer = indexer(&log, serving, clock.clone());
             tokio::spawn(indexer.run())
         });
-        let sweep = background::sweep(registry.clone(), clock, identity, strangers);
+        let sweep = background::sweep(registry.clone(), clock.clone(), identity, strangers);
         let second = background::judge_held_again(journey.clone(), rollout.clone());
         let mut background = vec![
             tokio::spawn(sweep),
             tokio::spawn(rollout.clone().watch()),
             tokio::spawn(second),
-            tokio::spawn(keep_paying(journey.clone())),
+            tokio::spawn(background::keep_paying(journey.clone())),
+            tokio::spawn(media::sweep(media.clone(), clock.clone())),
             tokio::spawn(presence.clone().run()),
             tokio::spawn(background::scrub(scrub_of(&log))),
             tokio::spawn(background::retain(journey.clone(), retention(config))),
@@ -259,6 +268,7 @@ impl Running {
             registry,
             presence,
             rollout,
+            media,
             address,
             admin_address,
             log,
@@ -293,47 +303,6 @@ fn indexer(log: &Arc<EmbeddedLog>, serving: &Arc<Serving>, clock: Arc<dyn Clock>
         serving: serving.clone(),
         clock,
     }
-}
-
-async fn start_plugins(
-    config: &Config,
-    data: &Path,
-    accounts: &Arc<dyn Accounts>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<Rollout>> {
-    let mut settings = kith_runtime::Settings::new(data.join("plugin-cache"));
-    settings.hard_stop = Duration::from_millis(config.plugins.hard_stop_ms.max(1));
-    settings.memory_cap_bytes = usize::try_from(config.plugins.memory_mib.max(1) << 20)?;
-    let runtime = kith_runtime::Runtime::new(settings)?;
-    let rules = RolloutRules {
-        signatures: match config.plugins.signatures {
-            SignaturePolicy::Off => Signatures::Off,
-            SignaturePolicy::Warn => Signatures::Warn,
-            SignaturePolicy::Require => Signatures::Require,
-        },
-        trusted_keys: config.plugins.trusted_keys.clone(),
-    };
-    let folder = plugins_folder(config);
-    let (accounts, clock) = (accounts.clone(), clock.clone());
-    let started = Rollout::start(
-        runtime,
-        accounts,
-        clock,
-        rules,
-        content_limits(config),
-        folder.as_deref(),
-    )
-    .await;
-    started.map_err(refused)
-}
-
-/// The configured folder, or `plugins` beside the program.
-fn plugins_folder(config: &Config) -> Option<PathBuf> {
-    if !config.server.plugins.is_empty() {
-        return Some(PathBuf::from(&config.server.plugins));
-    }
-    let beside = std::env::current_exe().ok()?.parent()?.join("plugins");
-    beside.is_dir().then_some(beside)
 }
 
 async fn identity(
@@ -408,14 +377,6 @@ fn page_limits(config: &Config) -> PageLimits {
     }
 }
 
-fn session_rules(config: &Config) -> SessionRules {
-    SessionRules {
-        heartbeat: Duration::from_millis(config.session.heartbeat_ms),
-        slow: Duration::from_millis(config.session.slow_ms),
-        per_kind: config.devices.per_kind,
-    }
-}
-
 fn scrub_of(log: &Arc<EmbeddedLog>) -> background::Scrub {
     let log = log.clone();
     Arc::new(move |wait| log.scrub_when_due(wait))
@@ -426,11 +387,6 @@ fn retention(config: &Config) -> Retention {
         days: config.retention.days,
         count: config.retention.count,
     }
-}
-
-/// Entries owed to logs are entered, what a crash left first.
-async fn keep_paying(journey: Arc<Journey>) {
-    journey.keep_paying().await;
 }
 
 fn refused(refusal: Refusal) -> anyhow::Error {

@@ -96,9 +96,7 @@ impl Config {
                 "this build searches with its own index only: set search.engine to \"embedded\" or \"none\"",
             );
         }
-        if self.media.engine == MediaEngine::S3 {
-            return refuse("this build has no media servers yet: leave media.engine as it is");
-        }
+        self.check_media()?;
         if self.auth.argon2_memory_kib < 8 || self.auth.argon2_passes < 1 {
             return refuse(
                 "auth.argon2_memory_kib must be at least 8 and auth.argon2_passes at least 1",
@@ -112,6 +110,42 @@ impl Config {
         if zero || rates(&self.limits).contains(&0) {
             return refuse(
                 "session.heartbeat_ms, session.hello_ms, limits.batch and the rates must be at least 1",
+            );
+        }
+        Ok(())
+    }
+
+    fn check_media(&self) -> Result<(), ConfigError> {
+        let refuse = |what: &str| Err(ConfigError(what.to_owned()));
+        let media = &self.media;
+        if media.engine == MediaEngine::S3 {
+            if !media.url.starts_with("s3://") {
+                return refuse(
+                    "media.engine = \"s3\" needs media.url, the bucket: \"s3://bucket\"",
+                );
+            }
+            if media.access_key.is_empty() || media.secret_key.is_empty() {
+                return refuse("media.engine = \"s3\" needs media.access_key and media.secret_key");
+            }
+        }
+        // The longest that S3 signs for.
+        let week = 1..=604_800;
+        if !week.contains(&media.ticket_ttl_s) || !week.contains(&media.link_ttl_s) {
+            return refuse("media.ticket_ttl_s and media.link_ttl_s must be 1 to 604800");
+        }
+        if media.open_tickets == 0 || media.uploads == 0 || media.uploads_of_one == 0 {
+            return refuse(
+                "media.open_tickets, media.uploads and media.uploads_of_one must be at least 1",
+            );
+        }
+        let well_formed = |pattern: &String| {
+            pattern
+                .split_once('/')
+                .is_some_and(|(family, name)| !family.is_empty() && !name.is_empty())
+        };
+        if !media.types.iter().all(well_formed) {
+            return refuse(
+                "media.types must be types such as \"image/png\", \"image/*\" or \"*/*\"",
             );
         }
         Ok(())
@@ -255,6 +289,16 @@ mod tests {
                 "search.engine",
             ),
             (&[("KITH_SEARCH__ENGINE", "elasticsearch")], "embedded"),
+            (&[("KITH_MEDIA__ENGINE", "s3")], "media.url"),
+            (
+                &[
+                    ("KITH_MEDIA__ENGINE", "s3"),
+                    ("KITH_MEDIA__URL", "s3://pictures"),
+                ],
+                "media.access_key",
+            ),
+            (&[("KITH_MEDIA__LINK_TTL_S", "0")], "media.link_ttl_s"),
+            (&[("KITH_MEDIA__TYPES", "pictures")], "media.types"),
             (
                 &[("KITH_AUTH__ARGON2_MEMORY_KIB", "1")],
                 "argon2_memory_kib",

@@ -4,6 +4,7 @@
 //! here does I/O.
 
 mod fingerprint;
+pub mod media;
 
 use std::fmt;
 

@@ -124,9 +124,9 @@ impl Delivery {
             }
             Ok(Outcome::Dropped) => frames::dropped_json(*request, conversation_of(change)),
             Ok(Outcome::Member { .. }) => self.member_json(*user, *request, change).await,
-            Ok(Outcome::Refused(_) | Outcome::Group(_) | Outcome::Erased { .. }) => {
-                ok_json(*request, &serde_json::json!({}))
-            }
+            Ok(
+                Outcome::Refused(_) | Outcome::Group(_) | Outcome::Erased { .. } | Outcome::Done,
+            ) => ok_json(*request, &serde_json::json!({})),
             Err(error) => error_json(*request, &commit_refusal(error)),
         };
         let now = self.registry.coarse_now();
@@ -305,6 +305,8 @@ fn conversation_of(change: &Change) -> ConversationId {
         | Change::Prefs { conversation, .. }
         | Change::Profile { conversation, .. }
         | Change::Erase { conversation, .. } => *conversation,
-        Change::Refuse { .. } | Change::Forget { .. } => ConversationId(0),
+        Change::Refuse { .. } | Change::Forget { .. } | Change::MediaSeen { .. } => {
+            ConversationId(0)
+        }
     }
 }

@@ -82,6 +82,17 @@ decimal_id!(
     /// One connected device of one user, for as long as it is connected.
     SessionId
 );
+decimal_id!(
+    /// An uploaded file, or the thumbnail of one; random, so that one tells nothing of any other.
+    MediaId
+);
+
+impl MediaId {
+    /// A new one.
+    pub fn random() -> Self {
+        Self((rand::random::<u64>() >> 1).max(1))
+    }
+}
 
 impl EntryId {
     /// When the entry was committed, milliseconds since 1970 UTC.

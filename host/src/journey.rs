@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::content::{Content, ContentLimits, Fingerprint};
 use crate::entry::{Body, Message, Seq};
 use crate::ids::{ConversationId, UserId};
+use crate::media::Media;
 use crate::plugins::{Judge, Plugins};
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Accounts;
@@ -52,6 +53,7 @@ pub struct Journey {
     pub(crate) debts: notices::Debts,
     /// Members one group may have.
     pub(crate) group_members: usize,
+    pub(crate) media: Arc<Media>,
 }
 
 /// Whom a message is for.
@@ -89,6 +91,7 @@ impl Journey {
         plugins: Arc<dyn Plugins>,
         clock: Arc<dyn Clock>,
         limits: (ContentLimits, PeopleLimits),
+        media: Arc<Media>,
     ) -> Self {
         let (limits, people_limits) = limits;
         Self {
@@ -101,6 +104,7 @@ impl Journey {
             people_limits,
             debts: notices::Debts::default(),
             group_members: GROUP_MEMBERS_DEFAULT,
+            media,
         }
     }
 
@@ -120,7 +124,7 @@ impl Journey {
         origin: Origin,
     ) -> Result<Step, Refusal> {
         let key = resend_key(&draft.client_id, &draft.content)?;
-        let content = Content::parse(draft.content, &self.limits)?;
+        let mut content = Content::parse(draft.content, &self.limits)?;
         let place = match admit::place(self, author, draft.to).await {
             Ok(place) => place,
             // The conversation may not be there, or not any more, and the message may have been answered all the same.
@@ -138,6 +142,12 @@ impl Journey {
         if let (Ok(()), Some(target)) = (&admitted, draft.reply_to) {
             admitted = self.target(&place, author, target).await.map(|_| ());
         }
+        let mut corrected = false;
+        if admitted.is_ok() && content.may_name_media() {
+            // Boxed, so that the future of a text is no larger for it.
+            let media = Box::pin(self.media.admit(author, &mut content)).await;
+            admitted = media.map(|changed| corrected = changed);
+        }
 
         let mut origin = origin;
         loop {
@@ -147,7 +157,10 @@ impl Journey {
                 Err(refusal) => Err(refusal.clone()),
             };
             let change = match judged {
-                Ok(judged) => send_change(author, &place, key.clone(), draft.reply_to, judged),
+                Ok(mut judged) => {
+                    judged.replaced(corrected);
+                    send_change(author, &place, key.clone(), draft.reply_to, judged)
+                }
                 Err(refusal) => {
                     return self
                         .refuse_or_resend(conversation, author, Some(&key), refusal)

@@ -17,6 +17,7 @@ pub mod guest;
 pub mod identity;
 pub mod ids;
 pub mod journey;
+pub mod media;
 pub mod plugins;
 pub mod refusal;
 pub mod search;

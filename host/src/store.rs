@@ -9,6 +9,7 @@ pub mod embedded_log;
 pub mod feed;
 pub mod groups;
 mod held;
+pub mod media;
 pub mod people;
 mod reads;
 pub mod sqlite_accounts;
@@ -22,7 +23,7 @@ use tokio::sync::oneshot;
 use crate::content::Fingerprint;
 use crate::conversation::{Conversation, Kind, Member, Summary};
 use crate::entry::{Body, DecisionRecord, Entry, Seq};
-use crate::ids::{ConversationId, EntryId, HoldId, JoinRequestId, SessionId, UserId};
+use crate::ids::{ConversationId, EntryId, HoldId, JoinRequestId, MediaId, SessionId, UserId};
 use groups::{GroupChange, GroupDone, JoinRequest, MemberRow, Roster};
 
 pub use held::{HeldMessage, Hold, HoldCause};
@@ -101,6 +102,10 @@ pub enum Change {
     Erase {
         conversation: ConversationId,
         before: Seq,
+    },
+    /// The notes about media that nothing names any more were taken over (see `media_left`).
+    MediaSeen {
+        media: Vec<MediaId>,
     },
 }
 
@@ -191,6 +196,8 @@ pub enum Outcome {
         floor: Seq,
         done: bool,
     },
+    /// A change with nothing to tell.
+    Done,
 }
 
 /// An entry that is durable.
@@ -420,6 +427,17 @@ pub trait MessageLog: Send + Sync + 'static {
         after: Option<HoldId>,
         limit: usize,
     ) -> Result<Vec<Arc<HeldMessage>>, StoreError>;
+
+    /// Whether an entry or a held message names a media, or a conversation has it as its avatar. Recalled entries name
+    /// nothing any more.
+    async fn media_used(&self, media: MediaId) -> Result<bool, StoreError>;
+
+    /// Whether a user is, now, a member of a conversation with an entry that names the media and that this member
+    /// may see; an avatar of a conversation is everybody's to see.
+    async fn media_readable(&self, media: MediaId, user: UserId) -> Result<bool, StoreError>;
+
+    /// Media that something named and does not any more: noted in the write that changed it, kept until `MediaSeen`.
+    async fn media_left(&self, limit: usize) -> Result<Vec<MediaId>, StoreError>;
 
     /// A plugin's value, as committed.
     async fn plugin_value(&self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;

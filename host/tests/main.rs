@@ -12,6 +12,7 @@ mod filter;
 mod fuzz;
 mod groups;
 mod lists;
+mod media;
 mod named;
 mod operations;
 mod overload;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kith::clock::{Clock, ManualClock};
+use kith::config::{Config, MediaEngine};
 use kith::content::ContentLimits;
 use kith::conversation::Profile;
 use kith::delivery::Delivery;
@@ -97,6 +98,11 @@ impl Parts {
             EmbeddedLog::open(&folder.path().join("log"), shared.clone()).expect("the log opens");
         let accounts =
             SqliteAccounts::open(&folder.path().join("accounts.sqlite")).expect("accounts open");
+        let mut config = Config::default();
+        config.media.engine = MediaEngine::None;
+        let data = folder.path();
+        let media = kith::app::media::start(&config, data, (&accounts, &log), &shared).await;
+        let media = media.expect("no media");
         let people = PeopleLimits {
             friends: 10,
             waiting_sent: 10,
@@ -109,6 +115,7 @@ impl Parts {
             Arc::new(Nothing),
             shared,
             (ContentLimits::default(), people),
+            media,
         ));
         let rules = SessionRules {
             heartbeat: std::time::Duration::from_secs(30),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use kith::config::SearchEngine;
 use serde_json::{Value, json};
 
+use crate::media::steps::{content, uploaded};
 use crate::support::{PATIENCE, TestServer, TestSocket, TestUser};
 
 async fn searching() -> TestServer {
@@ -244,12 +245,11 @@ async fn highlights_are_in_scalar_values_of_the_text_they_are_in() {
     let answer = search(&server, &bob, "q=北京 café").await;
     let expected = json!([{"start": 3, "end": 8}, {"start": 9, "end": 11}, {"start": 12, "end": 14}, {"start": 15, "end": 19}]);
     assert_eq!(answer["messages"][0]["highlights"], expected, "{answer}");
+    let file = uploaded(&server, &ann, "a", "text/plain", b"a file".to_vec()).await;
+    let mut file = content("file", &file);
+    file["name"] = "an invoice.pdf".into();
     for (content, query, field) in [
-        (
-            json!({"type": "file", "media": "1", "mime": "a/b", "bytes": 1, "name": "an invoice.pdf"}),
-            "invoice",
-            "name",
-        ),
+        (file, "invoice", "name"),
         (
             json!({"type": "location", "lat": 1, "lon": 2, "title": "a lighthouse"}),
             "lighthouse",

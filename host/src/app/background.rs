@@ -92,3 +92,8 @@ pub async fn retain(journey: Arc<Journey>, retention: Retention) {
         tokio::time::sleep(RETAIN_EVERY).await;
     }
 }
+
+/// Entries owed to logs are entered, what a crash left first.
+pub async fn keep_paying(journey: Arc<Journey>) {
+    journey.keep_paying().await;
+}

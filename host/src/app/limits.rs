@@ -3,10 +3,12 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Config, LimitsConfig};
 use crate::gateway::listen::Entrance;
 use crate::gateway::rate::{Pace, StrangerPaces, StrangerRates, UserPaces, UserRates};
+use crate::session::registry::SessionRules;
 use crate::store::people::PeopleLimits;
 
 /// Sockets an address may have open however few connections it may.
@@ -73,6 +75,14 @@ pub fn entrance(config: &Config) -> Entrance {
 
 pub fn admin_entrance() -> Entrance {
     Entrance::new(ADMIN_SOCKETS, 0, &[])
+}
+
+pub fn sessions(config: &Config) -> SessionRules {
+    SessionRules {
+        heartbeat: Duration::from_millis(config.session.heartbeat_ms),
+        slow: Duration::from_millis(config.session.slow_ms),
+        per_kind: config.devices.per_kind,
+    }
 }
 
 pub fn people(limits: &LimitsConfig) -> PeopleLimits {

@@ -17,6 +17,14 @@ pub struct FilteredNames {
     pub clock: Arc<dyn Clock>,
 }
 
+/// Ready to be asked.
+pub fn filtered(rollout: &Arc<Rollout>, clock: &Arc<dyn Clock>) -> Arc<FilteredNames> {
+    Arc::new(FilteredNames {
+        rollout: rollout.clone(),
+        clock: clock.clone(),
+    })
+}
+
 #[async_trait]
 impl NameCheck for FilteredNames {
     async fn check(&self, place: &'static str, name: &str) -> Result<String, Refusal> {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 
-use super::{embedded_index, indexer};
-use crate::clock::SystemClock;
+use super::{embedded_index, indexer, media, refused};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
 use crate::search::indexer::{Indexer, Progress};
 use crate::store::MessageLog;
 use crate::store::embedded_log::{EmbeddedLog, upkeep};
@@ -31,8 +32,10 @@ pub fn repair(data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Rewrites the stores and the index so that erased content is gone.
+/// Deletes what nobody uses any more, rewrites the stores and the index, so that erased content is gone.
 pub async fn compact(data: &Path) -> Result<()> {
+    let deleted = delete_unused_media(data).await?;
+    println!("{deleted} unused media are deleted");
     upkeep::compact(&data.join("log"))?;
     SqliteAccounts::compact(&data.join("accounts.sqlite"))?;
     println!("the message log and the accounts are rewritten");
@@ -64,4 +67,20 @@ fn idle_indexer(data: &Path) -> Result<(Indexer, Arc<EmbeddedLog>)> {
     }
     let (log, _) = EmbeddedLog::open(&folder, clock.clone())?;
     Ok((indexer(&log, &embedded_index(data), clock), log))
+}
+
+/// While no server runs nobody can begin to use what nobody uses: both looks are taken at once.
+async fn delete_unused_media(data: &Path) -> Result<usize> {
+    if !data.join("media").is_dir() {
+        return Ok(0);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
+    let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
+    let unused = media::start(&Config::default(), data, (&tables, &log), &clock).await?;
+    let answers = tokio::spawn(media::answer_callers(settlements));
+    let deleted = media::sweep_twice(&unused, clock.now_ms()).await;
+    log.close().await;
+    let _ = answers.await;
+    deleted.map_err(refused)
 }

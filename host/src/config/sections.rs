@@ -75,6 +75,9 @@ sections! {
         /// Addresses of proxies in front, whose X-Forwarded-For says whom a request came from; without, limits by address
         /// count all that comes through a proxy as one. Not reloadable.
         proxies: Vec<IpAddr> = Vec::new(),
+        /// Where clients reach this server, such as https://chat.example.org, for links to uploads; empty is the
+        /// host each client asked for. Not reloadable.
+        public_url: String = "",
         /// Components loaded and activated at first start; empty is the folder `plugins` beside the program.
         plugins: String = "",
     }
@@ -104,17 +107,46 @@ sections! {
     /// Where media are kept.
     media: MediaConfig {
         /// "local", "s3" or "none" (uploads answer `unavailable`). Not reloadable.
-        engine: MediaEngine = MediaEngine::None,
-        /// s3://bucket. Not reloadable.
+        engine: MediaEngine = MediaEngine::Local,
+        /// s3://bucket, or s3://bucket/prefix. Not reloadable.
         url: String = "",
-        /// Of an S3-compatible server. Not reloadable.
+        /// Of an S3-compatible server; empty is the region's at Amazon. Not reloadable.
         endpoint: String = "",
-        /// Not reloadable.
+        /// Empty is us-east-1. Not reloadable.
         region: String = "",
         /// Not reloadable.
         access_key: String = "",
         /// Not reloadable.
         secret_key: String = "",
+        /// With s3: clients upload to the store and download from it by themselves; false: through this server.
+        /// Not reloadable.
+        direct: bool = true,
+        /// Bytes of one picture. Not reloadable.
+        image_bytes: u64 = 20_971_520_u64,
+        /// Width times height of one picture. Not reloadable.
+        image_pixels: u64 = 100_000_000_u64,
+        /// Bytes of one voice message. Not reloadable.
+        voice_bytes: u64 = 20_971_520_u64,
+        /// Bytes of one video. Not reloadable.
+        video_bytes: u64 = 209_715_200_u64,
+        /// Bytes of one file of any other type. Not reloadable.
+        file_bytes: u64 = 104_857_600_u64,
+        /// Types that may be uploaded, as the bytes say: "image/png", "image/*", "*/*". Not reloadable.
+        types: Vec<String> = vec!["*/*".to_owned()],
+        /// Seconds an upload ticket is good, 1 to 604800. Not reloadable.
+        ticket_ttl_s: u64 = 900_u64,
+        /// Seconds a link to a download is good, 1 to 604800. Not reloadable.
+        link_ttl_s: u64 = 300_u64,
+        /// Seconds a complete upload is kept that no message names and nobody has as an avatar. Not reloadable.
+        orphan_ttl_s: u64 = 86_400_u64,
+        /// Tickets a user may have open. Not reloadable.
+        open_tickets: u64 = 20_u64,
+        /// Bytes a user may upload in a day; counts as a rate (see limits.rate). Not reloadable.
+        daily_bytes: u64 = 2_147_483_648_u64,
+        /// Uploads through this server at once, and checks of uploads at once, of all users. Not reloadable.
+        uploads: usize = 64_usize,
+        /// The same of one user. Not reloadable.
+        uploads_of_one: usize = 8_usize,
     }
     /// This node.
     node: NodeConfig {

@@ -212,7 +212,8 @@ fn sent(conversation: ConversationId, outcome: Outcome) -> Result<Response, Answ
         Outcome::Refused(_)
         | Outcome::Member { .. }
         | Outcome::Group(_)
-        | Outcome::Erased { .. } => {
+        | Outcome::Erased { .. }
+        | Outcome::Done => {
             Err(Refusal::new(Code::Internal, "a send was settled as something else").into())
         }
     }

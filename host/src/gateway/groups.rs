@@ -91,11 +91,9 @@ async fn create(
     SignedIn(caller): SignedIn,
     Body(new): Body<Creation>,
 ) -> Result<Response, Answer> {
-    if new.avatar.is_some() {
-        return Err(Refusal::not_found("no such media").into());
-    }
     let draft = GroupDraft {
         title: new.title,
+        avatar: new.avatar,
         join: new.join.unwrap_or_default(),
         history: new.history.unwrap_or_default(),
         slow_mode_s: slow_mode(new.slow_mode_s)?,

@@ -4,7 +4,9 @@
 mod friends;
 pub mod health;
 mod me;
+mod media;
 mod oauth;
+mod range;
 mod reports;
 mod users;
 
@@ -32,6 +34,7 @@ use crate::identity::Identity;
 use crate::ids::IdSource;
 use crate::journey::Journey;
 use crate::journey::reads::PageLimits;
+use crate::media::Media;
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Accounts;
 
@@ -55,6 +58,9 @@ pub struct HttpState {
     pub strangers: Option<Arc<StrangerRates>>,
     pub pages: PageLimits,
     pub health: Arc<health::Health>,
+    pub media: Arc<Media>,
+    /// Where clients reach this server; empty is where each asked.
+    pub public_url: Arc<str>,
 }
 
 impl FromRequestParts<HttpState> for Caller {
@@ -106,6 +112,7 @@ pub fn router(state: HttpState, conversations: Conversations) -> Router {
         .merge(me::routes())
         .merge(friends::routes())
         .merge(reports::routes())
+        .merge(media::routes())
         .merge(health::routes())
         .with_state(state);
     let (router, mut document) = accounts

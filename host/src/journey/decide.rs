@@ -38,6 +38,17 @@ pub enum Judged {
     Drop,
 }
 
+impl Judged {
+    /// What is kept is not what was sent, for another reason than a plugin's.
+    pub fn replaced(&mut self, replaced: bool) {
+        match self {
+            Self::Keep(keep) => keep.replaced |= replaced,
+            Self::Hold(kept) => kept.replaced |= replaced,
+            Self::Drop => {}
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Keep {
     /// Compact JSON; `None` for operations without content.
@@ -107,7 +118,7 @@ pub fn judge(
         other => return Err(refusal(other)),
     };
     let replaced = match ruling.content.take() {
-        Some(json) => Some(replacement(&json, limits)?),
+        Some(json) => Some(replacement(&json, question.content, limits)?),
         None => None,
     };
     match replaced.as_ref().or(question.content) {
@@ -318,11 +329,22 @@ fn scope(kind: Kind) -> Scope {
 }
 
 /// A plugin's content is checked like a client's; what is wrong with it is the plugin's failure, not the sender's.
-fn replacement(json: &str, limits: &ContentLimits) -> Result<Content, Refusal> {
+/// It can name no media but those that were sent: naming one gives it to everybody here.
+fn replacement(
+    json: &str,
+    sent: Option<&Content>,
+    limits: &ContentLimits,
+) -> Result<Content, Refusal> {
     let parsed = serde_json::from_str(json)
         .ok()
         .and_then(|value| Content::parse(value, limits).ok());
-    parsed.ok_or_else(|| Refusal::unavailable("a plugin gave a content that is not valid"))
+    let own = |content: &Content| {
+        let sent = sent.map_or_else(Vec::new, Content::media_ids);
+        content.media_ids().iter().all(|id| sent.contains(id))
+    };
+    parsed
+        .filter(own)
+        .ok_or_else(|| Refusal::unavailable("a plugin gave a content that is not valid"))
 }
 
 fn refusal(verdict: Verdict) -> Refusal {

@@ -35,12 +35,16 @@ impl Journey {
             Some(client_id) => Some(resend_key(client_id, &edit.content)?),
             None => None,
         };
-        let content = Content::parse(edit.content, &self.limits)?;
+        let mut content = Content::parse(edit.content, &self.limits)?;
         let place = admit::place(self, author, Target::Conversation(edit.conversation)).await?;
-        let target = self
-            .editable(&place, author, edit.target)
-            .await
-            .and_then(|entry| keeps_media(&entry, &content).map(|()| entry));
+        let mut target = self.editable(&place, author, edit.target).await;
+        let mut corrected = false;
+        if target.is_ok() && content.may_name_media() {
+            match Box::pin(self.media.admit(author, &mut content)).await {
+                Ok(changed) => corrected = changed,
+                Err(refusal) => target = Err(refusal),
+            }
+        }
 
         let mut origin = origin;
         loop {
@@ -48,7 +52,10 @@ impl Journey {
             let judged = match &target {
                 Ok(entry) => self
                     .judge_edit(&*judge, author, &place, entry, &content)
-                    .map(|judged| edit_change(author, &place, key.clone(), entry, judged)),
+                    .map(|mut judged| {
+                        judged.replaced(corrected);
+                        edit_change(author, &place, key.clone(), entry, judged)
+                    }),
                 Err(refusal) => Err(refusal.clone()),
             };
             let change = match judged {
@@ -135,23 +142,6 @@ impl Journey {
         }
         Ok(judged)
     }
-}
-
-/// Who may read a medium follows from where it was sent: an edit changes what is said of it, not which it is.
-fn keeps_media(entry: &Entry, content: &Content) -> Result<(), Refusal> {
-    let Some(media) = content.media() else {
-        return Ok(());
-    };
-    let before = entry
-        .message()
-        .and_then(|message| message.content.as_deref())
-        .and_then(|json| Content::from_stored(json.get()));
-    if before.is_some_and(|before| before.media() == Some(media)) {
-        return Ok(());
-    }
-    Err(Refusal::bad_request(
-        "an edit cannot put another medium in a message",
-    ))
 }
 
 /// `None`: it is not kept, and there is no client id to remember that by.

@@ -29,6 +29,8 @@ const PART: usize = 250;
 #[derive(Debug)]
 pub struct GroupDraft {
     pub title: String,
+    /// A picture the author uploaded.
+    pub avatar: Option<String>,
     pub join: JoinPolicy,
     pub history: Past,
     pub slow_mode_s: Option<u32>,
@@ -53,6 +55,9 @@ impl Journey {
     ) -> Result<ConversationId, Refusal> {
         let title = checked_title(&draft.title)?;
         let users = distinct(&draft.users, author);
+        if let Some(avatar) = &draft.avatar {
+            self.media.admit_avatar(author, avatar).await?;
+        }
         if users.len() + 1 > self.group_members {
             return Err(too_many());
         }
@@ -86,7 +91,7 @@ impl Journey {
                 }
                 Ok(GroupAct::Create(Box::new(NewGroup {
                     title: ask::filtered(judge, "title", title, at_ms, asked)?,
-                    avatar: None,
+                    avatar: draft.avatar.clone(),
                     join: draft.join,
                     history: draft.history,
                     slow_mode_s: draft.slow_mode_s,
@@ -124,10 +129,10 @@ impl Journey {
             edit.title = Some(checked_title(title)?.to_owned());
         }
         let seat = self.seat(author, conversation).await?;
-        if edit.avatar.as_ref().is_some_and(Option::is_some) {
-            return Err(Refusal::not_found("no such media"));
-        }
         let fields = edit.against(&seat.conversation, &seat.group);
+        if let Some(Some(avatar)) = &edit.avatar {
+            self.media.admit_avatar(author, avatar).await?;
+        }
         if fields.is_empty() && edit.title.is_none() {
             return Ok(seat.conversation);
         }

@@ -13,6 +13,7 @@ mod held;
 mod in_flight;
 mod key;
 mod lists;
+mod media;
 mod membership;
 mod readers;
 mod rosters;
@@ -45,7 +46,7 @@ use super::{
 use crate::clock::Clock;
 use crate::conversation::{Kind, Member, Summary};
 use crate::entry::{DecisionRecord, Entry, Seq};
-use crate::ids::{ConversationId, HoldId, IdSource, JoinRequestId, UserId};
+use crate::ids::{ConversationId, HoldId, IdSource, JoinRequestId, MediaId, UserId};
 
 /// Journal bytes before memtables are written out: keeps opening after a crash under three seconds.
 const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
@@ -403,6 +404,18 @@ impl MessageLog for EmbeddedLog {
     ) -> Result<Vec<Arc<HeldMessage>>, StoreError> {
         let wanted = |held: &HeldMessage| author.is_none_or(|author| held.hold.author == author);
         self.tables().held_after(after, wanted, limit)
+    }
+
+    async fn media_used(&self, media: MediaId) -> Result<bool, StoreError> {
+        media::used(self, media)
+    }
+
+    async fn media_readable(&self, media: MediaId, user: UserId) -> Result<bool, StoreError> {
+        media::readable(self, media, user)
+    }
+
+    async fn media_left(&self, limit: usize) -> Result<Vec<MediaId>, StoreError> {
+        media::left(self, limit)
     }
 
     async fn plugin_value(&self, plugin: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -5,6 +5,7 @@
 
 mod administration;
 mod friends;
+mod media;
 mod people;
 mod presence;
 mod relations;

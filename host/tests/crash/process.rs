@@ -145,6 +145,19 @@ impl ServerProcess {
         )
     }
 
+    pub async fn post(&self, path: &str, token: &str, body: Option<Value>) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.address);
+        let mut request = self.http.post(url).bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.expect("an answer");
+        (
+            response.status().as_u16(),
+            response.json().await.expect("JSON"),
+        )
+    }
+
     pub async fn user(&self, name: &str) -> TestUser {
         let body = json!({"username": name, "password": "password-1"});
         let url = |path: &str| format!("http://{}{path}", self.address);

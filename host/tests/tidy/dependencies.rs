@@ -121,15 +121,44 @@ struct Ban {
     #[serde(rename = "crate")]
     name: String,
     reason: String,
+    /// Those who may need it all the same.
+    #[serde(default)]
+    wrappers: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct Resolved {
     packages: Vec<Package>,
+    resolve: Graph,
+}
+
+#[derive(Deserialize)]
+struct Graph {
+    nodes: Vec<Node>,
+}
+
+/// A package and what it needs, by their ids.
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    dependencies: Vec<String>,
+}
+
+impl Resolved {
+    /// The names of those who need a package directly.
+    fn needed_by(&self, package: &Package) -> Vec<&str> {
+        let needs = |node: &&Node| node.dependencies.contains(&package.id);
+        let users = self.resolve.nodes.iter().filter(needs);
+        users
+            .filter_map(|node| self.packages.iter().find(|other| other.id == node.id))
+            .map(|other| other.name.as_str())
+            .collect()
+    }
 }
 
 #[derive(Deserialize)]
 struct Package {
+    id: String,
     name: String,
     version: String,
     license: Option<String>,
@@ -141,10 +170,11 @@ struct Package {
 pub fn check_packages(repository: &Repository) -> Vec<Finding> {
     let agreed: Agreed = toml::from_str(&repository.file(AGREED).text)
         .unwrap_or_else(|error| panic!("{AGREED}: {error}"));
-    resolved(&repository.top)
+    let resolved = resolved(&repository.top);
+    resolved
         .packages
         .iter()
-        .filter_map(|package| problem(package, &agreed))
+        .filter_map(|package| problem(package, &agreed, || resolved.needed_by(package)))
         .map(|text| Finding::new("Cargo.lock", 0, text))
         .collect()
 }
@@ -176,9 +206,18 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("it prints UTF-8")
 }
 
-fn problem(package: &Package, agreed: &Agreed) -> Option<String> {
+fn problem<'a>(
+    package: &Package,
+    agreed: &Agreed,
+    needed_by: impl Fn() -> Vec<&'a str>,
+) -> Option<String> {
     let about = format!("{} {}", package.name, package.version);
-    if let Some(ban) = agreed.bans.deny.iter().find(|ban| ban.name == package.name) {
+    let excused = |ban: &Ban| {
+        let excused = |user: &&str| ban.wrappers.iter().any(|wrapper| wrapper == user);
+        !ban.wrappers.is_empty() && needed_by().iter().all(excused)
+    };
+    let ban = agreed.bans.deny.iter().find(|ban| ban.name == package.name);
+    if let Some(ban) = ban.filter(|ban| !excused(ban)) {
         return Some(format!("{about} is banned: {}", ban.reason));
     }
     let source = package.source.as_ref()?;
@@ -245,18 +284,21 @@ mod tests {
     fn packages_outside_the_agreement_are_found() {
         let agreed: Agreed = toml::from_str(
             "[licenses]\nallow = [\"MIT\", \"Apache-2.0 WITH LLVM-exception\"]\n\
-             [bans]\ndeny = [{ crate = \"bad\", reason = \"it is\" }]\n",
+             [bans]\ndeny = [{ crate = \"bad\", reason = \"it is\", wrappers = [\"mock\"] }]\n",
         )
         .expect("it is well formed");
-        let found = |name: &str, license: &str, source: &str| {
+        let found_by = |users: &[&'static str], name: &str, license: &str, source: &str| {
             let package = Package {
+                id: String::new(),
                 name: name.to_owned(),
                 version: "1.0.0".to_owned(),
                 license: Some(license.to_owned()),
                 source: Some(source.to_owned()),
             };
-            problem(&package, &agreed).is_some()
+            problem(&package, &agreed, || users.to_vec()).is_some()
         };
+        let found =
+            |name: &str, license: &str, source: &str| found_by(&["app"], name, license, source);
         for licence in [
             "MIT",
             "GPL-3.0-only OR MIT",
@@ -275,5 +317,7 @@ mod tests {
         }
         assert!(found("a", "MIT", "git+https://example.org"));
         assert!(found("bad", "MIT", "registry+x"));
+        assert!(!found_by(&["mock"], "bad", "MIT", "registry+x"));
+        assert!(found_by(&["mock", "app"], "bad", "MIT", "registry+x"));
     }
 }

@@ -15,12 +15,13 @@ struct Room {
 }
 
 /// Crates that are storage, or the way to a store.
-const ENGINES: [&str; 7] = [
+const ENGINES: [&str; 8] = [
     "elasticsearch",
     "fjall",
     "mongodb",
     "redis",
     "rusqlite",
+    "rusty_s3",
     "s3s",
     "tantivy",
 ];
@@ -69,6 +70,18 @@ const ROOMS: &[Room] = &[
             "crate::gateway",
         ],
         because: "stores know neither who asks nor what decides",
+    },
+    Room {
+        places: &["host/src/media"],
+        never: &[
+            "axum",
+            "hyper",
+            "wasmtime",
+            "fjall",
+            "rusqlite",
+            "crate::gateway",
+        ],
+        because: "media know no HTTP server and no database",
     },
     Room {
         places: &[

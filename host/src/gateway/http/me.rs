@@ -44,7 +44,7 @@ async fn me(State(state): State<HttpState>, caller: Caller) -> Result<Json<Profi
 struct ProfileChange {
     /// 1 to 64 characters.
     display_name: Option<String>,
-    /// A media id; `null` takes the avatar away.
+    /// The media id of a complete picture of the caller's; `null` takes the avatar away.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     avatar: Option<Option<String>>,
@@ -67,8 +67,8 @@ async fn change_me(
         Some(name) => Some(checked_name(&state, name).await?),
         None => None,
     };
-    if change.avatar.as_ref().is_some_and(Option::is_some) {
-        return Err(Refusal::not_found("no such media").into());
+    if let Some(Some(avatar)) = &change.avatar {
+        state.media.admit_avatar(caller.user, avatar).await?;
     }
     let avatar = change.avatar.as_ref().map(Option::as_deref);
     let changed = state

@@ -5,6 +5,7 @@ mod append;
 mod erase;
 pub mod groups;
 mod hold;
+mod media;
 mod target;
 
 use std::collections::{HashMap, HashSet};
@@ -113,6 +114,7 @@ impl<'a> Batch<'a> {
                 conversation,
                 before,
             } => self.erase(*conversation, *before),
+            Change::MediaSeen { media } => self.forget_left_media(media),
         }
     }
 
@@ -189,6 +191,7 @@ impl<'a> Batch<'a> {
     }
 
     pub(super) fn put_conversation(&mut self, conversation: &Conversation, stamp: u64) {
+        self.mark_avatar(conversation);
         let row = rmp_serde::to_vec_named(&(conversation, stamp)).expect("a conversation encodes");
         self.put_row(key::conversation(conversation.id), row);
     }

@@ -2,7 +2,7 @@
 //! of the key says what they are.
 
 use crate::entry::Seq;
-use crate::ids::{ConversationId, HoldId, JoinRequestId, UserId};
+use crate::ids::{ConversationId, HoldId, JoinRequestId, MediaId, UserId};
 
 pub const CONVERSATION: u8 = b'c';
 /// Where the feed's consumers stand.
@@ -14,6 +14,14 @@ pub const JOIN_REQUEST: u8 = b'j';
 pub const KV: u8 = b'k';
 /// Where a log whose oldest entries are gone begins.
 pub const FLOOR: u8 = b'l';
+/// Conversations that have a media as their avatar.
+pub const MEDIA_AVATAR: u8 = b'v';
+/// Held messages that name media.
+pub const MEDIA_HELD: u8 = b'o';
+/// Media that something does not name any more.
+pub const MEDIA_LEFT: u8 = b'p';
+/// Entries that name media.
+pub const MEDIA_USE: u8 = b'i';
 pub const MEMBER: u8 = b'm';
 pub const MENTION: u8 = b'n';
 /// Which join request of a group is a user's.
@@ -107,6 +115,44 @@ pub fn reaction(conversation: ConversationId, target: Seq, user: UserId, emoji: 
 /// Where the reactions to an entry begin, and those to the entry before it end.
 pub fn reactions(conversation: ConversationId, target: Seq) -> Vec<u8> {
     joined(REACTION, &[&conversation.to_bytes(), &target.to_be_bytes()])
+}
+
+pub fn media_use(media: MediaId, conversation: ConversationId, seq: Seq) -> Vec<u8> {
+    joined(
+        MEDIA_USE,
+        &[
+            &media.0.to_be_bytes(),
+            &conversation.to_bytes(),
+            &seq.to_be_bytes(),
+        ],
+    )
+}
+
+pub fn media_uses(media: MediaId) -> Vec<u8> {
+    joined(MEDIA_USE, &[&media.0.to_be_bytes()])
+}
+
+pub fn media_held(media: MediaId, hold: HoldId) -> Vec<u8> {
+    joined(MEDIA_HELD, &[&media.0.to_be_bytes(), &hold.0.to_be_bytes()])
+}
+
+pub fn media_holds(media: MediaId) -> Vec<u8> {
+    joined(MEDIA_HELD, &[&media.0.to_be_bytes()])
+}
+
+pub fn media_avatar(media: MediaId, conversation: ConversationId) -> Vec<u8> {
+    joined(
+        MEDIA_AVATAR,
+        &[&media.0.to_be_bytes(), &conversation.to_bytes()],
+    )
+}
+
+pub fn media_avatars(media: MediaId) -> Vec<u8> {
+    joined(MEDIA_AVATAR, &[&media.0.to_be_bytes()])
+}
+
+pub fn media_left(media: MediaId) -> Vec<u8> {
+    joined(MEDIA_LEFT, &[&media.0.to_be_bytes()])
 }
 
 pub fn held(hold: HoldId) -> Vec<u8> {

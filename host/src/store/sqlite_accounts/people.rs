@@ -187,6 +187,7 @@ impl SqliteAccounts {
                 )?;
             }
             if let Some(avatar) = &avatar {
+                super::media::let_go_of_avatar(&transaction, id)?;
                 changed += transaction.execute(
                     "UPDATE users SET avatar = ?2 WHERE id = ?1 AND avatar IS NOT ?2",
                     params![signed(id.0), avatar],

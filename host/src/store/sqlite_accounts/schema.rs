@@ -60,6 +60,15 @@ const STEPS: &[&str] = &[
 ",
     "
     CREATE TABLE last_seen (user INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+    CREATE TABLE media (
+        id INTEGER PRIMARY KEY, owner INTEGER NOT NULL, name TEXT NOT NULL, mime TEXT NOT NULL, bytes INTEGER NOT NULL,
+        sha256 BLOB, state INTEGER NOT NULL, width INTEGER, height INTEGER, duration_ms INTEGER,
+        thumb INTEGER NOT NULL UNIQUE, thumb_mime TEXT, thumb_bytes INTEGER NOT NULL, created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL, look_at INTEGER
+    ) STRICT;
+    CREATE INDEX media_owner ON media (owner, created_at);
+    CREATE INDEX media_due ON media (look_at) WHERE look_at IS NOT NULL;
+    CREATE INDEX users_avatar ON users (avatar) WHERE avatar IS NOT NULL;
 ",
 ];
 

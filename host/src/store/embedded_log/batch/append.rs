@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Batch;
+use super::target::content_of;
 use crate::conversation::{Conversation, Kind, Member, Role};
 use crate::entry::{Body, Entry, Message, Seq};
 use crate::ids::{ConversationId, EntryId, UserId};
@@ -150,6 +151,7 @@ impl Batch<'_> {
             member.spoke_at = entry.at;
         }
         self.move_author(append, member, &entry, header);
+        self.mark_media(&entry, content_of(&entry), true);
         if let Some(message) = entry.message() {
             self.mark_mentions(
                 &entry,
@@ -173,7 +175,7 @@ impl Batch<'_> {
             self.put_answer(append.conversation, append.author, key, answer);
         }
         if let Some(hold) = append.releases {
-            self.remove_held(hold);
+            self.remove_held(hold)?;
         }
         Ok(Ok(Outcome::Committed(Committed {
             entry,

@@ -2,6 +2,7 @@
 //! What is to go is decided elsewhere; counts of what stays remain exact.
 
 use super::Batch;
+use super::target::content_of;
 use crate::entry::Seq;
 use crate::ids::ConversationId;
 use crate::store::embedded_log::committer::Applied;
@@ -53,6 +54,7 @@ impl Batch<'_> {
             let content = message.content.as_deref().map(|json| json.get());
             self.mark_mentions(&row.entry, content, false);
         }
+        self.mark_media(&row.entry, content_of(&row.entry), false);
         if row.entry.audience.is_some() {
             self.remove_row(key::narrowed(conversation, seq));
         }

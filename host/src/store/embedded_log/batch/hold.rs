@@ -30,6 +30,7 @@ impl Batch<'_> {
         }
         let id = HoldId(self.next_stamp());
         let at = EntryId(id.0).at_ms();
+        self.mark_held_media(id, hold, true);
         let held = HeldMessage {
             id,
             at,
@@ -53,6 +54,8 @@ impl Batch<'_> {
             return Ok(Err(CommitError::Gone("no such held message")));
         };
         let at = before.at;
+        self.mark_held_media(id, &before.hold, false);
+        self.mark_held_media(id, hold, true);
         self.put_held(HeldMessage {
             hold: hold.clone(),
             ..before
@@ -67,7 +70,7 @@ impl Batch<'_> {
         {
             return Ok(Err(CommitError::Gone("no such refused message")));
         }
-        self.remove_held(hold);
+        self.remove_held(hold)?;
         Ok(Ok(Outcome::Dropped))
     }
 
@@ -96,6 +99,7 @@ impl Batch<'_> {
         if let Some(target) = held.hold.edits {
             self.note_hold(held.hold.conversation, target, hold, false)?;
         }
+        self.mark_held_media(hold, &held.hold, false);
         let held = self.put_refused(held, reason);
         Ok(Ok(Outcome::Refused(Arc::new(held))))
     }
@@ -103,6 +107,7 @@ impl Batch<'_> {
     /// The message that a held edit is about is gone: the edit is refused, its content erased.
     pub(super) fn refuse_held_edit(&mut self, hold: HoldId) -> Result<(), StoreError> {
         if let Some(mut held) = self.waiting(hold)? {
+            self.mark_held_media(hold, &held.hold, false);
             held.hold.content = RawValue::NULL.to_owned();
             (held.hold.sent, held.hold.effects) = (None, Vec::new());
             self.put_refused(held, "recalled");
@@ -151,8 +156,12 @@ impl Batch<'_> {
         self.held.insert(held.id, Some(held));
     }
 
-    pub(super) fn remove_held(&mut self, hold: HoldId) {
+    pub(super) fn remove_held(&mut self, hold: HoldId) -> Result<(), StoreError> {
+        if let Some(held) = self.waiting(hold)? {
+            self.mark_held_media(hold, &held.hold, false);
+        }
         self.remove_row(key::held(hold));
         self.held.insert(hold, None);
+        Ok(())
     }
 }

@@ -44,9 +44,12 @@ impl Batch<'_> {
             message.content.as_deref().map(|json| json.get()),
             false,
         );
+        self.mark_media(&row.entry, content_of(&row.entry), false);
         let changed = match &append.body {
             Body::Edit { content, .. } => {
-                self.mark_mentions(&row.entry, content.as_deref().map(|json| json.get()), true);
+                let json = content.as_deref().map(|json| json.get());
+                self.mark_mentions(&row.entry, json, true);
+                self.mark_media(&row.entry, json, true);
                 edited(row, message, content.clone(), seq, append.releases)
             }
             _ => self.recalled(row, message, seq)?,
@@ -121,6 +124,7 @@ impl Batch<'_> {
         if let Some(row) = self.entry(conversation, seq)?
             && let Body::Edit { target, .. } = row.entry.body
         {
+            self.mark_media(&row.entry, content_of(&row.entry), false);
             let entry = Entry {
                 body: Body::Edit {
                     target,
@@ -272,4 +276,14 @@ fn with_message(row: EntryRow, message: Message) -> EntryRow {
         entry: Arc::new(entry),
         ..row
     }
+}
+
+/// The content that stands in an entry.
+pub(super) fn content_of(entry: &Entry) -> Option<&str> {
+    match &entry.body {
+        Body::Message(message) => message.content.as_deref(),
+        Body::Edit { content, .. } => content.as_deref(),
+        _ => None,
+    }
+    .map(|json| json.get())
 }

@@ -1,0 +1,55 @@
+//! The plugins as the configuration wants them:
+//! their limits, whom to trust, where the first ones are. Names no adapter.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::clock::Clock;
+use crate::config::{Config, SignaturePolicy};
+use crate::plugins::rollout::{Rollout, RolloutRules, Signatures};
+use crate::store::accounts::Accounts;
+
+/// Starts the runtime and what was active, or what is there at first start.
+pub async fn start(
+    config: &Config,
+    data: &Path,
+    accounts: &Arc<dyn Accounts>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<Rollout>> {
+    let mut settings = kith_runtime::Settings::new(data.join("plugin-cache"));
+    settings.hard_stop = Duration::from_millis(config.plugins.hard_stop_ms.max(1));
+    settings.memory_cap_bytes = usize::try_from(config.plugins.memory_mib.max(1) << 20)?;
+    let runtime = kith_runtime::Runtime::new(settings)?;
+    let rules = RolloutRules {
+        signatures: match config.plugins.signatures {
+            SignaturePolicy::Off => Signatures::Off,
+            SignaturePolicy::Warn => Signatures::Warn,
+            SignaturePolicy::Require => Signatures::Require,
+        },
+        trusted_keys: config.plugins.trusted_keys.clone(),
+    };
+    let folder = plugins_folder(config);
+    let (accounts, clock) = (accounts.clone(), clock.clone());
+    let started = Rollout::start(
+        runtime,
+        accounts,
+        clock,
+        rules,
+        super::content_limits(config),
+        folder.as_deref(),
+    )
+    .await;
+    started.map_err(super::refused)
+}
+
+/// The configured folder, or `plugins` beside the program.
+fn plugins_folder(config: &Config) -> Option<PathBuf> {
+    if !config.server.plugins.is_empty() {
+        return Some(PathBuf::from(&config.server.plugins));
+    }
+    let beside = std::env::current_exe().ok()?.parent()?.join("plugins");
+    beside.is_dir().then_some(beside)
+}
