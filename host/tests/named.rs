@@ -8,6 +8,7 @@ mod errors;
 mod friends;
 mod groups;
 mod me;
+mod media;
 mod operations;
 mod plugins;
 mod seams;
