@@ -2,6 +2,7 @@
 //! `media/` has the shared steps, the ends, and the stores.
 
 mod ends;
+mod groups;
 mod log;
 mod reading;
 pub mod steps;
