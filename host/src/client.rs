@@ -8,7 +8,7 @@ pub mod ws;
 use serde_json::Value;
 
 pub use codec::Codec;
-pub use rest::{Answer, Rest, Tokens};
+pub use rest::{Answer, Download, Rest, Tokens};
 pub use ws::{Closing, Connection, Events, Incoming, To};
 
 /// Why something was not done.
@@ -23,6 +23,9 @@ pub enum WireError {
     /// The connection ended before the answer came; whether it was done is unknown.
     #[error("the connection is closed: {0}")]
     Closed(Closing),
+    /// A file was on its way and did not arrive.
+    #[error("the transfer broke off: {0}")]
+    Broken(String),
     /// What came is not the protocol.
     #[error("not an answer of this protocol: {0}")]
     Unintelligible(String),
@@ -65,12 +68,13 @@ impl Refused {
 }
 
 impl WireError {
-    /// The protocol's code; `unreachable`, `closed` and `unintelligible` for what no server said.
+    /// The protocol's code; `unreachable`, `closed`, `broken` and `unintelligible` for what no server said.
     pub fn code(&self) -> &str {
         match self {
             Self::Refused(refused) => &refused.code,
             Self::Unreachable { .. } => "unreachable",
             Self::Closed(_) => "closed",
+            Self::Broken(_) => "broken",
             Self::Unintelligible(_) => "unintelligible",
         }
     }

@@ -1,10 +1,14 @@
 //! The REST half of the protocol: accounts, lists, and any path by hand.
 //! It keeps nothing but an address and a token, and retries nothing.
 
+mod media;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Device, Refused, WireError, choose_tls_provider, root_cause};
+
+pub use media::Download;
 
 /// A client of one server, signed in or not. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -219,24 +223,32 @@ impl Rest {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, WireError> {
-        let unreachable = |error: reqwest::Error| WireError::Unreachable {
-            url: self.base.clone(),
-            why: root_cause(&error),
-        };
+        let unreachable = |error: reqwest::Error| self.unreachable(&error);
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
         let bytes = response.bytes().await.map_err(unreachable)?;
-        let body = match bytes.as_ref() {
+        Answer::read(status, &bytes)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> WireError {
+        WireError::Unreachable {
+            url: self.base.clone(),
+            why: root_cause(error),
+        }
+    }
+}
+
+impl Answer {
+    fn read(status: u16, body: &[u8]) -> Result<Self, WireError> {
+        let body = match body {
             [] => Value::Null,
             bytes => serde_json::from_slice(bytes).map_err(|error| {
                 WireError::Unintelligible(format!("status {status} with a body of {error}"))
             })?,
         };
-        Ok(Answer { status, body })
+        Ok(Self { status, body })
     }
-}
 
-impl Answer {
     /// The body of a success, the refusal of anything else.
     pub fn good(self) -> Result<Value, WireError> {
         if (200..300).contains(&self.status) {

@@ -277,6 +277,37 @@ async fn media_go_their_whole_way_through_a_bucket() {
 }
 
 #[tokio::test]
+async fn a_client_of_the_protocol_follows_tickets_and_links_into_the_bucket() {
+    let bucket = Bucket::start().await;
+    let server = bucket.server(true).await;
+    let ann = server.user("ann").await;
+    let rest = kith::client::Rest::new(&server.url("")).expect("an address");
+    let rest = rest.with_token(&ann.token);
+    let ticket = rest.ticket("a", "text/plain", 3).await.expect("a ticket");
+    let url = ticket["upload"]["url"].as_str().expect("a URL");
+    assert!(url.starts_with(&bucket.endpoint), "{url}");
+    let id = ticket["id"].as_str().expect("an id");
+    let early = rest.complete(id).await.expect_err("nothing is there");
+    assert_eq!(early.code(), "conflict");
+    let uploaded = rest.upload(&ticket, &b"abc"[..], 3, |_| ()).await;
+    uploaded.expect("uploads");
+    let done = rest.complete(id).await.expect("completes");
+    assert_eq!(
+        (&done["mime"], &done["bytes"]),
+        (&json!("text/plain"), &json!(3))
+    );
+    let mut download = rest.download(id).await.expect("a link");
+    assert_eq!(download.bytes, Some(3));
+    let mut bytes = Vec::new();
+    while let Some(chunk) = download.chunk().await.expect("bytes") {
+        bytes.extend_from_slice(&chunk);
+    }
+    assert_eq!(bytes, b"abc");
+    let none = rest.download("7").await.expect_err("no such media");
+    assert_eq!((none.code(), none.status()), ("not_found", Some(404)));
+}
+
+#[tokio::test]
 async fn a_store_that_is_gone_is_unavailable_and_nothing_is_lost() {
     let bucket = Bucket::start().await;
     let server = TestServer::with(|config| {
