@@ -3,6 +3,7 @@
 
 mod account;
 mod commands;
+mod files;
 mod finding;
 mod groups;
 mod lists;
@@ -15,6 +16,7 @@ mod requests;
 mod state;
 mod talk;
 mod terminal;
+mod transfers;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

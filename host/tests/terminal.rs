@@ -1,6 +1,7 @@
 //! `kith chat` as people use it, through pipes: three of them on one server use every command there is and see what
 //! the others do. A command in the help that nobody used here is a failure.
 
+mod files;
 mod keyboard;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ impl Scene {
         let server = TestServer::with(|config| {
             config.server.plugins = plugins_folder().display().to_string();
             config.search.engine = SearchEngine::Embedded;
+            files::allow(config);
         })
         .await;
         let ann = Chat::begin(&server, "ann").await;
@@ -45,6 +47,8 @@ async fn every_command_does_what_the_help_says() {
     what_was_said_changes(&mut scene).await;
     lists_are_kept(&mut scene).await;
     messages_are_found(&mut scene).await;
+    files::are_sent_and_saved(&mut scene.ann, &mut scene.bob).await;
+    files::are_refused_with_the_reason(&mut scene.ann, &mut scene.bob).await;
     people_become_friends(&mut scene).await;
     people_are_watched_and_reported(&mut scene).await;
     one_looks_after_oneself(&mut scene).await;

@@ -2,7 +2,7 @@
 //! commands; a new one is a row there and an arm of that subject's deeds. Lines that begin with anything else are
 //! messages, those that begin with `/` too. No I/O.
 
-use super::{finding, groups, lists, messages, people, profile, render, requests};
+use super::{files, finding, groups, lists, messages, people, profile, render, requests};
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +10,7 @@ pub(super) enum Action {
     Say(String),
     Client(requests::Deed),
     Message(messages::Deed),
+    File(files::Deed),
     List(lists::Deed),
     Search(finding::Search),
     Group(groups::Deed),
@@ -39,6 +40,10 @@ const SECTIONS: &[Section] = &[
     Section {
         heading: "messages of the open conversation",
         commands: messages::COMMANDS,
+    },
+    Section {
+        heading: "files",
+        commands: files::COMMANDS,
     },
     Section {
         heading: "the list of conversations",

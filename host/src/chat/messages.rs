@@ -120,10 +120,11 @@ impl Talk {
         let id = self.opened()?;
         let seq = self.mine(&id, seq)?;
         let content = self.text_content(text).await;
+        let shown = render::content(&content);
         let fields = json!({"conversation": id, "seq": seq, "content": content});
         let ok = self.ask("edit", fields).await?;
         if ok["state"] == "held" {
-            self.is_held(&ok, text).await;
+            self.is_held(&ok, shown).await;
             return Ok(());
         }
         let stored = ok.get("content").map(render::content);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::render;
 use crate::client::{To, WireError};
 
 /// Messages that may wait; with more, no further line is read.
@@ -117,9 +118,9 @@ impl Outbox {
 }
 
 impl Unsent {
-    /// What was typed.
-    pub(super) fn text(&self) -> &str {
-        self.content["text"].as_str().unwrap_or_default()
+    /// What it says, as it is shown.
+    pub(super) fn text(&self) -> String {
+        render::content(&self.content)
     }
 
     pub(super) fn asked(&mut self, request: u32) {

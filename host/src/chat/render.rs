@@ -84,9 +84,41 @@ pub(super) fn content(content: &Value) -> String {
             field("url")
         ),
         "custom" => format!("[{}]", field("name")),
-        kind @ ("image" | "voice" | "video" | "file") => format!("[{kind} {}]", field("name")),
+        kind @ ("image" | "voice" | "video" | "file") => file(kind, content),
         kind => format!("[{}]", plain(kind)),
     }
+}
+
+/// What is known of a file: its name, how large a picture is, how long a sound lasts, how many bytes there are.
+fn file(kind: &str, content: &Value) -> String {
+    let number = |name: &str| content[name].as_u64();
+    let size_of_picture = number("width").zip(number("height"));
+    let known = [
+        Some(label(text_of(&content["name"]))).filter(|name| !name.is_empty()),
+        size_of_picture.map(|(width, height)| format!("{width}×{height}")),
+        number("duration_ms").map(duration),
+        number("bytes").map(size),
+    ];
+    let known: Vec<String> = known.into_iter().flatten().collect();
+    let gap = if known.is_empty() { "" } else { " " };
+    format!("[{kind}{gap}{}]", known.join(", "))
+}
+
+/// Minutes and seconds, to the nearest.
+fn duration(millis: u64) -> String {
+    let seconds = millis.saturating_add(500) / 1000;
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+/// So many bytes, in the unit that suits.
+pub(super) fn size(bytes: u64) -> String {
+    let (divisor, unit) = match bytes {
+        0..1_000 => return format!("{bytes} B"),
+        1_000..1_000_000 => (1e3, "kB"),
+        1_000_000..1_000_000_000 => (1e6, "MB"),
+        _ => (1e9, "GB"),
+    };
+    format!("{:.1} {unit}", bytes as f64 / divisor)
 }
 
 /// A refusal as the person at the keyboard should read it.
@@ -247,6 +279,22 @@ mod tests {
             (
                 json!({"kind": "message", "content": {"type": "image", "name": "a.png"}}),
                 "bob: [image a.png]",
+            ),
+            (
+                json!({"kind": "message", "content": {"type": "image", "width": 4, "height": 3, "bytes": 999}}),
+                "bob: [image 4×3, 999 B]",
+            ),
+            (
+                json!({"kind": "message", "content": {"type": "voice", "duration_ms": 61_500, "bytes": 12_340}}),
+                "bob: [voice 1:02, 12.3 kB]",
+            ),
+            (
+                json!({"kind": "message", "content": {"type": "file", "name": "a\nb", "bytes": 2_000_000}}),
+                "bob: [file a b, 2.0 MB]",
+            ),
+            (
+                json!({"kind": "message", "content": {"type": "video"}}),
+                "bob: [video]",
             ),
         ] {
             assert_eq!(shown(value), line);

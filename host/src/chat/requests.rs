@@ -101,6 +101,7 @@ impl Talk {
             Action::Say(text) => self.write(text, None).await,
             Action::Client(deed) => self.do_client(deed).await,
             Action::Message(deed) => self.do_message(deed).await,
+            Action::File(deed) => self.do_file(deed).await,
             Action::List(deed) => self.do_list(deed).await,
             Action::Search(search) => self.search(search).await,
             Action::Group(deed) => self.do_group(deed).await,
@@ -156,20 +157,26 @@ impl Talk {
         }
     }
 
+    /// Whom one writes to.
+    pub(super) async fn addressee(&mut self) -> Result<To, WireError> {
+        if self.open.is_none()
+            && let Some(peer) = self.awaited.clone()
+        {
+            self.open_named(&peer).await?;
+        }
+        match &self.open {
+            Some((to, _)) => Ok(to.clone()),
+            None => Err(cannot("nobody is there to write to: :open NAME")),
+        }
+    }
+
     /// Says something where one is, in answer to an entry or to none.
     pub(super) async fn write(
         &mut self,
         text: String,
         reply_to: Option<u64>,
     ) -> Result<(), WireError> {
-        if self.open.is_none()
-            && let Some(peer) = self.awaited.clone()
-        {
-            self.open_named(&peer).await?;
-        }
-        let Some((to, _)) = self.open.clone() else {
-            return Err(cannot("nobody is there to write to: :open NAME"));
-        };
+        let to = self.addressee().await?;
         let content = self.text_content(&text).await;
         self.outbox.add(to, content, reply_to, Instant::now());
         Ok(())

@@ -19,6 +19,7 @@ use super::render;
 use super::requests::More;
 use super::state::State;
 use super::terminal::Terminal;
+use super::transfers::{News, Transfers};
 use crate::client::{Closing, Connection, Events, Incoming, To, WireError};
 
 /// A request unanswered for this long means that the connection is dead.
@@ -36,6 +37,7 @@ pub(super) struct Talk {
     link: Option<(Connection, Events)>,
     pub(super) state: State,
     pub(super) outbox: Outbox,
+    pub(super) transfers: Transfers,
     /// One's own user id and name.
     pub(super) me: (String, String),
     /// Whom the next line goes to, and by what name.
@@ -61,6 +63,7 @@ pub(super) struct Talk {
 enum Next {
     Line(Option<String>),
     Arrived(Option<Incoming>),
+    Transfer(News),
     Connect,
     Send,
     GiveUp,
@@ -74,6 +77,7 @@ impl Talk {
             link: None,
             state: State::default(),
             outbox: Outbox::default(),
+            transfers: Transfers::default(),
             me: (String::new(), String::new()),
             open: None,
             awaited: None,
@@ -106,7 +110,7 @@ impl Talk {
         self.prompt().await;
         while self.over.is_none() {
             self.send_due().await;
-            if self.input_ended.is_some() && self.outbox.is_empty() {
+            if self.input_ended.is_some() && self.has_nothing_under_way() {
                 break;
             }
             match self.next().await {
@@ -117,6 +121,7 @@ impl Talk {
                 Next::Line(None) => self.input_ended = Some(Instant::now()),
                 Next::Arrived(Some(incoming)) => self.arrived(incoming).await,
                 Next::Arrived(None) => self.lost().await,
+                Next::Transfer(news) => self.transferred(news).await,
                 Next::Connect => self.connect_again().await,
                 Next::Send => {}
                 Next::GiveUp => break,
@@ -130,14 +135,33 @@ impl Talk {
         let due = self.outbox.next_due().filter(|_| self.link.is_some());
         let connected = self.link.is_some();
         let events = self.link.as_mut().map(|(_, events)| events);
-        let last_call = self.input_ended.map(|ended| ended + LAST_CALL);
+        // A file ends by itself, sooner or later; what it makes of it has its time then.
+        let last_call = self.input_ended.filter(|_| self.transfers.is_empty());
+        let last_call = last_call.map(|ended| ended + LAST_CALL);
         tokio::select! {
             arrived = next_of(events) => Next::Arrived(arrived),
             line = self.terminal.line(), if typing => Next::Line(line),
+            news = self.transfers.next() => Next::Transfer(news),
             () = until(Some(self.connect_at)), if !connected => Next::Connect,
             () = until(due) => Next::Send,
             () = until(last_call) => Next::GiveUp,
         }
+    }
+
+    async fn transferred(&mut self, news: News) {
+        match news {
+            News::Moved(line) => self.say(&line).await,
+            News::Ended(ended) => {
+                self.input_ended = self.input_ended.map(|_| Instant::now());
+                if let Err(error) = self.file_ended(ended).await {
+                    self.fail(&error).await;
+                }
+            }
+        }
+    }
+
+    fn has_nothing_under_way(&self) -> bool {
+        self.outbox.is_empty() && self.transfers.is_empty()
     }
 
     async fn line(&mut self, line: &str) {
@@ -300,16 +324,21 @@ impl Talk {
             self.say(&format!("! {unsent} messages were not sent"))
                 .await;
         }
+        let broken_off = self.transfers.len();
+        if broken_off > 0 {
+            self.say(&format!("! {broken_off} files did not arrive"))
+                .await;
+        }
         self.terminal.close();
         match self.over {
             Some(code) => code,
-            None if unsent > 0 => ExitCode::from(1),
+            None if unsent + broken_off > 0 => ExitCode::from(1),
             None => ExitCode::SUCCESS,
         }
     }
 
     pub(super) fn quit(&mut self) {
-        self.over = Some(if self.outbox.is_empty() {
+        self.over = Some(if self.has_nothing_under_way() {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(1)

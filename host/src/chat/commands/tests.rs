@@ -67,6 +67,18 @@ fn messages() -> Vec<(&'static str, Action)> {
     .into()
 }
 
+fn files() -> Vec<(&'static str, Action)> {
+    use files::Deed::*;
+    [
+        (":send cat.png", Send("cat.png".into())),
+        (":send my cat.png", Send("my cat.png".into())),
+        (":send \"my cat.png\"", Send("my cat.png".into())),
+        (":save #7 ../my cat.png", Save(7, "../my cat.png".into())),
+    ]
+    .map(|(line, deed)| (line, Action::File(deed)))
+    .into()
+}
+
 fn lists() -> Vec<(&'static str, Action)> {
     use lists::Deed::*;
     [
@@ -174,6 +186,7 @@ fn examples() -> Vec<(&'static str, Action)> {
     for subject in [
         talking(),
         messages(),
+        files(),
         lists(),
         groups(),
         people(),
@@ -220,6 +233,9 @@ fn what_a_command_does_not_take_is_answered_with_its_usage() {
         (":react 3", ":react SEQ EMOJI"),
         (":react 3 👍 👎", ":react SEQ EMOJI"),
         (":typing on", ":typing [off]"),
+        (":send", ":send FILE"),
+        (":save cat.png", ":save SEQ FILE"),
+        (":save 7", ":save SEQ FILE"),
         (":pin it", ":pin"),
         (":search", ":search WORDS"),
         (":search x after:then", ":search WORDS"),

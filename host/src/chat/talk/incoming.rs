@@ -296,12 +296,11 @@ impl Talk {
     }
 
     /// What waits for somebody's decision is remembered by its hold.
-    pub(in super::super) async fn is_held(&mut self, ok: &Value, text: &str) {
+    pub(in super::super) async fn is_held(&mut self, ok: &Value, text: String) {
         let hold = ok["hold"].as_str().unwrap_or_default();
-        self.held.insert(hold.to_owned(), text.to_owned());
-        let text = render::plain(text);
         self.say(&format!("◷ held, somebody must release it first: {text}"))
             .await;
+        self.held.insert(hold.to_owned(), text);
     }
 
     async fn committed(&mut self, unsent: &Unsent, id: &str, ok: &Value) -> Result<(), WireError> {
@@ -315,14 +314,13 @@ impl Talk {
             known.mine = seq;
             (known.unread, known.mentions) = (0, 0);
             let at = self.clock(at.unwrap_or_default());
-            let line = match (&stored, self.terminal.is_edited()) {
-                // The line that was typed still stands on the screen.
+            // Of a text the line that was typed still stands on the screen.
+            let seen = self.terminal.is_edited() && unsent.content["type"] == "text";
+            let line = match (&stored, seen) {
                 (None, true) => format!("  ✓ #{seq} {at}"),
                 (Some(stored), true) => format!("  ✓ #{seq} {at} stored as: {stored}"),
                 (stored, false) => {
-                    let text = stored
-                        .clone()
-                        .unwrap_or_else(|| render::plain(unsent.text()));
+                    let text = stored.clone().unwrap_or_else(|| unsent.text());
                     let changed = if stored.is_some() {
                         " (as it was stored)"
                     } else {
@@ -382,8 +380,7 @@ impl Talk {
             let hold = event["hold"].as_str().unwrap_or_default();
             let text = self.held.remove(hold).unwrap_or_default();
             let reason = render::plain(event["reason"].as_str().unwrap_or("no reason given"));
-            self.say(&format!("✗ refused ({reason}): {}", render::plain(&text)))
-                .await;
+            self.say(&format!("✗ refused ({reason}): {text}")).await;
         }
     }
 
