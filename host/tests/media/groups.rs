@@ -98,7 +98,8 @@ async fn a_groups_picture_is_read_by_everybody_signed_in_until_it_has_another() 
     let server = TestServer::bare().await;
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     let eve = server.user("eve").await;
-    let of = async |user| uploaded(&server, user, "a.png", "image/png", picture(9, 9)).await;
+    let of =
+        async |user: &TestUser| uploaded(&server, user, "a.png", "image/png", picture(9, 9)).await;
     let (first, second, foreign) = (of(&ann).await, of(&ann).await, of(&eve).await);
     let text = uploaded(&server, &ann, "a.txt", "text/plain", b"abc".to_vec()).await;
     for (avatar, refused) in [
@@ -115,7 +116,9 @@ async fn a_groups_picture_is_read_by_everybody_signed_in_until_it_has_another() 
     assert!(!reads(&server, &eve, &first).await);
     let us = group_with(&server, &ann, &[&bob], json!({"avatar": first["id"]})).await;
     assert!(reads(&server, &eve, &first).await);
-    let change = async |user, body: Value| call(&server, user, "PATCH", &us, "", Some(body)).await;
+    let change = async |user: &TestUser, body: Value| {
+        call(&server, user, "PATCH", &us, "", Some(body)).await
+    };
     let admin = json!({"role": "admin"});
     let member = format!("/members/{}", bob.id);
     assert_eq!(
