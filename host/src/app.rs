@@ -94,17 +94,7 @@ impl App {
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
         let rollout = plugins::start(config, &data, &accounts, &clock).await?;
 
-        let journey = Journey::new(
-            log.clone(),
-            accounts.clone(),
-            tables,
-            rollout.clone(),
-            clock.clone(),
-            (content_limits(config), limits::people(&config.limits)),
-            media.clone(),
-        )
-        .with_groups_of(config.limits.group_members);
-        let journey = Arc::new(journey);
+        let journey = journey(config, (&log, &tables), &rollout, &clock, &media);
         let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
         let identity = Arc::new(identity(config, &accounts, &clock, &registry).await?);
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
@@ -303,6 +293,25 @@ fn indexer(log: &Arc<EmbeddedLog>, serving: &Arc<Serving>, clock: Arc<dyn Clock>
         serving: serving.clone(),
         clock,
     }
+}
+
+fn journey(
+    config: &Config,
+    (log, tables): (&Arc<EmbeddedLog>, &Arc<SqliteAccounts>),
+    rollout: &Arc<Rollout>,
+    clock: &Arc<dyn Clock>,
+    media: &Arc<Media>,
+) -> Arc<Journey> {
+    let journey = Journey::new(
+        log.clone(),
+        tables.clone(),
+        tables.clone(),
+        rollout.clone(),
+        clock.clone(),
+        (content_limits(config), limits::people(&config.limits)),
+        media.clone(),
+    );
+    Arc::new(journey.with_groups_of(config.limits.group_members))
 }
 
 async fn identity(
