@@ -127,7 +127,7 @@ async fn wrong_edits_get_their_documented_error() {
     for (fields, expected) in [
         (talk.edit(1, json!({"type": "song"})), "bad_request"),
         (talk.edit(1, text(&"x".repeat(8001))), "too_large"),
-        (talk.edit(1, media), "bad_request"),
+        (talk.edit(1, media), "not_found"),
         (talk.at(1), "bad_request"),
         (talk.edit(2, text("a reaction")), "not_found"),
         (talk.edit(0, text("x")), "not_found"),

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::steps::{self, content, fetch, picture, response, uploaded};
-use crate::support::TestServer;
+use crate::support::{TestServer, TestUser};
 
 #[tokio::test]
 async fn a_media_is_read_by_its_uploader_and_by_who_may_read_a_message_with_it() {
@@ -75,6 +75,35 @@ async fn a_recall_takes_the_access_that_the_message_gave_and_no_other() {
         200,
         "another message still has it"
     );
+}
+
+#[tokio::test]
+async fn an_edit_gives_the_new_picture_and_takes_the_old_one() {
+    let server = TestServer::bare().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let of =
+        async |user: &TestUser| uploaded(&server, user, "a.png", "image/png", picture(9, 9)).await;
+    let (old, new, foreign) = (of(&ann).await, of(&ann).await, of(&bob).await);
+    let mut from = server.session(&ann).await;
+    let ack = steps::send(&mut from, &bob.id, "1", content("image", &old)).await;
+    let edit = |media: &Value| {
+        json!({
+            "conversation": ack["ok"]["conversation"], "seq": ack["ok"]["seq"],
+            "content": content("image", media),
+        })
+    };
+    let stolen = from.request("edit", edit(&foreign)).await;
+    assert_eq!(stolen["err"]["code"], "not_found", "{stolen}");
+    assert_eq!(fetch(&server, &bob, &old["id"]).await.0, 200);
+    let done = from.request("edit", edit(&new)).await;
+    assert!(done["ok"]["seq"].is_u64(), "{done}");
+    assert_eq!(fetch(&server, &bob, &old["id"]).await.0, 404);
+    assert_eq!(fetch(&server, &bob, &new["id"]).await.0, 200);
+    steps::sweep_whole(&server).await;
+    assert_eq!(fetch(&server, &ann, &old["id"]).await.0, 404);
+    let recall = json!({"conversation": ack["ok"]["conversation"], "seq": ack["ok"]["seq"]});
+    assert!(from.request("recall", recall).await["ok"].is_object());
+    assert_eq!(fetch(&server, &bob, &new["id"]).await.0, 404);
 }
 
 #[tokio::test]
@@ -303,7 +332,7 @@ async fn a_search_finds_a_file_by_its_name_and_not_by_its_bytes() {
     named["name"] = "otter.txt".into();
     let mut from = server.session(&ann).await;
     let ack = steps::send(&mut from, &bob.id, "1", named).await["ok"].clone();
-    let found = async |user: &crate::support::TestUser, words: &str| {
+    let found = async |user: &TestUser, words: &str| {
         server.app().indexed().await;
         let path = format!("/v1/search?q={words}");
         let (status, answer) = server.call("GET", &path, Some(&user.token), None).await;
