@@ -15,6 +15,7 @@ pub mod notices;
 pub mod react;
 pub mod reads;
 pub mod receipts;
+pub mod recent;
 pub mod reports;
 pub mod retention;
 pub mod search;
@@ -125,7 +126,7 @@ impl Journey {
     ) -> Result<Step, Refusal> {
         let key = resend_key(&draft.client_id, &draft.content)?;
         let mut content = Content::parse(draft.content, &self.limits)?;
-        let place = match admit::place(self, author, draft.to).await {
+        let mut place = match admit::place(self, author, draft.to).await {
             Ok(place) => place,
             // The conversation may not be there, or not any more, and the message may have been answered all the same.
             Err(refusal) if refusal.code == Code::NotFound => {
@@ -152,6 +153,10 @@ impl Journey {
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
+            let recent = recent::wanted(&*judge, &place);
+            if recent > 0 && admitted.is_ok() {
+                place.recent = Box::pin(self.newest(author, &place, recent)).await?;
+            }
             let judged = match &admitted {
                 Ok(()) => self.judge_send(&*judge, author, &place, &content),
                 Err(refusal) => Err(refusal.clone()),

@@ -33,9 +33,22 @@ pub struct Command<'a> {
     pub at_ms: u64,
     pub target_sender: &'a str,
     pub target_age_ms: u64,
+    /// The newest entries, oldest first, as many as any strategy asks for.
+    pub recent: &'a [Recent],
     pub facts: &'a [(&'a str, &'a str)],
     /// The content as compact JSON, for a chain of strategies that replace it.
     pub content: &'a str,
+}
+
+/// An entry already in the conversation, as a strategy sees it.
+#[derive(Debug, Clone)]
+pub struct Recent {
+    pub seq: u64,
+    pub sender: String,
+    pub at_ms: u64,
+    /// The content's type; `recalled`, `edit`, `recall`, `react` or `system` of what is no standing message.
+    pub kind: String,
+    pub text: String,
 }
 
 /// A text about to be stored, and where it will stand.
@@ -115,6 +128,8 @@ pub struct FilterRuling {
 /// One generation, pinned: everything about one message is judged by it (I4).
 pub trait Judge: Send + Sync {
     fn generation(&self) -> u64;
+    /// How many of a conversation's newest entries its strategies want to see.
+    fn recent(&self, scope: Scope) -> usize;
     /// Blocks for as long as the guests compute, at most their hard stops.
     fn strategy(&self, scope: Scope, command: &Command<'_>) -> StrategyRuling;
     fn filter(&self, scope: Scope, texts: &[Text<'_>], at_ms: u64) -> FilterRuling;

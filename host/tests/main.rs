@@ -20,6 +20,7 @@ mod parts;
 mod people;
 mod profiles;
 mod properties;
+mod recent;
 mod rules;
 mod search;
 mod semantics;

@@ -38,6 +38,10 @@ impl Judge for Nothing {
         0
     }
 
+    fn recent(&self, _: Scope) -> usize {
+        0
+    }
+
     fn strategy(&self, _: Scope, _: &Command<'_>) -> StrategyRuling {
         StrategyRuling {
             verdict: Verdict::Pass,

@@ -54,6 +54,14 @@ impl Binding {
             loaded: Ok(version.clone()),
         })
     }
+
+    /// How many of the newest entries what serves wants to see.
+    pub(crate) fn recent(&self) -> u32 {
+        let Ok(version) = &self.loaded else { return 0 };
+        let mut defaults = version.inspection().defaults.iter();
+        let wish = defaults.find(|wish| wish.hook == self.hook);
+        wish.map_or(0, |wish| wish.recent)
+    }
 }
 
 /// One immutable set of bindings.
@@ -63,6 +71,8 @@ pub struct Generation {
     bindings: Vec<Binding>,
     /// By hook and scope: which bindings, in order.
     chains: [[Vec<u16>; 4]; 2],
+    /// By scope: how many of the newest entries its strategies want to see.
+    recent: [u32; 4],
 }
 
 impl Generation {
@@ -76,11 +86,21 @@ impl Generation {
             "a generation has at most 65,535 bindings"
         );
         let chains = Hook::ALL.map(|hook| Scope::ALL.map(|scope| chain(&bindings, hook, scope)));
+        let strategies = &chains[Hook::MessageStrategy as usize];
+        let wished = |place: &u16| bindings[usize::from(*place)].recent();
+        let recent =
+            std::array::from_fn(|scope| strategies[scope].iter().map(wished).max().unwrap_or(0));
         Self {
             number,
             bindings,
             chains,
+            recent,
         }
+    }
+
+    /// How many of a conversation's newest entries a command's strategies want to see.
+    pub fn recent(&self, scope: Scope) -> u32 {
+        self.recent[scope as usize]
     }
 
     pub fn bindings(&self) -> &[Binding] {

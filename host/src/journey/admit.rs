@@ -9,6 +9,7 @@ use crate::conversation::group::Group;
 use crate::conversation::{Conversation, Kind, Member};
 use crate::entry::Seq;
 use crate::ids::{ConversationId, UserId};
+use crate::plugins::Recent;
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Relation;
 use crate::store::{Opening, Standing};
@@ -30,6 +31,8 @@ pub struct Place {
     pub relation: Relation,
     pub unanswered: u8,
     pub answered: bool,
+    /// The newest entries, oldest first, where a strategy asks for them.
+    pub recent: Vec<Recent>,
 }
 
 impl Place {
@@ -89,6 +92,7 @@ pub async fn place(journey: &Journey, author: UserId, to: Target) -> Result<Plac
         peer,
         unanswered: standing.unanswered,
         answered: standing.answered,
+        recent: Vec::new(),
     })
 }
 
@@ -140,6 +144,7 @@ async fn open_direct(
         relation: relation(journey, author, Some(peer)).await?,
         unanswered,
         answered: false,
+        recent: Vec::new(),
     })
 }
 

@@ -3,7 +3,7 @@
 
 use super::admit::{self, Place};
 use super::decide::{self, Judged, Question};
-use super::{Journey, Step, Target, overloaded, store_refusal};
+use super::{Journey, Step, Target, overloaded, recent, store_refusal};
 use crate::conversation::{Kind, Role};
 use crate::entry::{Body, DecisionRecord, Entry, Message, Seq};
 use crate::ids::{ConversationId, UserId};
@@ -22,7 +22,7 @@ impl Journey {
         target: Seq,
         origin: Origin,
     ) -> Result<Step, Refusal> {
-        let place = admit::place(self, author, Target::Conversation(conversation)).await?;
+        let mut place = admit::place(self, author, Target::Conversation(conversation)).await?;
         admit::check(&place, None)?;
         let (entry, sent) = self.target(&place, author, target).await?;
         let message = entry
@@ -32,6 +32,10 @@ impl Journey {
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
+            let recent = recent::wanted(&*judge, &place);
+            if recent > 0 {
+                place.recent = Box::pin(self.newest(author, &place, recent)).await?;
+            }
             let judged = match message.recalled {
                 // The log answers it with the first recall's, behind whatever it has told before.
                 true => None,

@@ -301,6 +301,7 @@ fn ask_strategy(
             at_ms: question.at_ms,
             target_sender: &target,
             target_age_ms: question.target.map_or(0, |(_, age)| age),
+            recent: &place.recent,
             facts: facts(question),
             content: sent,
         },
@@ -320,7 +321,7 @@ fn facts(question: &Question<'_>) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-fn scope(kind: Kind) -> Scope {
+pub(super) fn scope(kind: Kind) -> Scope {
     match kind {
         Kind::Direct => Scope::Direct,
         Kind::Group => Scope::Group,

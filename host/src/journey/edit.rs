@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::admit::{self, Place};
 use super::decide::{self, Judged, Question};
-use super::{Journey, Step, Target, overloaded, resend_key};
+use super::{Journey, Step, Target, overloaded, recent, resend_key};
 use crate::content::Content;
 use crate::entry::{Body, Entry, Seq};
 use crate::ids::{ConversationId, UserId};
@@ -36,7 +36,7 @@ impl Journey {
             None => None,
         };
         let mut content = Content::parse(edit.content, &self.limits)?;
-        let place = admit::place(self, author, Target::Conversation(edit.conversation)).await?;
+        let mut place = admit::place(self, author, Target::Conversation(edit.conversation)).await?;
         let mut target = self.editable(&place, author, edit.target).await;
         let mut corrected = false;
         if target.is_ok() && content.may_name_media() {
@@ -49,6 +49,10 @@ impl Journey {
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
+            let recent = recent::wanted(&*judge, &place);
+            if recent > 0 && target.is_ok() {
+                place.recent = Box::pin(self.newest(author, &place, recent)).await?;
+            }
             let judged = match &target {
                 Ok(entry) => self
                     .judge_edit(&*judge, author, &place, entry, &content)

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::admit::{self, Place};
 use super::decide::{self, Judged, Keep, Kept, Question};
-use super::{Journey, Target, commit_refusal, overloaded, store_refusal};
+use super::{Journey, Target, commit_refusal, overloaded, recent, store_refusal};
 use crate::content::Content;
 use crate::conversation::Kind;
 use crate::entry::{Body, DecisionRecord, Entry, HookOutcome, Message, Seq};
@@ -188,13 +188,17 @@ impl Journey {
             Some(peer) => Target::User(*peer),
             None => Target::Conversation(hold.conversation),
         };
-        let place = admit::place(self, hold.author, target).await?;
+        let mut place = admit::place(self, hold.author, target).await?;
         let target = match hold.edits {
             Some(seq) => self.edited(hold.conversation, seq).await?,
             None => None,
         };
         let judged = {
             let judge = self.plugins.pin(); // I4
+            let recent = recent::wanted(&*judge, &place);
+            if recent > 0 {
+                place.recent = self.newest(hold.author, &place, recent).await?;
+            }
             self.judge_held(&*judge, held, &place, &content, target.as_deref())
         };
         let outcome = match judged {

@@ -3,7 +3,7 @@
 
 use super::admit::{self, Place};
 use super::decide::{self, Judged, Keep, Question};
-use super::{Journey, Step, Target, overloaded};
+use super::{Journey, Step, Target, overloaded, recent};
 use crate::emoji::is_emoji;
 use crate::entry::{Body, Entry, Seq};
 use crate::ids::{ConversationId, UserId};
@@ -32,7 +32,7 @@ impl Journey {
         if !is_emoji(&reaction.emoji) {
             return Err(Refusal::bad_request("emoji must be one emoji"));
         }
-        let place = admit::place(self, author, Target::Conversation(conversation)).await?;
+        let mut place = admit::place(self, author, Target::Conversation(conversation)).await?;
         admit::check(&place, None)?;
         admit::unmuted(&place, &*self.clock)?;
         let entry = self
@@ -41,6 +41,10 @@ impl Journey {
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
+            let recent = recent::wanted(&*judge, &place);
+            if recent > 0 {
+                place.recent = Box::pin(self.newest(author, &place, recent)).await?;
+            }
             let keep = self.judge_reaction(&*judge, author, &place, &entry, &reaction.emoji)?;
             let change = Change::Append(Box::new(Append {
                 conversation,

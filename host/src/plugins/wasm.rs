@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kith_runtime as runtime;
 
-use super::{Command, Effect, FilterRuling, Judge, Scope, StrategyRuling, Text, Verdict};
+use super::{Command, Effect, FilterRuling, Judge, Recent, Scope, StrategyRuling, Text, Verdict};
 use crate::content::{Content, ContentLimits};
 use crate::entry::{HookOutcome, HookTrace};
 use crate::store::HoldCause;
@@ -22,12 +22,17 @@ impl Judge for Pinned {
         self.generation.number
     }
 
+    fn recent(&self, scope: Scope) -> usize {
+        self.generation.recent(to_scope(scope)) as usize
+    }
+
     fn strategy(&self, scope: Scope, command: &Command<'_>) -> StrategyRuling {
         let facts: Vec<_> = command
             .facts
             .iter()
             .map(|&(name, value)| runtime::Fact { name, value })
             .collect();
+        let recent: Vec<_> = command.recent.iter().map(to_recent).collect();
         let asked = runtime::Command {
             operation: command.operation,
             conversation: command.conversation,
@@ -47,7 +52,7 @@ impl Judge for Pinned {
             at_ms: command.at_ms,
             target_sender: command.target_sender,
             target_age_ms: command.target_age_ms,
-            recent: &[],
+            recent: &recent,
             facts: &facts,
         };
         let ruling = self
@@ -101,6 +106,16 @@ pub fn to_scope(scope: Scope) -> runtime::Scope {
         Scope::Group => runtime::Scope::Group,
         Scope::Own => runtime::Scope::Own,
         Scope::Outside => runtime::Scope::Outside,
+    }
+}
+
+fn to_recent(entry: &Recent) -> runtime::RecentEntry<'_> {
+    runtime::RecentEntry {
+        seq: entry.seq,
+        sender: &entry.sender,
+        at_ms: entry.at_ms,
+        kind: &entry.kind,
+        text: &entry.text,
     }
 }
 

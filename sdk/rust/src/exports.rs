@@ -113,7 +113,7 @@ macro_rules! __export_lifecycle {
                     on_failed: hook.on_failed.to_owned(),
                     on_absent: hook.on_absent.to_owned(),
                     budget_us: hook.budget_us,
-                    recent: 0,
+                    recent: hook.recent,
                 });
                 let version = match option_env!("KITH_PLUGIN_VERSION_SUFFIX") {
                     Some(suffix) if !suffix.is_empty() => concat!(env!("CARGO_PKG_VERSION"), "-").to_owned() + suffix,

@@ -86,6 +86,8 @@ pub struct HookDefault {
     pub on_absent: &'static str,
     /// Microseconds; 0 is the host's.
     pub budget_us: u32,
+    /// How many of the conversation's newest entries a strategy wants to see, at most 20.
+    pub recent: u32,
 }
 
 impl HookDefault {
@@ -98,6 +100,7 @@ impl HookDefault {
             on_failed: "",
             on_absent: "",
             budget_us: 0,
+            recent: 0,
         }
     }
 }

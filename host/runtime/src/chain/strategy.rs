@@ -45,14 +45,15 @@ impl Generation {
         };
         let mut seen: Option<SeenContent> = None;
         for &place in chain {
-            let shown = match &seen {
-                None => command.clone(),
-                Some(seen) => Command {
-                    content_type: &seen.content_type,
-                    text: &seen.text,
-                    ..command.clone()
-                },
+            let wanted = self.bindings()[usize::from(place)].recent() as usize;
+            let recent = &command.recent[command.recent.len().saturating_sub(wanted)..];
+            let mut shown = Command {
+                recent,
+                ..command.clone()
             };
+            if let Some(seen) = &seen {
+                (shown.content_type, shown.text) = (&seen.content_type, &seen.text);
+            }
             let answer = self.consult(
                 place,
                 command.at_ms,

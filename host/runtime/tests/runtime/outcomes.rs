@@ -81,6 +81,31 @@ fn a_strategy_passes_replaces_rejects_holds_and_drops() {
 }
 
 #[test]
+fn a_strategy_sees_as_many_of_the_newest_entries_as_it_asks_for() {
+    let bench = bench();
+    let generation = bound(&bench.version(no_config()), Hook::MessageStrategy, |_| {});
+    assert_eq!(generation.recent(Scope::Direct), 3);
+    let entry = |seq| kith_runtime::RecentEntry {
+        seq,
+        sender: "u1",
+        at_ms: 1,
+        kind: "text",
+        text: "so it was",
+    };
+    let recent: Vec<_> = (4..=8).map(entry).collect();
+    let command = Command {
+        recent: &recent,
+        ..saying("do:recent")
+    };
+    let ruling = generation.strategy(Scope::Direct, &command, &read_plain_content);
+    assert!(
+        matches!(&ruling.verdict, Verdict::Reject { reason, .. } if reason.code == "saw-6-7-8"),
+        "{:?}",
+        ruling.verdict
+    );
+}
+
+#[test]
 fn the_next_strategy_sees_the_replacement() {
     let version = bench().version(no_config());
     let binding = kith_runtime::Binding::as_wished(&version, Hook::MessageStrategy).expect("bound");

@@ -194,6 +194,11 @@ mod hooks {
                     "do:replace" => Verdict::Replace(r#"{"type":"text","text":"do:reject"}"#.into()),
                     "do:not-json" => Verdict::Replace("[1]".into()),
                     "do:bad-code" => Verdict::Reject(reason("Not A Code")),
+                    "do:recent" => {
+                        let last = command.recent.iter().map(|entry| entry.seq.to_string());
+                        let last: Vec<_> = last.collect();
+                        Verdict::Reject(reason(&format!("saw-{}", last.join("-"))))
+                    }
                     "do:now" => Verdict::Reject(reason(&format!("at-{}", clock::now_ms()))),
                     "do:large" => Verdict::Replace("x".repeat(8 << 20)),
                     _ => Verdict::Pass,

@@ -1,0 +1,66 @@
+//! What a conversation said last, for strategies that ask to see it. Where none asks, nothing is read.
+
+use super::admit::Place;
+use super::{Journey, decide, store_refusal};
+use crate::content::Content;
+use crate::entry::{Body, Entry, Viewer};
+use crate::ids::UserId;
+use crate::plugins::{Judge, Recent};
+use crate::refusal::Refusal;
+use crate::store::Span;
+
+/// How many of a place's newest entries a generation wants to see; none where its author may not read.
+pub(super) fn wanted(judge: &dyn Judge, place: &Place) -> usize {
+    match place.is_member() {
+        true => judge.recent(decide::scope(place.kind)),
+        false => 0,
+    }
+}
+
+impl Journey {
+    /// The newest entries of a place, oldest first: those the author may see.
+    pub(super) async fn newest(
+        &self,
+        author: UserId,
+        place: &Place,
+        limit: usize,
+    ) -> Result<Vec<Recent>, Refusal> {
+        let newest = Span {
+            after: None,
+            before: None,
+            limit,
+        };
+        let page = self.log.page(place.conversation, author, newest).await;
+        let page = page.map_err(|error| store_refusal(&error))?;
+        let seen = page
+            .entries
+            .iter()
+            .filter(|entry| Viewer::of(entry, author) != Viewer::LeftOut);
+        Ok(seen.map(|entry| shown(entry)).collect())
+    }
+}
+
+/// An entry as a strategy sees it; of what was recalled no word is left.
+fn shown(entry: &Entry) -> Recent {
+    let (kind, content) = match &entry.body {
+        Body::Message(message) => ("recalled", message.content.as_deref()),
+        Body::Edit { content, .. } => ("edit", content.as_deref()),
+        Body::Recall { .. } => ("recall", None),
+        Body::React { .. } => ("react", None),
+        Body::System { .. } => ("system", None),
+    };
+    let content = content.and_then(|json| Content::from_stored(json.get()));
+    let kind = match (&entry.body, &content) {
+        (Body::Message(_), Some(content)) => content.kind(),
+        _ => kind,
+    };
+    Recent {
+        seq: entry.seq,
+        sender: entry.from.to_string(),
+        at_ms: entry.at,
+        kind: kind.to_owned(),
+        text: content
+            .as_ref()
+            .map_or_else(String::new, |content| content.text().to_owned()),
+    }
+}
