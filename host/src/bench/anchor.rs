@@ -73,47 +73,48 @@ async fn connection(
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER);
-    let socket = tokio_tungstenite::accept_async_with_config(stream, Some(config)).await?;
-    let (sink, mut stream) = socket.split();
-    let Some(Ok(Message::Binary(hello))) = stream.next().await else {
+    let mut socket = tokio_tungstenite::accept_async_with_config(stream, Some(config)).await?;
+    let Some(Ok(Message::Binary(hello))) = socket.next().await else {
         return Ok(());
     };
     let from = anchor::number_at(&hello, 0);
-    let (sender, outgoing) = tokio::sync::mpsc::channel(WAITING);
+    let (sender, mut outgoing) = tokio::sync::mpsc::channel(WAITING);
     let _ = sender.try_send(Message::Binary(anchor::short(ACK, 0)));
     routes.borrow_mut().insert(from, sender);
-    tokio::task::spawn_local(write(sink, outgoing));
-    while let Some(Ok(message)) = stream.next().await {
-        let Message::Binary(payload) = message else {
-            continue;
-        };
-        let record = Record {
-            from,
-            to: anchor::number_at(&payload, 0),
-            number: anchor::number_at(&payload, 4),
-            payload,
-        };
-        if log.send(record).is_err() {
-            break;
-        }
-    }
+    let ended = attend(&mut socket, from, &mut outgoing, &log).await;
     routes.borrow_mut().remove(&from);
-    Ok(())
+    ended
 }
 
-/// Writes what waits, then flushes once.
-async fn write(
-    mut sink: futures_util::stream::SplitSink<WebSocketStream<TcpStream>, Message>,
-    mut outgoing: Receiver<Message>,
+/// Hands on what arrives; writes what waits, then flushes once.
+async fn attend(
+    socket: &mut WebSocketStream<TcpStream>,
+    from: u32,
+    outgoing: &mut Receiver<Message>,
+    log: &mpsc::SyncSender<Record>,
 ) -> Result<()> {
-    while let Some(message) = outgoing.recv().await {
-        sink.feed(message).await?;
-        while let Ok(message) = outgoing.try_recv() {
-            sink.feed(message).await?;
+    loop {
+        tokio::select! {
+            biased;
+            message = socket.next() => match message {
+                Some(Ok(Message::Binary(payload))) => log.send(Record {
+                    from,
+                    to: anchor::number_at(&payload, 0),
+                    number: anchor::number_at(&payload, 4),
+                    payload,
+                })?,
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Ok(()),
+            },
+            Some(message) = outgoing.recv() => {
+                socket.feed(message).await?;
+                while let Ok(message) = outgoing.try_recv() {
+                    socket.feed(message).await?;
+                }
+                socket.flush().await?;
+            }
         }
-        sink.flush().await?;
     }
-    Ok(())
 }
 
 /// The file's thread: everything that waits is one write and one sync, and handed on as a whole.
