@@ -50,7 +50,8 @@ use crate::ids::{ConversationId, HoldId, IdSource, JoinRequestId, MediaId, UserI
 
 /// Journal bytes before memtables are written out: keeps opening after a crash under three seconds.
 const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
-const MEMTABLE_BYTES: u64 = 8 * 1024 * 1024;
+/// The larger, the less is written again when tables are merged; together they hold no more than the journal.
+const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 /// Conversations whose state is kept in memory.
 const HEADS_MOST: usize = 65_536;
 /// Members of groups whose place in a roster is kept in memory, 16 bytes each.
