@@ -123,8 +123,8 @@ pub struct Candidate {
 /// composition; nothing is stemmed); letters and digits make words, which match whole; characters of scripts without
 /// blanks between words (Chinese above all) match as a run, wherever it stands. A word may stand in any of a message's
 /// texts, a run never reaches over a gap or from one text into the next. An engine keeps the tokens of `terms::tokens`
-/// with their places and asks for a run by `terms::run_tokens`; or it does otherwise and gives every match, for what it
-/// gives too much is left out by whoever asked. Too much only costs time; a match that is missing is a defect.
+/// and asks for all of a run's `terms::run_tokens`; or it does otherwise and gives every match, for what it gives too
+/// much is left out by whoever asked. Too much only costs time; a match that is missing is a defect.
 #[async_trait]
 pub trait Search: Send + Sync + 'static {
     /// Opens the index, looks whether it is whole, and says how far it has followed the feed. `None`: it is empty, and

@@ -20,6 +20,9 @@ const COMMIT_ITEMS: usize = 20_000;
 const COMMIT_BYTES: usize = 16 * 1024 * 1024;
 /// How long what was committed is gathered before it is looked at: the most commits of an index a second.
 const GATHER: Duration = Duration::from_millis(300);
+/// After a round of so many items the next one gathers longer: fewer, larger commits of an index under load.
+const BUSY_ITEMS: u64 = 2_000;
+const GATHER_BUSY: Duration = Duration::from_secs(1);
 /// An index that never catches up still shows what it has this often.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// After trouble, and the longest after trouble that comes again at once.
@@ -90,7 +93,8 @@ impl Indexer {
         };
         loop {
             let reaches = *commits.borrow_and_update();
-            position = match self.catch_up(position, &mut |_, _| {}).await {
+            let mut read = 0;
+            position = match self.catch_up(position, &mut |items, _| read = items).await {
                 Ok(position) => position,
                 Err(trouble) => return trouble,
             };
@@ -104,7 +108,8 @@ impl Indexer {
                     return error.into();
                 }
             }
-            tokio::time::sleep(GATHER).await;
+            let busy = read >= BUSY_ITEMS;
+            tokio::time::sleep(if busy { GATHER_BUSY } else { GATHER }).await;
         }
     }
 

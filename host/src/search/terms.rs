@@ -139,16 +139,14 @@ pub fn tokens(text: &str, mut each: impl FnMut(&str, usize)) {
     }
 }
 
-/// The tokens of a run and how far each stands from its first: pairs that cover it, or the one character.
-pub fn run_tokens(run: &[char]) -> Vec<(usize, String)> {
+/// The tokens of a run, each once: its pairs, or the one character. A text with the run has all of them.
+pub fn run_tokens(run: &[char]) -> Vec<String> {
     if run.len() < 2 {
-        return vec![(0, run.iter().collect())];
+        return vec![run.iter().collect()];
     }
-    let pair = |at: usize| (at, run[at..at + 2].iter().collect::<String>());
-    let mut pairs: Vec<_> = (0..run.len() - 1).step_by(2).map(pair).collect();
-    if run.len() % 2 == 1 {
-        pairs.push(pair(run.len() - 2));
-    }
+    let mut pairs: Vec<String> = run.windows(2).map(|pair| pair.iter().collect()).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
     pairs
 }
 
@@ -246,16 +244,10 @@ mod tests {
             let chars: Vec<char> = run.chars().collect();
             run_tokens(&chars)
         };
-        assert_eq!(pairs("一"), [(0, "一".to_owned())]);
-        assert_eq!(pairs("一二"), [(0, "一二".to_owned())]);
-        assert_eq!(
-            pairs("一二三"),
-            [(0, "一二".to_owned()), (1, "二三".to_owned())]
-        );
-        assert_eq!(
-            pairs("一二三四"),
-            [(0, "一二".to_owned()), (2, "三四".to_owned())]
-        );
+        assert_eq!(pairs("一"), ["一"]);
+        assert_eq!(pairs("一二"), ["一二"]);
+        assert_eq!(pairs("一二三"), ["一二", "二三"]);
+        assert_eq!(pairs("一一一一"), ["一一"]);
     }
 
     #[test]

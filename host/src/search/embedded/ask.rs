@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tantivy::collector::{Collector, SegmentCollector};
 use tantivy::columnar::ColumnValues;
 use tantivy::query::{
-    AllQuery, Bm25StatisticsProvider, BooleanQuery, ConstScoreQuery, PhraseQuery,
-    Query as TantivyQuery, TermQuery, TermSetQuery,
+    AllQuery, Bm25StatisticsProvider, BooleanQuery, ConstScoreQuery, Query as TantivyQuery,
+    TermQuery, TermSetQuery,
 };
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocId, Score, Searcher, SegmentOrdinal, SegmentReader, Term};
@@ -78,15 +78,17 @@ fn term_query(text: Field, term: &Asked) -> Box<dyn TantivyQuery> {
     };
     match term {
         Asked::Word(word) => single(word),
-        Asked::Run(run) => match terms::run_tokens(run).as_slice() {
-            [(_, token)] => single(token),
-            tokens => {
-                let places = tokens
-                    .iter()
-                    .map(|(place, token)| (*place, Term::from_field_text(text, token)));
-                Box::new(PhraseQuery::new_with_offset(places.collect()))
+        // Every pair of it is there: whether they follow each other the log says.
+        Asked::Run(run) => {
+            let tokens = terms::run_tokens(run);
+            match tokens.as_slice() {
+                [token] => single(token),
+                tokens => {
+                    let pairs = tokens.iter().map(|token| single(token));
+                    Box::new(BooleanQuery::intersection(pairs.collect()))
+                }
             }
-        },
+        }
     }
 }
 
