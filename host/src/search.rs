@@ -45,7 +45,12 @@ pub enum IndexChange {
     Add(Document),
     /// What is known of a message, whatever was before.
     Replace(Document),
-    Remove(EntryId),
+    /// One message, told by its id and by its place: an engine takes what it finds it by.
+    Remove {
+        id: EntryId,
+        conversation: ConversationId,
+        seq: Seq,
+    },
     /// Everything of a conversation below a seq.
     RemoveBelow {
         conversation: ConversationId,

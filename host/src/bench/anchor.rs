@@ -13,6 +13,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -26,8 +27,15 @@ const BUFFER: usize = 4096;
 /// Records that may wait for the file, and frames for one client: more than the generator ever has under way.
 const WAITING: usize = 65_536;
 
-/// Each client's outgoing frames, by its number.
-type Routes = Rc<RefCell<HashMap<u32, Sender<Message>>>>;
+/// What waits to be written to one client.
+#[derive(Default)]
+struct Outgoing {
+    frames: RefCell<Vec<Message>>,
+    wake: Notify,
+}
+
+/// The clients, by their numbers.
+type Routes = Rc<RefCell<HashMap<u32, Rc<Outgoing>>>>;
 
 /// A message on its way to the file.
 struct Record {
@@ -78,10 +86,10 @@ async fn connection(
         return Ok(());
     };
     let from = anchor::number_at(&hello, 0);
-    let (sender, mut outgoing) = tokio::sync::mpsc::channel(WAITING);
-    let _ = sender.try_send(Message::Binary(anchor::short(ACK, 0)));
-    routes.borrow_mut().insert(from, sender);
-    let ended = attend(&mut socket, from, &mut outgoing, &log).await;
+    let outgoing = Rc::new(Outgoing::default());
+    outgoing.push(anchor::short(ACK, 0));
+    routes.borrow_mut().insert(from, outgoing.clone());
+    let ended = attend(&mut socket, from, &outgoing, &log).await;
     routes.borrow_mut().remove(&from);
     ended
 }
@@ -90,7 +98,7 @@ async fn connection(
 async fn attend(
     socket: &mut WebSocketStream<TcpStream>,
     from: u32,
-    outgoing: &mut Receiver<Message>,
+    outgoing: &Outgoing,
     log: &mpsc::SyncSender<Record>,
 ) -> Result<()> {
     loop {
@@ -106,13 +114,23 @@ async fn attend(
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Ok(()),
             },
-            Some(message) = outgoing.recv() => {
-                socket.feed(message).await?;
-                while let Ok(message) = outgoing.try_recv() {
-                    socket.feed(message).await?;
+            () = outgoing.wake.notified() => {
+                for frame in outgoing.frames.take() {
+                    socket.feed(frame).await?;
                 }
                 socket.flush().await?;
             }
+        }
+    }
+}
+
+impl Outgoing {
+    /// More than may wait is left out.
+    fn push(&self, frame: Bytes) {
+        let mut frames = self.frames.borrow_mut();
+        if frames.len() < WAITING {
+            frames.push(Message::Binary(frame));
+            self.wake.notify_one();
         }
     }
 }
@@ -143,13 +161,13 @@ async fn hand_out(mut batches: Receiver<Vec<Record>>, routes: Routes) {
         let routes = routes.borrow();
         for record in batch {
             if let Some(sender) = routes.get(&record.from) {
-                let _ = sender.try_send(Message::Binary(anchor::short(ACK, record.number)));
+                sender.push(anchor::short(ACK, record.number));
             }
             if let Some(receiver) = routes.get(&record.to) {
                 let mut frame = Vec::with_capacity(1 + record.payload.len() - HEADER + 4);
                 frame.push(DELIVERY);
                 frame.extend_from_slice(&record.payload[4..]);
-                let _ = receiver.try_send(Message::Binary(frame.into()));
+                receiver.push(frame.into());
             }
         }
     }

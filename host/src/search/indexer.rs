@@ -222,7 +222,11 @@ impl Indexer {
         let found = self.log.entry(entry.conversation, target).await?;
         Ok(found.map(|(target, _)| match document(&target) {
             Some(document) => IndexChange::Replace(document),
-            None => IndexChange::Remove(target.id),
+            None => IndexChange::Remove {
+                id: target.id,
+                conversation: target.conversation,
+                seq: target.seq,
+            },
         }))
     }
 }

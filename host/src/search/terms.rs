@@ -115,8 +115,11 @@ pub fn terms(query: &str) -> Vec<Term> {
 /// What an engine keeps of a text: words, and of characters that are searched by themselves each one and each pair,
 /// with the place of the first character. Places of neighbours differ by one, those across a gap by more.
 pub fn tokens(text: &str, mut each: impl FnMut(&str, usize)) {
-    let folded = fold(text);
     let mut token = String::new();
+    if text.is_ascii() {
+        return ascii_words(text, &mut token, each);
+    }
+    let folded = fold(text);
     for piece in pieces(&folded.chars) {
         let chars = &folded.chars[piece.start..piece.end];
         if piece.class == Class::Word {
@@ -136,6 +139,27 @@ pub fn tokens(text: &str, mut each: impl FnMut(&str, usize)) {
                 each(&token, piece.start + offset);
             }
         }
+    }
+}
+
+/// As `tokens`, where a text needs no folding but of case.
+fn ascii_words(text: &str, token: &mut String, mut each: impl FnMut(&str, usize)) {
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    while start < bytes.len() {
+        let is_word = bytes[start].is_ascii_alphanumeric();
+        let rest = &bytes[start..];
+        let length = rest
+            .iter()
+            .position(|byte| byte.is_ascii_alphanumeric() != is_word)
+            .unwrap_or(rest.len());
+        if is_word && length <= QUERY_CHARS {
+            token.clear();
+            token.push_str(&text[start..start + length]);
+            token.make_ascii_lowercase();
+            each(token, start);
+        }
+        start += length;
     }
 }
 
@@ -229,6 +253,15 @@ mod tests {
         let expected = [("ab", 0), ("中", 3), ("中文", 3), ("文", 4), ("x1", 5)];
         let expected: Vec<_> = expected.map(|(token, at)| (token.to_owned(), at)).into();
         assert_eq!(kept("Ab 中文X1"), expected);
+    }
+
+    #[test]
+    fn a_text_of_ascii_has_the_same_words_as_in_any_other() {
+        let plain = "Ab, x1  it's 007!";
+        let mut expected = kept(&format!("{plain} é"));
+        assert_eq!(expected.pop().map(|(word, _)| word), Some("é".to_owned()));
+        assert_eq!(kept(plain), expected);
+        assert_eq!(kept(&"a".repeat(QUERY_CHARS + 1)), []);
     }
 
     #[test]

@@ -238,6 +238,20 @@ async fn paged(engine: &dyn Search, order: Order) -> Vec<u64> {
     seen
 }
 
+fn removal(id: u64) -> IndexChange {
+    let Document {
+        id,
+        conversation,
+        seq,
+        ..
+    } = document(id, &[]);
+    IndexChange::Remove {
+        id,
+        conversation,
+        seq,
+    }
+}
+
 async fn changes(engine: &dyn Search) {
     let documents = (1..=9).map(|id| IndexChange::Add(document(id, &["first words"])));
     fresh(engine, documents.collect()).await;
@@ -245,8 +259,8 @@ async fn changes(engine: &dyn Search) {
     let replaced = vec![
         IndexChange::Replace(document(3, &["other words"])),
         IndexChange::Replace(document(30, &["new words"])),
-        IndexChange::Remove(EntryId(4 << 20)),
-        IndexChange::Remove(EntryId(40 << 20)),
+        removal(4),
+        removal(40),
     ];
     put(engine, replaced).await;
     assert_eq!(

@@ -10,6 +10,7 @@ use tantivy::schema::{
 use tantivy::{IndexWriter, TantivyDocument, Term};
 
 use super::tokens;
+use crate::entry::Seq;
 use crate::ids::ConversationId;
 use crate::search::{Document, IndexChange};
 
@@ -46,7 +47,8 @@ pub fn schema() -> (Schema, Fields) {
             "text",
             TextOptions::default().set_indexing_options(indexing),
         ),
-        id: schema.add_u64_field(ID, INDEXED | FAST),
+        // No term of its own: a message is taken out by its place, and a term each would cost as much as its text.
+        id: schema.add_u64_field(ID, FAST),
         room: schema.add_u64_field(ROOM, INDEXED | FAST),
         room_high: schema.add_u64_field(ROOM_HIGH, FAST),
         seq: schema.add_u64_field(SEQ, FAST),
@@ -62,21 +64,22 @@ impl Fields {
                 writer.add_document(self.document(&document))?;
             }
             IndexChange::Replace(document) => {
-                writer.delete_term(Term::from_field_u64(self.id, document.id.0));
+                let same = Bound::Included(document.seq);
+                writer.delete_query(self.stretch(document.conversation, same, same))?;
                 writer.add_document(self.document(&document))?;
             }
-            IndexChange::Remove(id) => {
-                writer.delete_term(Term::from_field_u64(self.id, id.0));
+            IndexChange::Remove {
+                conversation, seq, ..
+            } => {
+                let same = Bound::Included(seq);
+                writer.delete_query(self.stretch(conversation, same, same))?;
             }
             IndexChange::RemoveBelow {
                 conversation,
                 below,
             } => {
-                let below = Term::from_field_u64(self.seq, below);
-                let range = RangeQuery::new(Bound::Unbounded, Bound::Excluded(below));
-                let both: Vec<Box<dyn Query>> =
-                    vec![Box::new(self.room_query(conversation)), Box::new(range)];
-                writer.delete_query(Box::new(BooleanQuery::intersection(both)))?;
+                let below = Bound::Excluded(below);
+                writer.delete_query(self.stretch(conversation, Bound::Unbounded, below))?;
             }
             IndexChange::RemoveConversation(conversation) => {
                 writer.delete_term(self.room_term(conversation));
@@ -89,8 +92,18 @@ impl Fields {
         Term::from_field_u64(self.room, halves(conversation).1)
     }
 
-    fn room_query(&self, conversation: ConversationId) -> TermQuery {
-        TermQuery::new(self.room_term(conversation), IndexRecordOption::Basic)
+    /// Messages of a conversation from one seq to another.
+    fn stretch(
+        &self,
+        conversation: ConversationId,
+        from: Bound<Seq>,
+        to: Bound<Seq>,
+    ) -> Box<dyn Query> {
+        let room = TermQuery::new(self.room_term(conversation), IndexRecordOption::Basic);
+        let seq = |seq| Term::from_field_u64(self.seq, seq);
+        let range = RangeQuery::new(from.map(seq), to.map(seq));
+        let both: Vec<Box<dyn Query>> = vec![Box::new(room), Box::new(range)];
+        Box::new(BooleanQuery::intersection(both))
     }
 
     fn document(&self, message: &Document) -> TantivyDocument {
