@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use crate::conversation::{Conversation, Kind, Member};
 use crate::entry::{Body, Entry, Viewer};
 use crate::ids::{ConversationId, SessionId, UserId};
+use crate::journey::receipts::no_longer_a_member;
 use crate::journey::{Journey, commit_refusal};
 use crate::session::registry::Registry;
 use crate::session::{Codec, Event, to_msgpack};
@@ -151,7 +152,8 @@ impl Delivery {
             .summary_json(user, conversation_of(change))
             .await
         {
-            Ok(summary) => ok_json(request, &summary.unwrap_or_default()),
+            Ok(Some(summary)) => ok_json(request, &summary),
+            Ok(None) => error_json(request, &no_longer_a_member()),
             Err(refusal) => error_json(request, &refusal),
         }
     }

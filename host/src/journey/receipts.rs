@@ -81,10 +81,7 @@ impl Journey {
         let standing = standing.ok_or_else(|| Refusal::not_found("no such conversation"))?;
         match &standing.member {
             None => Err(Refusal::not_found("no such conversation")),
-            Some(member) if member.left.is_some() => Err(Refusal::new(
-                Code::NotMember,
-                "no longer a member of this conversation",
-            )),
+            Some(member) if member.left.is_some() => Err(no_longer_a_member()),
             Some(_) => Ok(standing),
         }
     }
@@ -95,4 +92,9 @@ impl Journey {
             Err(NotTaken::Stale(_) | NotTaken::Full(_)) => Err(overloaded()),
         }
     }
+}
+
+/// What is answered to whoever has left.
+pub fn no_longer_a_member() -> Refusal {
+    Refusal::new(Code::NotMember, "no longer a member of this conversation")
 }

@@ -225,3 +225,26 @@ async fn mentions_of_one_and_of_all_are_counted_until_they_are_read() {
         (&json!(0), &json!(0))
     );
 }
+
+#[tokio::test]
+async fn who_leaves_meanwhile_is_answered_a_summary_or_that_it_is_no_member() {
+    let server = TestServer::bare().await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let us = group(&server, &ann, &[]).await;
+    let mut to = server.session(&bob).await;
+    let member = format!("/members/{}", bob.id);
+    for round in 0..40 {
+        let body = Some(json!({"users": [bob.id]}));
+        let (status, _) = call(&server, &ann, "POST", &us, "/members", body).await;
+        assert_eq!(status, 201);
+        let prefs = json!({"conversation": us, "pinned": round % 2 == 0});
+        let asked = to.start("prefs", prefs).await;
+        let left = call(&server, &bob, "DELETE", &us, &member, None);
+        let (reply, left) = tokio::join!(to.reply(asked), left);
+        assert_eq!(left.0, 204);
+        match code(&reply) {
+            "no error" => assert_eq!(reply["ok"]["id"], us, "{reply}"),
+            other => assert_eq!(other, "not_member", "{reply}"),
+        }
+    }
+}
