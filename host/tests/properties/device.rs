@@ -1,37 +1,15 @@
 //! A client as the protocol describes it: it keeps what it is told, fetches what it missed, and asks for nothing
-//! else. Checks while it listens that entries come in order and receipts never go back.
+//! else. Checks while it listens that entries come in order, none is left out, and receipts never go back.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::seeded::Seeded;
+use super::known::Known;
 use crate::support::{TestServer, TestSocket};
 
-/// What a device knows of one conversation.
-#[derive(Debug, Default)]
-pub struct Known {
-    /// As they came, or were fetched.
-    pub entries: BTreeMap<u64, Value>,
-    /// What only a summary, a receipt or one's own request tells.
-    pub state: BTreeMap<&'static str, Value>,
-    /// The newest entry this session was given.
-    newest: u64,
-}
-
-/// Fields of a summary that do not follow from the entries.
-const STATE: [&str; 8] = [
-    "received",
-    "read",
-    "peer_received",
-    "peer_read",
-    "pinned",
-    "muted",
-    "hidden",
-    "draft",
-];
-
 pub struct Device {
+    /// The user's.
     pub number: usize,
     pub user: String,
     name: &'static str,
@@ -39,9 +17,23 @@ pub struct Device {
     socket: Option<TestSocket>,
     since: Value,
     pub known: BTreeMap<String, Known>,
+    /// A conversation that is always there.
+    pub anchor: String,
+    is_caught_up: bool,
     /// Requests on their way.
-    asked: BTreeMap<u32, (String, Value)>,
+    asked: BTreeMap<u32, (Asked, String, Value)>,
     replies: BTreeMap<u32, Value>,
+}
+
+/// What a request is to the device that sends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nobody was answered it before.
+    New,
+    /// Perhaps it was stored before, and the answer lost.
+    Perhaps,
+    /// It was answered before, perhaps to another device: nothing new comes of it.
+    Again,
 }
 
 impl Device {
@@ -54,6 +46,8 @@ impl Device {
             socket: None,
             since: Value::Null,
             known: BTreeMap::new(),
+            anchor: String::new(),
+            is_caught_up: false,
             asked: BTreeMap::new(),
             replies: BTreeMap::new(),
         }
@@ -74,80 +68,69 @@ impl Device {
         let mut socket = server.connect(Some("kith.v1.json")).await;
         let hello = socket.hello(&self.token, self.name).await;
         self.socket = Some(socket);
-        self.known.values_mut().for_each(|known| known.newest = 0);
+        self.known.values_mut().for_each(Known::begin);
+        self.is_caught_up = false;
         if self.since.is_null() {
             self.since = hello["ok"]["since"].clone();
         }
         loop {
+            // What it says is done where it stands in the stream: see `done`.
             let answer = self.ask("sync", json!({"since": self.since})).await;
-            assert!(answer["reset"].is_null() && answer["gone"] == json!([]));
-            let changed = answer["changed"].as_array().expect("changed");
-            changed.iter().for_each(|summary| self.summary(summary));
-            for summary in changed {
-                self.fetch(
-                    summary["id"].as_str().expect("an id"),
-                    summary["head"].as_u64(),
-                )
-                .await;
-            }
             self.since = answer["since"].clone();
             if answer["more"] == false {
-                return;
+                break;
             }
         }
+        self.is_caught_up = true;
+        self.fill().await;
+        self.known.values_mut().for_each(Known::caught_up);
     }
 
-    async fn fetch(&mut self, id: &str, head: Option<u64>) {
-        let head = head.expect("a head");
-        loop {
-            let known = &self.known[id].entries;
-            let after = (0..)
-                .find(|seq| !known.contains_key(&(seq + 1)))
-                .unwrap_or(0);
-            if after >= head {
-                return;
-            }
-            let fields = json!({"conversation": id, "after": after, "limit": 200});
-            let page = self.ask("history", fields).await;
-            let known = self.known.get_mut(id).expect("known");
-            for entry in page["entries"].as_array().expect("entries") {
-                let seq = entry["seq"].as_u64().expect("a seq");
-                known.entries.entry(seq).or_insert_with(|| entry.clone());
+    /// Hears everything; what is missing then was from before, and is fetched.
+    pub async fn rest(&mut self) {
+        self.hear_all().await;
+        for (id, known) in &self.known {
+            known.is_complete(id);
+        }
+        self.fill().await;
+    }
+
+    /// Fetches what is missing.
+    async fn fill(&mut self) {
+        let ids: Vec<String> = self.known.keys().cloned().collect();
+        for id in ids {
+            while let Some(after) = self.known.get(&id).and_then(Known::gap) {
+                let fields = json!({"conversation": id, "after": after, "limit": 30});
+                let asked = self.start(Asked::New, "history", &fields).await;
+                let reply = self.reply(asked).await;
+                if !reply["ok"].is_object() {
+                    // No member any more: `gone` has come, or is about to.
+                    assert_eq!(reply["err"]["code"], "not_member", "{fields}: {reply}");
+                    break;
+                }
+                if let Some(known) = self.known.get_mut(&id) {
+                    known.page(after, &reply["ok"]);
+                }
             }
         }
     }
 
     /// Everything that was told before now is heard: the answer comes behind it.
-    pub async fn hear_all(&mut self) {
-        if let Some(id) = self.known.keys().next().cloned() {
-            self.ask("received", json!({"conversation": id, "seq": 0}))
-                .await;
-        }
+    async fn hear_all(&mut self) {
+        let fields = json!({"conversation": self.anchor, "seq": 0});
+        self.ask("received", fields).await;
     }
 
-    pub fn some_conversation(&self, random: &mut Seeded) -> Option<(String, u64)> {
-        let count = self.known.len() as u64;
-        let at = (count > 0).then(|| random.below(count) as usize)?;
-        let (id, known) = self.known.iter().nth(at)?;
-        Some((id.clone(), known.head()))
-    }
-
-    pub async fn start(&mut self, op: &str, fields: &Value) -> u32 {
-        let id = self.again(op, fields).await;
-        self.asked.insert(id, (op.to_owned(), fields.clone()));
-        id
-    }
-
-    /// A request that was answered before, perhaps to another device: nothing new comes of it.
-    pub async fn again(&mut self, op: &str, fields: &Value) -> u32 {
+    pub async fn start(&mut self, asked: Asked, op: &str, fields: &Value) -> u32 {
         let socket = self.socket.as_mut().expect("connected");
         let id = socket.start(op, fields.clone()).await;
-        self.asked.insert(id, ("again".to_owned(), Value::Null));
+        self.asked
+            .insert(id, (asked, op.to_owned(), fields.clone()));
         id
     }
 
-    async fn ask(&mut self, op: &str, fields: Value) -> Value {
-        let id = self.start(op, &fields).await;
+    pub async fn ask(&mut self, op: &str, fields: Value) -> Value {
+        let id = self.start(Asked::New, op, &fields).await;
         let reply = self.reply(id).await;
         assert!(reply["ok"].is_object(), "{op} {fields}: {reply}");
         reply["ok"].clone()
@@ -166,39 +149,56 @@ impl Device {
     fn hear(&mut self, frame: Value) {
         if let Some(id) = frame["re"].as_u64() {
             let id = id as u32;
-            let (op, fields) = self.asked.remove(&id).expect("an answer to what was asked");
+            let asked = self.asked.remove(&id).expect("an answer to what was asked");
             if frame["ok"].is_object() {
-                self.done(&op, &fields, &frame["ok"]);
+                self.done(asked.0, &asked.1, &asked.2, &frame["ok"]);
             }
             self.replies.insert(id, frame);
             return;
         }
+        let conversation = &frame["conversation"];
         match frame["ev"].as_str().expect("an event") {
-            "entry" => self.entry(frame["entry"].clone()),
-            "conversation" => self.summary(&frame["conversation"]),
-            "receipt" => {
-                let known = self.known.entry(text(&frame["conversation"])).or_default();
-                known.forward("told_received", &frame["received"]);
-                known.forward("told_read", &frame["read"]);
-                // A summary may have told of a later one already.
-                known.raise("peer_received", &frame["received"]);
-                known.raise("peer_read", &frame["read"]);
+            "entry" => {
+                let entry = &frame["entry"];
+                let id = text(&entry["conversation"]);
+                let is_given = self.known.contains_key(&id) || entry["seq"] == 1;
+                let known = self.known.entry(id).or_default();
+                known.is_ungiven |= self.is_caught_up && !is_given;
+                known.entry(entry.clone(), &self.user);
             }
+            "conversation" => self.summary(conversation),
+            "gone" => {
+                self.known.remove(&text(conversation));
+            }
+            "receipt" => {
+                let user = text(&frame["user"]);
+                assert_ne!(user, self.user, "a receipt is a peer's: {frame}");
+                // One may be told of a group's receipts before the group itself.
+                if let Some(known) = self.known.get_mut(&text(conversation)) {
+                    known.receipt(&user, &frame);
+                }
+            }
+            "typing" => assert!(frame["on"].is_boolean() && frame["user"] != self.user.as_str()),
             other => panic!("an event that nothing here makes: {other}"),
         }
     }
 
+    fn summary(&mut self, summary: &Value) {
+        let known = self.known.entry(text(&summary["id"])).or_default();
+        known.summary(summary);
+    }
+
     /// What a device knows from the answer to its own request.
-    fn done(&mut self, op: &str, fields: &Value, ok: &Value) {
+    fn done(&mut self, asked: Asked, op: &str, fields: &Value, ok: &Value) {
         match op {
-            "send" | "edit" | "recall" | "react" => self.own_entry(op, fields, ok),
+            _ if asked == Asked::Again => {}
+            "send" | "edit" | "recall" | "react" => self.own_entry(asked, op, fields, ok),
             "received" | "read" => {
                 let known = self.known.entry(text(&fields["conversation"])).or_default();
                 let seq = json!(fields["seq"].as_u64().expect("a seq").min(known.head()));
-                for field in ["received", "read"] {
-                    if field == "received" || op == "read" {
-                        known.raise(field, &seq);
-                    }
+                known.raise("received", &seq);
+                if op == "read" {
+                    known.raise("read", &seq);
                 }
             }
             "prefs" => self.summary(ok),
@@ -207,93 +207,72 @@ impl Device {
                 let draft = Some(fields["text"].clone()).filter(|draft| draft != "");
                 known.state.insert("draft", draft.unwrap_or_default());
             }
+            "sync" => {
+                assert!(ok["reset"].is_null(), "{ok}");
+                for gone in ok["gone"].as_array().expect("gone") {
+                    self.known.remove(&text(gone));
+                }
+                let changed = ok["changed"].as_array().expect("changed");
+                changed.iter().for_each(|summary| self.summary(summary));
+            }
             _ => {}
         }
     }
 
-    fn own_entry(&mut self, op: &str, fields: &Value, ok: &Value) {
-        let mut entry = json!({"conversation": ok["conversation"], "seq": ok["seq"], "id": ok["id"], "at": ok["at"], "from": self.user});
-        let more = match op {
-            "send" => {
-                let mut more = json!({"kind": "message", "client_id": fields["client_id"], "content": fields["content"]});
-                if fields["reply_to"].is_u64() {
-                    more["reply_to"] = fields["reply_to"].clone();
-                }
-                more
+    fn own_entry(&mut self, asked: Asked, op: &str, fields: &Value, ok: &Value) {
+        let id = text(&ok["conversation"]);
+        if !self.known.contains_key(&id) {
+            // Only a message to a user makes a conversation; another one was stored before its sender went.
+            let opens = fields["to"]["user"].is_string();
+            assert!(
+                opens || asked == Asked::Perhaps,
+                "{op} {fields} in an unknown: {ok}"
+            );
+            if !opens {
+                return;
             }
-            "edit" => {
-                json!({"kind": "edit", "target": fields["seq"], "content": fields["content"]})
-            }
-            "recall" => json!({"kind": "recall", "target": fields["seq"], "by": self.user}),
-            _ => {
-                json!({"kind": "react", "target": fields["seq"], "emoji": fields["emoji"], "on": fields["on"]})
-            }
-        };
-        for (name, value) in more.as_object().expect("fields") {
-            entry[name] = value.clone();
         }
-        let known = self.known.entry(text(&ok["conversation"])).or_default();
-        // A recall or a reaction that was there already is answered as the first: its place was the first one's.
+        let known = self.known.entry(id).or_default();
         let seq = ok["seq"].as_u64().expect("a seq");
-        if seq > known.newest && !known.entries.contains_key(&seq) {
-            self.entry(entry);
+        // A recall or a reaction that was there already is answered as the first: its place was the first one's.
+        let may_be_old = asked == Asked::Perhaps || op == "recall" || op == "react";
+        let is_old = seq <= known.pushed || seq < known.floor || known.entries.contains_key(&seq);
+        assert!(may_be_old || !is_old, "{op} {fields} has an old seq: {ok}");
+        let entry = made(op, fields, ok, &self.user);
+        if is_old {
+            return;
         }
-    }
-
-    fn entry(&mut self, entry: Value) {
-        let own = entry["from"] == self.user.as_str();
-        let known = self.known.entry(text(&entry["conversation"])).or_default();
-        let seq = entry["seq"].as_u64().expect("a seq");
-        assert!(seq > known.newest, "out of order, or twice: {entry}");
-        known.newest = seq;
-        if entry["kind"] == "message" {
-            let (received, read) = match own {
-                true => ("received", "read"),
-                false => ("peer_received", "peer_read"),
-            };
-            known.raise(received, &entry["seq"]);
-            known.raise(read, &entry["seq"]);
-            known.state.insert("hidden", false.into());
-        }
-        known.entries.entry(seq).or_insert(entry);
-    }
-
-    fn summary(&mut self, summary: &Value) {
-        let known = self.known.entry(text(&summary["id"])).or_default();
-        for field in STATE {
-            match field {
-                "received" | "read" | "peer_received" | "peer_read" => {
-                    known.forward(field, &summary[field])
-                }
-                _ => {
-                    known.state.insert(field, summary[field].clone());
-                }
-            }
+        match asked {
+            // Where it stands in the stream only the first answer tells.
+            Asked::Perhaps => known.learn(entry, &self.user),
+            _ => known.entry(entry, &self.user),
         }
     }
 }
 
-impl Known {
-    pub fn head(&self) -> u64 {
-        self.entries.keys().next_back().copied().unwrap_or(0)
-    }
-
-    fn now(&self, field: &'static str) -> u64 {
-        self.state.get(field).and_then(Value::as_u64).unwrap_or(0)
-    }
-
-    /// A receipt the host tells: never one from before.
-    fn forward(&mut self, field: &'static str, told: &Value) {
-        let seq = told.as_u64().expect("a seq");
-        assert!(seq >= self.now(field), "{field} goes back to {seq}");
-        self.state.insert(field, told.clone());
-    }
-
-    fn raise(&mut self, field: &'static str, seq: &Value) {
-        if seq.as_u64() > Some(self.now(field)) {
-            self.state.insert(field, seq.clone());
+/// The entry an ack stands for.
+fn made(op: &str, fields: &Value, ok: &Value, user: &str) -> Value {
+    let mut entry = json!({
+        "conversation": ok["conversation"], "seq": ok["seq"], "id": ok["id"], "at": ok["at"], "from": user,
+    });
+    let more = match op {
+        "send" => {
+            let mut more = json!({"kind": "message", "client_id": fields["client_id"], "content": fields["content"]});
+            if fields["reply_to"].is_u64() {
+                more["reply_to"] = fields["reply_to"].clone();
+            }
+            more
         }
+        "edit" => json!({"kind": "edit", "target": fields["seq"], "content": fields["content"]}),
+        "recall" => json!({"kind": "recall", "target": fields["seq"], "by": user}),
+        _ => {
+            json!({"kind": "react", "target": fields["seq"], "emoji": fields["emoji"], "on": fields["on"]})
+        }
+    };
+    for (name, value) in more.as_object().expect("fields") {
+        entry[name] = value.clone();
     }
+    entry
 }
 
 fn text(id: &Value) -> String {
