@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -18,6 +19,8 @@ pub(crate) struct CodeCache {
     /// Components compiled since the start: a test counts them.
     compiled: AtomicU64,
     written: AtomicU64,
+    /// Held by a sweep alone, and by those who read back what they have just written.
+    sweeping: RwLock<()>,
 }
 
 impl CodeCache {
@@ -32,6 +35,7 @@ impl CodeCache {
             folder: folder.to_owned(),
             compiled: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            sweeping: RwLock::new(()),
         })
     }
 
@@ -53,6 +57,7 @@ impl CodeCache {
         let code = engine
             .precompile_component(wasm)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let _unswept = self.sweeping.read();
         self.write(
             &format!("{name}.cwasm.sha256"),
             hex(&Sha256::digest(&code)).as_bytes(),
@@ -117,8 +122,12 @@ impl CodeCache {
         )))
     }
 
-    /// Removes what belongs to none of these names. Files in use stay mapped: unlinking is harmless.
-    pub fn sweep(&self, keep: &[&str]) -> Result<(), LoadError> {
+    /// The bytes of what belongs to none of these names; with `remove` it goes. Files in use stay mapped: unlinking is
+    /// harmless.
+    pub fn sweep(&self, keep: &[&str], remove: bool) -> Result<u64, LoadError> {
+        // What was just written is first read back.
+        let _reading = self.sweeping.write();
+        let mut bytes = 0;
         let what = || format!("the plugin cache {} cannot be read", self.folder.display());
         for file in fs::read_dir(&self.folder).map_err(LoadError::io(what()))? {
             let file = file.map_err(LoadError::io(what()))?;
@@ -126,12 +135,16 @@ impl CodeCache {
             let kept = name
                 .to_str()
                 .is_some_and(|name| keep.iter().any(|keep| name.starts_with(keep)));
-            if !kept {
+            if kept {
+                continue;
+            }
+            bytes += file.metadata().map_or(0, |metadata| metadata.len());
+            if remove {
                 fs::remove_file(file.path())
                     .map_err(LoadError::io(format!("{} stays", file.path().display())))?;
             }
         }
-        Ok(())
+        Ok(bytes)
     }
 }
 

@@ -39,5 +39,5 @@ pub use ruling::{
 };
 pub use runtime::Runtime;
 pub use settings::{MAX_COMPONENT_BYTES, Settings};
-pub use signature::{SignatureError, public_key, sign, verify_signature};
+pub use signature::{SignatureError, check_key, is_signature, public_key, sign, verify_signature};
 pub use version::{Stats, Version};

@@ -155,9 +155,27 @@ impl Runtime {
             .map(|version| binary_name(&version.inspection.digest))
             .collect();
         let keys = keep.iter().map(|version| version.key.as_str());
-        self.inner
-            .cache
-            .sweep(&keys.chain(binaries).collect::<Vec<_>>())
+        let keep: Vec<_> = keys.chain(binaries).collect();
+        self.inner.cache.sweep(&keep, true).map(drop)
+    }
+
+    /// The bytes in the cache that belong to none of these loaded versions and to no binary of these digests; with
+    /// `remove` they go.
+    pub fn unused_code(
+        &self,
+        loaded: &[Arc<Version>],
+        digests: &[&str],
+        remove: bool,
+    ) -> Result<u64, LoadError> {
+        let own = loaded.iter().flat_map(|version| {
+            [
+                version.key.as_str(),
+                binary_name(&version.inspection.digest),
+            ]
+        });
+        let known = digests.iter().map(|digest| binary_name(digest));
+        let keep: Vec<_> = own.chain(known).collect();
+        self.inner.cache.sweep(&keep, remove)
     }
 
     fn look(&self, bytes: &[u8]) -> Result<(Inspection, Component), LoadError> {

@@ -25,10 +25,7 @@ pub fn verify_signature(
     signature: &str,
     trusted: &[String],
 ) -> Result<String, SignatureError> {
-    let bytes = STANDARD
-        .decode(signature.trim())
-        .map_err(|_| SignatureError::Malformed)?;
-    let signature = Signature::from_slice(&bytes).map_err(|_| SignatureError::Malformed)?;
+    let signature = read_signature(signature)?;
     let digest = Sha256::digest(component);
     for key in trusted {
         if verifying_key(key)?
@@ -56,6 +53,23 @@ pub fn public_key(secret: &str) -> Result<String, SignatureError> {
     ))
 }
 
+/// Whether a text has a signature's form, whoever made it and over what.
+pub fn is_signature(text: &str) -> bool {
+    read_signature(text).is_ok()
+}
+
+/// Whether a key can be one of `trusted_keys`.
+pub fn check_key(key: &str) -> Result<(), SignatureError> {
+    verifying_key(key).map(drop)
+}
+
+fn read_signature(text: &str) -> Result<Signature, SignatureError> {
+    let bytes = STANDARD
+        .decode(text.trim())
+        .map_err(|_| SignatureError::Malformed)?;
+    Signature::from_slice(&bytes).map_err(|_| SignatureError::Malformed)
+}
+
 fn verifying_key(key: &str) -> Result<VerifyingKey, SignatureError> {
     VerifyingKey::from_bytes(&key_bytes(key)?).map_err(|_| SignatureError::BadKey(key.to_owned()))
 }
@@ -81,6 +95,17 @@ mod tests {
 
     const SECRET: &str = "ed25519:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
     const OTHER: &str = "ed25519:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+
+    #[test]
+    fn a_text_that_is_no_key_is_told_apart_and_not_repeated() {
+        assert_eq!(check_key(&public_key(SECRET).expect("key")), Ok(()));
+        for text in ["", "AQEBAQ==", "ed25519:AQEBAQ==", "ed25519:not base64"] {
+            let error = check_key(text).expect_err(text);
+            assert!(matches!(error, SignatureError::BadKey(_)), "{text}");
+        }
+        let told = sign(b"wasm", "ed25519:AQEBAQEB").expect_err("too short");
+        assert!(!told.to_string().contains("AQEBAQEB"), "{told}");
+    }
 
     #[test]
     fn only_a_trusted_key_over_the_same_bytes_counts() {

@@ -235,6 +235,27 @@ fn sweeping_the_cache_leaves_only_what_is_kept() {
     );
 }
 
+#[test]
+fn unused_code_is_measured_before_it_goes_and_what_is_known_stays() {
+    let bench = bench();
+    let version = bench.version(json!({"word": "kept"}));
+    let digest = version.inspection().digest.clone();
+    let loaded = std::slice::from_ref(&version);
+    let unused = |loaded: &[_], digests: &[&str], remove| {
+        let runtime = &bench.runtime;
+        runtime.unused_code(loaded, digests, remove).expect("swept")
+    };
+    assert_eq!(unused(loaded, &[], true), 0, "all of it is in use");
+    let baked = unused(&[], &[&digest], false);
+    let all = unused(&[], &[], false);
+    assert!(
+        all > baked && baked > 0,
+        "a known binary keeps its code: {baked} of {all}"
+    );
+    assert_eq!(unused(&[], &[], true), all, "nothing went before");
+    assert_eq!(unused(&[], &[], true), 0);
+}
+
 fn masked(version: &std::sync::Arc<kith_runtime::Version>, text: &str) -> Option<String> {
     let generation = bound(version, Hook::ContentFilter, |_| {});
     generation
