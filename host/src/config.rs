@@ -97,6 +97,10 @@ impl Config {
             );
         }
         self.check_media()?;
+        for key in &self.plugins.trusted_keys {
+            kith_runtime::check_key(key)
+                .map_err(|error| ConfigError(format!("plugins.trusted_keys: {error}")))?;
+        }
         if self.auth.argon2_memory_kib < 8 || self.auth.argon2_passes < 1 {
             return refuse(
                 "auth.argon2_memory_kib must be at least 8 and auth.argon2_passes at least 1",

@@ -111,6 +111,7 @@ promises!(
         blocks_are_seen_from_both_sides,
         the_first_value_of_a_secret_stays,
         a_component_is_kept_by_its_digest,
+        a_pruned_component_is_gone_and_its_version_stays_known,
         a_configuration_can_be_taken_back_to_the_one_before,
         generation_numbers_are_never_given_twice,
         the_newest_generation_is_the_highest,

@@ -246,9 +246,10 @@ sections! {
     }
     /// Plugins.
     plugins: PluginsConfig {
-        /// "off", "warn" or "require". Not reloadable.
+        /// "off", "warn" (an answer to `push` says what is not signed) or "require": nothing without the signature of a
+        /// trusted key is taken in or activated. Not reloadable.
         signatures: SignaturePolicy = SignaturePolicy::Warn,
-        /// Keys plugins may be signed with, "ed25519:BASE64" each. Not reloadable.
+        /// Keys plugins may be signed with, "ed25519:BASE64" each, as `kith plugin sign` prints them. Not reloadable.
         trusted_keys: Vec<String> = Vec::new(),
         /// Milliseconds after which a call on the message path is stopped. Not reloadable.
         hard_stop_ms: u64 = 100_u64,

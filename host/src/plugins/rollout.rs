@@ -6,6 +6,7 @@
 mod build;
 mod configure;
 mod loaded;
+mod prune;
 mod switch;
 mod versions;
 

@@ -94,6 +94,10 @@ pub struct PluginVersion {
     pub quarantined: bool,
     /// Who signed it, when somebody trusted did.
     pub signed_by: Option<String>,
+    /// The signature it came with, whoever made it: base64 ed25519.
+    pub signature: Option<String>,
+    /// Its component is not kept any more. That name and version mean this digest stays known, and a quarantine too.
+    pub pruned: bool,
 }
 
 /// A generation as it is kept: the whole set of bindings, as JSON, under its number.
@@ -184,9 +188,15 @@ pub trait Accounts: Send + Sync + 'static {
     /// Keeps the first value a name is given; returns the one in force.
     async fn put_secret(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StoreError>;
 
+    /// Keeps a version, or keeps a known one's component again: its time and signature become these, a quarantine
+    /// stays. Another digest under a known name and version is an error.
     async fn put_plugin(&self, version: &PluginVersion, component: &[u8])
     -> Result<(), StoreError>;
+    /// Forgets these digests' components, all or none; the versions stay known as pruned.
+    async fn prune_plugins(&self, digests: &[String]) -> Result<(), StoreError>;
+    /// Every version ever kept, by name, the oldest first.
     async fn plugins(&self) -> Result<Vec<PluginVersion>, StoreError>;
+    /// `None` of one that is pruned.
     async fn component(&self, digest: &str) -> Result<Option<Vec<u8>>, StoreError>;
     async fn set_quarantined(&self, digest: &str, quarantined: bool) -> Result<(), StoreError>;
     /// Configurations of a plugin, newest last; each change adds one.

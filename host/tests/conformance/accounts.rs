@@ -310,6 +310,8 @@ pub async fn a_component_is_kept_by_its_digest(open: Opened) {
         pushed_at: NOW,
         quarantined: false,
         signed_by: None,
+        signature: None,
+        pruned: false,
     };
     accounts
         .put_plugin(&version, b"abc")
@@ -341,6 +343,58 @@ pub async fn a_component_is_kept_by_its_digest(open: Opened) {
         .await
         .expect("a write");
     assert!(accounts.plugins().await.expect("a read")[0].quarantined);
+}
+
+pub async fn a_pruned_component_is_gone_and_its_version_stays_known(open: Opened) {
+    let (accounts, _folder) = &open;
+    let version = |name: &str, digest: &str| PluginVersion {
+        name: name.to_owned(),
+        version: "1.0.0".to_owned(),
+        digest: digest.to_owned(),
+        size: 3,
+        pushed_at: NOW,
+        quarantined: false,
+        signed_by: None,
+        signature: None,
+        pruned: false,
+    };
+    let (gone, stays) = (version("a", "sha256:aa"), version("b", "sha256:bb"));
+    for version in [&gone, &stays] {
+        accounts.put_plugin(version, b"abc").await.expect("a write");
+    }
+    let quarantined = accounts.set_quarantined(&gone.digest, true).await;
+    quarantined.expect("a write");
+    let digests = [gone.digest.clone(), "sha256:unknown".to_owned()];
+    accounts.prune_plugins(&digests).await.expect("a write");
+    let component = accounts.component(&gone.digest).await.expect("a read");
+    assert_eq!(component, None);
+    let pruned = PluginVersion {
+        quarantined: true,
+        pruned: true,
+        ..gone.clone()
+    };
+    let known = accounts.plugins().await.expect("a read");
+    assert_eq!(known, [pruned, stays]);
+    let other = version("a", "sha256:cc");
+    assert!(
+        accounts.put_plugin(&other, b"def").await.is_err(),
+        "the version is that binary's for ever"
+    );
+    // It comes back as it was, signed by now.
+    let again = PluginVersion {
+        pushed_at: LATER,
+        signed_by: Some("a key".to_owned()),
+        signature: Some("a signature".to_owned()),
+        ..gone
+    };
+    accounts.put_plugin(&again, b"abc").await.expect("a write");
+    let again = PluginVersion {
+        quarantined: true,
+        ..again
+    };
+    assert_eq!(accounts.plugins().await.expect("a read")[0], again);
+    let component = accounts.component("sha256:aa").await.expect("a read");
+    assert_eq!(component.as_deref(), Some(&b"abc"[..]));
 }
 
 pub async fn a_configuration_can_be_taken_back_to_the_one_before(open: Opened) {

@@ -212,7 +212,7 @@ impl Field {
     /// Asks once and looks at the answer.
     async fn probe(&mut self, route: &Route, rightful: Who, base: &str) -> u16 {
         let asked = self.made(route, rightful);
-        let (status, _, body) = self.ask(&asked, base).await;
+        let (status, kind, body) = self.ask(&asked, base).await;
         let told = || {
             let shown = asked.body.as_deref().map(String::from_utf8_lossy);
             let answer = String::from_utf8_lossy(&body);
@@ -231,7 +231,9 @@ impl Field {
         } else if status == 204 {
             (!body.is_empty()).then_some("a body of nothing")
         } else if status < 300 {
-            read.is_none().then_some("no JSON")
+            let is_file = kind.is_some_and(|kind| kind == "application/wasm");
+            let good = read.is_some() || is_file && body.starts_with(b"\0asm");
+            (!good).then_some("neither JSON nor the file it says")
         } else {
             let read = read.unwrap_or_default();
             (!is_refusal(&read, status, &route.path)).then_some("no error object")

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{World, text};
-use crate::support::{TestServer, plugins_folder};
+use crate::support::{BOOTSTRAP, TestServer, plugins_folder};
 use crate::swap;
 
 /// What the registry says of the word filter.
@@ -55,6 +55,54 @@ async fn get_admin_v1_plugins_name_versions_version() {
     assert_eq!(shown["version"], version.as_str());
     assert_eq!(shown["name"], "word-filter");
     world.admin(404, &route("9.9.9"), None).await;
+}
+
+#[tokio::test]
+async fn get_admin_v1_plugins_name_versions_version_component() {
+    let world = World::with_plugins().await;
+    let digest = text(&filter(&world).await["digest"]);
+    let path = |version: &str| format!("/plugins/word-filter/versions/{version}/component");
+    let url = world.server.admin_url(&path(&digest));
+    let ask = |token: String| world.server.http.get(&url).bearer_auth(token).send();
+    for token in ["none", &world.ann.token] {
+        let answer = ask(token.to_owned()).await.expect("an answer");
+        assert_eq!(answer.status(), 401);
+    }
+    let answer = ask(BOOTSTRAP.to_owned()).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "application/wasm");
+    let file = plugins_folder().join("word-filter.wasm");
+    let component = std::fs::read(file).expect("the plugin");
+    assert!(
+        answer.bytes().await.expect("a file") == component,
+        "the file as it was pushed"
+    );
+    let none = format!("GET {}", path("9.9.9"));
+    world.admin(404, &none, None).await;
+}
+
+#[tokio::test]
+async fn post_admin_v1_plugins_prune() {
+    let world = World::on(TestServer::bare().await).await;
+    let file = plugins_folder().join("direct-strategy.wasm");
+    let component = std::fs::read(file).expect("the plugin");
+    let (_, pushed) = world.server.push(component).await;
+    let route = "POST /plugins/prune";
+    for (body, removed) in [
+        (json!({"keep": 1}), 0),
+        (json!({"dry_run": true}), 1),
+        (json!({}), 1),
+        (json!({}), 0),
+    ] {
+        let pruned = world.admin(200, route, body.clone()).await;
+        let rows = pruned["removed"].as_array().expect("versions");
+        assert_eq!(rows.len(), removed, "{body}: {pruned}");
+        let all = rows.iter().all(|row| row["digest"] == pushed["digest"]);
+        assert!(all, "{pruned}");
+    }
+    for wrong in [json!({"keep": -1}), json!({"kept": 1})] {
+        world.admin(400, route, wrong).await;
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
-//! Routes of plugins: push, list, inspect,
+//! Routes of plugins: push, list, inspect, fetch, prune,
 //! activate, roll back, disable, bind, configure.
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -24,6 +24,8 @@ pub fn routes() -> OpenApiRouter<Admin> {
     OpenApiRouter::new()
         .routes(routes!(list, push))
         .routes(routes!(inspect))
+        .routes(routes!(component))
+        .routes(routes!(prune))
         .routes(routes!(activate))
         .routes(routes!(rollback))
         .routes(routes!(disable))
@@ -90,6 +92,50 @@ async fn push(
     );
     admin.audit(&who, "plugin.push", &subject).await?;
     Ok(made(pushed))
+}
+
+/// A version's component file, as it was pushed.
+#[utoipa::path(get, path = "/plugins/{name}/versions/{version}/component", params(("name" = String, Path), ("version" = String, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/wasm"), (status = 404)))]
+async fn component(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path((name, version)): Path<(String, String)>,
+) -> Result<Response, Answer> {
+    let (digest, component) = admin.rollout.file(&name, &version).await?;
+    let subject = format!("{name}@{digest}");
+    admin.audit(&who, "plugin.fetch", &subject).await?;
+    Ok(([(header::CONTENT_TYPE, "application/wasm")], component).into_response())
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Prune {
+    /// How many unused versions of each plugin stay, the newest.
+    #[serde(default)]
+    keep: u32,
+    /// Only say what would go.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Removes what neither serves nor could be gone back to, and its compiled code.
+#[utoipa::path(post, path = "/plugins/prune", request_body = Prune,
+    responses((status = 200, description = "`removed`, a list of `name`, `version`, `digest`, `bytes`; `freed`, bytes of `components` and `code`; `dry_run`")))]
+async fn prune(
+    State(admin): State<Admin>,
+    who: Administrator,
+    respond::Body(wanted): respond::Body<Prune>,
+) -> Result<Json<Value>, Answer> {
+    let keep = usize::try_from(wanted.keep).unwrap_or(usize::MAX);
+    let pruned = admin.rollout.prune(keep, wanted.dry_run).await?;
+    if !wanted.dry_run {
+        for version in &pruned.removed {
+            let subject = format!("{}@{}", version.name, version.digest);
+            admin.audit(&who, "plugin.prune", &subject).await?;
+        }
+    }
+    Ok(Json(pruned.json()))
 }
 
 /// What a version is: hooks, abilities, configuration schema.

@@ -241,7 +241,7 @@ impl Rollout {
 }
 
 /// The versions of a plan that must be loaded: what serves, its fallbacks, and what a rollback would go to.
-fn needed(plan: &Plan) -> Vec<(&str, VersionRef)> {
+pub(super) fn needed(plan: &Plan) -> Vec<(&str, VersionRef)> {
     let mut needed = Vec::new();
     for (name, plugin) in &plan.plugins {
         needed.push((

@@ -60,6 +60,11 @@ impl Loaded {
         versions.values().cloned().collect()
     }
 
+    /// Every version that is loaded.
+    pub(super) fn all(&self) -> Vec<Arc<Version>> {
+        self.versions.lock().values().cloned().collect()
+    }
+
     /// Values as a configuration of their own, which nothing was prepared under yet.
     pub(super) fn configuration_of(&self, values: Map<String, Value>) -> Configuration {
         let revision = 1 + self.revisions.fetch_add(1, Ordering::Relaxed);
@@ -72,6 +77,12 @@ impl Loaded {
 
     pub(super) fn has_hooks(&self, digest: &str, hooks: &[Hook]) {
         self.hooks.lock().insert(digest.to_owned(), hooks.to_vec());
+    }
+
+    /// Of what is in the registry no more.
+    pub(super) fn forget_hooks(&self, digests: &[String]) {
+        let mut hooks = self.hooks.lock();
+        digests.iter().for_each(|digest| drop(hooks.remove(digest)));
     }
 
     pub(super) fn configuration(&self, plugin: &str) -> Option<Arc<Configuration>> {

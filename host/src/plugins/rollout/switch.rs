@@ -32,6 +32,8 @@ pub(super) enum Why {
 impl Rollout {
     /// Makes a version serve.
     pub async fn activate(&self, name: &str, version: &str, force: bool) -> Result<Value, Refusal> {
+        // Nothing that is found now is pruned before it serves.
+        let _changing = self.changing.lock().await;
         let found = self.find(name, version).await?;
         if found.quarantined && !force {
             let message = format!(
@@ -40,7 +42,7 @@ impl Rollout {
             );
             return Err(Refusal::new(Code::Conflict, message));
         }
-        let _changing = self.changing.lock().await;
+        self.check_trust(&found)?;
         let target = VersionRef {
             version: found.version.clone(),
             digest: found.digest.clone(),
@@ -183,6 +185,7 @@ impl Rollout {
         hook: &str,
         change: BindingChange,
     ) -> Result<Value, Refusal> {
+        let _changing = self.changing.lock().await;
         let fallback = match &change.fallback {
             Some(version) => {
                 let found = self.find(name, version).await?;
@@ -193,7 +196,6 @@ impl Rollout {
             }
             None => None,
         };
-        let _changing = self.changing.lock().await;
         let state = self
             .change(&format!("bind {name} {hook}"), |plan| {
                 plan.plugins.get(name).ok_or_else(|| unknown(name))?;

@@ -20,7 +20,7 @@ impl Rollout {
         component: Vec<u8>,
         signature: Option<&str>,
     ) -> Result<Value, Refusal> {
-        let (signed_by, warning) = self.check_signature(&component, signature)?;
+        let signed = self.check_signature(&component, signature)?;
         let (component, inspection) = self.inspect_component(component).await?;
         let known = self
             .accounts
@@ -39,15 +39,24 @@ impl Rollout {
             );
             return Err(Refusal::new(Code::Conflict, message));
         }
-        if same.is_none() {
+        let known = same.filter(|same| !same.pruned);
+        // A known one may be signed later, and is never signed by fewer.
+        let adds_signature = known.is_some_and(|known| {
+            signed.text.is_some()
+                && known.signature != signed.text
+                && (signed.by.is_some() || known.signed_by.is_none())
+        });
+        if known.is_none() || adds_signature {
             let version = PluginVersion {
                 name: inspection.name.clone(),
                 version: inspection.version.clone(),
                 digest: inspection.digest.clone(),
                 size: component.len() as u64,
-                pushed_at: self.clock.now_ms(),
+                pushed_at: known.map_or_else(|| self.clock.now_ms(), |known| known.pushed_at),
                 quarantined: false,
-                signed_by,
+                signed_by: signed.by,
+                signature: signed.text,
+                pruned: false,
             };
             self.accounts
                 .put_plugin(&version, &component)
@@ -55,7 +64,7 @@ impl Rollout {
                 .map_err(|e| store_refusal(&e))?;
         }
         let mut pushed = json!({"name": inspection.name, "version": inspection.version, "digest": inspection.digest});
-        if let Some(warning) = warning {
+        if let Some(warning) = signed.warning {
             pushed["warning"] = warning.into();
         }
         Ok(pushed)
@@ -65,24 +74,49 @@ impl Rollout {
         &self,
         component: &[u8],
         signature: Option<&str>,
-    ) -> Result<(Option<String>, Option<&'static str>), Refusal> {
-        if self.rules.signatures == Signatures::Off {
-            return Ok((None, None));
-        }
+    ) -> Result<Signed, Refusal> {
+        let signature = signature.map(str::trim);
         let verified = signature.map(|signature| {
             kith_runtime::verify_signature(component, signature, &self.rules.trusted_keys)
         });
-        match (verified, self.rules.signatures) {
-            (Some(Ok(key)), _) => Ok((Some(key), None)),
+        let (by, warning) = match (verified, self.rules.signatures) {
+            (Some(Ok(key)), _) => (Some(key), None),
             (Some(Err(error)), Signatures::Require) => {
-                Err(Refusal::bad_request(format!("signature: {error}")))
+                return Err(Refusal::bad_request(format!("signature: {error}")));
             }
-            (None, Signatures::Require) => Err(Refusal::bad_request(
-                "this deployment takes signed plugins only, and this one has no signature",
-            )),
-            (Some(Err(_)), _) => Ok((None, Some("the signature is not by a trusted key"))),
-            (None, _) => Ok((None, Some("this plugin is not signed"))),
+            (None, Signatures::Require) => {
+                return Err(Refusal::bad_request(
+                    "this deployment takes signed plugins only, and this one has no signature",
+                ));
+            }
+            (_, Signatures::Off) => (None, None),
+            (Some(Err(error)), Signatures::Warn) => {
+                (None, Some(format!("the signature does not count: {error}")))
+            }
+            (None, Signatures::Warn) => (None, Some("this plugin is not signed".to_owned())),
+        };
+        // Kept to go with the component wherever it is exported to: another deployment may trust another key.
+        let text = signature.filter(|text| kith_runtime::is_signature(text));
+        Ok(Signed {
+            by,
+            text: text.map(str::to_owned),
+            warning,
+        })
+    }
+
+    /// Whether the policy lets a version begin to serve: what was signed by a key that is trusted no more does not.
+    pub(super) fn check_trust(&self, version: &PluginVersion) -> Result<(), Refusal> {
+        let trusted = |key: &String| self.rules.trusted_keys.contains(key);
+        if self.rules.signatures != Signatures::Require
+            || version.signed_by.as_ref().is_some_and(trusted)
+        {
+            return Ok(());
         }
+        let message = format!(
+            "{} {} is not signed by a key that is trusted now; push it again with such a signature",
+            version.name, version.version
+        );
+        Err(Refusal::new(Code::Conflict, message))
     }
 
     async fn inspect_component(
@@ -106,7 +140,17 @@ impl Rollout {
         let (_, inspection) = self
             .inspect_component(self.component(&found.digest).await?)
             .await?;
-        Ok(inspection_json(&inspection))
+        let mut shown = inspection_json(&inspection);
+        shown["signature"] = found.signature.into();
+        shown["signed_by"] = found.signed_by.into();
+        Ok(shown)
+    }
+
+    /// The file of a version, and its digest.
+    pub async fn file(&self, name: &str, version: &str) -> Result<(String, Vec<u8>), Refusal> {
+        let found = self.find(name, version).await?;
+        let component = self.component(&found.digest).await?;
+        Ok((found.digest, component))
     }
 
     /// A pushed version by its number or digest.
@@ -119,9 +163,15 @@ impl Rollout {
         let found = known
             .into_iter()
             .find(|v| v.name == name && (v.version == version || v.digest == version));
-        found.ok_or_else(|| {
-            Refusal::not_found(format!("there is no {name}@{version}; push it first"))
-        })
+        match found {
+            Some(found) if !found.pruned => Ok(found),
+            Some(_) => Err(Refusal::not_found(format!(
+                "{name}@{version} was pruned; push it again"
+            ))),
+            None => Err(Refusal::not_found(format!(
+                "there is no {name}@{version}; push it first"
+            ))),
+        }
     }
 
     pub(super) async fn component(&self, digest: &str) -> Result<Vec<u8>, Refusal> {
@@ -130,8 +180,8 @@ impl Rollout {
             .component(digest)
             .await
             .map_err(|e| store_refusal(&e))?;
-        component
-            .ok_or_else(|| Refusal::new(Code::Internal, "a known version without its component"))
+        // A request that began before a prune; what a plan needs is never pruned.
+        component.ok_or_else(|| Refusal::not_found(format!("{digest} is not in the registry")))
     }
 
     /// Loads a version under its plugin's configuration, or takes it as it is already loaded.
@@ -170,11 +220,12 @@ impl Rollout {
 
     /// Every version with its state.
     pub async fn list(&self) -> Result<Vec<Value>, Refusal> {
-        let known = self
+        let mut known = self
             .accounts
             .plugins()
             .await
             .map_err(|e| store_refusal(&e))?;
+        known.retain(|version| !version.pruned);
         let mut exported = Vec::with_capacity(known.len());
         for version in &known {
             exported.push(self.hooks(&version.digest).await?);
@@ -198,6 +249,9 @@ impl Rollout {
                 "hooks": hooks,
                 "generation": generation,
             });
+            if let Some(key) = &version.signed_by {
+                row["signed_by"] = key.as_str().into();
+            }
             if let Some(note) = bound.and_then(|_| self.note(version)) {
                 row["note"] = note.into();
             }
@@ -226,6 +280,15 @@ impl Rollout {
         let why = prepared.not_baked()?;
         Some(format!("not baked: {why}"))
     }
+}
+
+/// What came of looking at a signature.
+struct Signed {
+    /// The trusted key that made it.
+    by: Option<String>,
+    /// The signature, whoever made it.
+    text: Option<String>,
+    warning: Option<String>,
 }
 
 fn inspection_json(inspection: &Inspection) -> Value {

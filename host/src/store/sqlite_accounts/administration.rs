@@ -22,6 +22,8 @@ fn plugin_of(row: &Row<'_>) -> rusqlite::Result<PluginVersion> {
         pushed_at: unsigned(row.get(4)?),
         quarantined: row.get(5)?,
         signed_by: row.get(6)?,
+        signature: row.get(7)?,
+        pruned: row.get(8)?,
     })
 }
 
@@ -170,9 +172,12 @@ impl Accounts for SqliteAccounts {
     ) -> Result<(), StoreError> {
         let (version, component) = (version.clone(), component.to_owned());
         self.with(move |connection| {
-            connection.execute(
-                "INSERT INTO plugins (name, version, digest, size, pushed_at, quarantined, signed_by, component)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            let transaction = connection.transaction()?;
+            transaction.execute(
+                "INSERT INTO plugins (name, version, digest, size, pushed_at, quarantined, signed_by, signature)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (digest) DO UPDATE SET pushed_at = excluded.pushed_at, signed_by = excluded.signed_by,
+                     signature = excluded.signature",
                 params![
                     version.name,
                     version.version,
@@ -181,19 +186,34 @@ impl Accounts for SqliteAccounts {
                     signed(version.pushed_at),
                     version.quarantined,
                     version.signed_by,
-                    component,
+                    version.signature,
                 ],
-            )
+            )?;
+            let put = "INSERT OR REPLACE INTO components (digest, component) VALUES (?1, ?2)";
+            transaction.execute(put, params![version.digest, component])?;
+            transaction.commit()
         })
-        .await?;
-        Ok(())
+        .await
+    }
+
+    async fn prune_plugins(&self, digests: &[String]) -> Result<(), StoreError> {
+        let digests = digests.to_owned();
+        self.with(move |connection| {
+            let transaction = connection.transaction()?;
+            for digest in &digests {
+                transaction.execute("DELETE FROM components WHERE digest = ?1", [digest])?;
+            }
+            transaction.commit()
+        })
+        .await
     }
 
     async fn plugins(&self) -> Result<Vec<PluginVersion>, StoreError> {
         self.with(|connection| {
             let mut select = connection.prepare_cached(
-                "SELECT name, version, digest, size, pushed_at, quarantined, signed_by FROM plugins
-                 ORDER BY name, pushed_at, version",
+                "SELECT name, version, digest, size, pushed_at, quarantined, signed_by, signature,
+                     NOT EXISTS (SELECT 1 FROM components WHERE components.digest = plugins.digest)
+                 FROM plugins ORDER BY name, pushed_at, version",
             )?;
             select.query_map([], plugin_of)?.collect()
         })
@@ -203,7 +223,7 @@ impl Accounts for SqliteAccounts {
     async fn component(&self, digest: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let digest = digest.to_owned();
         self.with(move |connection| {
-            let select = "SELECT component FROM plugins WHERE digest = ?1";
+            let select = "SELECT component FROM components WHERE digest = ?1";
             connection
                 .query_row(select, [digest], |row| row.get(0))
                 .optional()

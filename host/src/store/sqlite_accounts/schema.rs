@@ -70,6 +70,13 @@ const STEPS: &[&str] = &[
     CREATE INDEX media_due ON media (look_at) WHERE look_at IS NOT NULL;
     CREATE INDEX users_avatar ON users (avatar) WHERE avatar IS NOT NULL;
 ",
+    // Apart from what is listed: a version without its component is pruned.
+    "
+    CREATE TABLE components (digest TEXT PRIMARY KEY, component BLOB NOT NULL) STRICT;
+    INSERT INTO components SELECT digest, component FROM plugins;
+    ALTER TABLE plugins DROP COLUMN component;
+    ALTER TABLE plugins ADD COLUMN signature TEXT;
+",
 ];
 
 /// Does the steps this file has not seen yet. A file of a newer program is refused.
@@ -95,6 +102,33 @@ pub fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn components_of_older_tables_are_where_they_are_looked_for() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        let apart = STEPS
+            .iter()
+            .position(|step| step.contains("INTO components"));
+        let apart = apart.expect("the step that moves them");
+        for step in &STEPS[..apart] {
+            connection.execute_batch(step).expect("a step");
+        }
+        connection
+            .pragma_update(None, "user_version", apart as i64)
+            .expect("updates");
+        let insert =
+            "INSERT INTO plugins VALUES ('sha256:aa', 'a', '1.0.0', 3, 1, 0, NULL, x'616263')";
+        connection.execute(insert, []).expect("a version");
+        migrate(&mut connection).expect("migrates");
+        let select =
+            "SELECT name, signature, component FROM plugins JOIN components USING (digest)";
+        let found: (String, Option<String>, Vec<u8>) = connection
+            .query_row(select, [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .expect("the version");
+        assert_eq!(found, ("a".to_owned(), None, b"abc".to_vec()));
+    }
 
     #[test]
     fn migrating_again_changes_nothing_and_a_newer_file_is_refused() {
