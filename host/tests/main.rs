@@ -21,6 +21,7 @@ mod people;
 mod profiles;
 mod properties;
 mod recent;
+mod registry;
 mod rules;
 mod search;
 mod semantics;

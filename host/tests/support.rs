@@ -97,6 +97,13 @@ impl TestServer {
         self.start().await;
     }
 
+    /// As `restart`, with other settings.
+    pub async fn restart_with(&mut self, change: impl FnOnce(&mut Config)) {
+        self.stop().await;
+        change(&mut self.config);
+        self.start().await;
+    }
+
     /// Drains; the data stays.
     pub async fn stop(&mut self) {
         self.app.take().expect("a running server").drain().await;

@@ -1,7 +1,7 @@
 //! The administration API as the commands use it:
 //! one place for address, token and error texts.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -63,6 +63,37 @@ impl Api {
 
     /// The answer's JSON; `null` for an empty one. A refusal is an error with the server's own words.
     pub async fn call(&self, method: Method, path: &str, body: Body) -> Result<Value> {
+        let (status, bytes) = self.send(method, path, body).await?;
+        let value: Value = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes)
+                .context("the answer is not JSON: is this the administration address?")?
+        };
+        if status.is_success() {
+            return Ok(value);
+        }
+        Err(refusal(status, &value))
+    }
+
+    /// A file, as it is.
+    pub async fn file(&self, path: &str) -> Result<Vec<u8>> {
+        let (status, bytes) = self.send(Method::GET, path, Body::None).await?;
+        if status.is_success() {
+            return Ok(bytes.into());
+        }
+        Err(refusal(
+            status,
+            &serde_json::from_slice(&bytes).unwrap_or_default(),
+        ))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<(reqwest::StatusCode, bytes::Bytes)> {
         let request = self
             .http
             .request(method, format!("{}{path}", self.base))
@@ -92,19 +123,7 @@ impl Api {
         })?;
         let status = response.status();
         let bytes = response.bytes().await.context("the answer broke off")?;
-        let value: Value = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes)
-                .context("the answer is not JSON: is this the administration address?")?
-        };
-        if status.is_success() {
-            return Ok(value);
-        }
-        match value["message"].as_str() {
-            Some(message) => bail!("{message}"),
-            None => bail!("the server answered {status}"),
-        }
+        Ok((status, bytes))
     }
 
     pub async fn get(&self, path: &str) -> Result<Value> {
@@ -113,6 +132,13 @@ impl Api {
 
     pub async fn post(&self, path: &str, body: Value) -> Result<Value> {
         self.call(Method::POST, path, Body::Json(body)).await
+    }
+}
+
+fn refusal(status: reqwest::StatusCode, value: &Value) -> anyhow::Error {
+    match value["message"].as_str() {
+        Some(message) => anyhow!("{message}"),
+        None => anyhow!("the server answered {status}"),
     }
 }
 

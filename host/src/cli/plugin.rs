@@ -2,6 +2,7 @@
 //! sign) and administrators (push, list, activate …).
 
 pub mod author;
+pub mod registry;
 
 use std::path::PathBuf;
 
@@ -36,6 +37,14 @@ pub enum Command {
         server: Server,
         file: PathBuf,
     },
+    /// Write versions of the server as an OCI layout, to be carried elsewhere.
+    Export(registry::Export),
+    /// Send every plugin of an OCI layout to the server; prints NAME VERSION DIGEST of each.
+    Import(registry::Import),
+    /// Fetch a plugin from an OCI registry by its digest and send it to the server.
+    Pull(registry::Pull),
+    /// Remove versions that neither serve nor could be gone back to, and their compiled code.
+    Prune(registry::Prune),
     /// Show the versions the server has and what they do.
     List {
         #[command(flatten)]
@@ -126,6 +135,10 @@ pub fn run(command: Command) -> Result<()> {
         }
         Command::Inspect { server, what } => block_on(inspect(server, what)),
         Command::Push { server, file } => block_on(push(server, file)),
+        Command::Export(args) => block_on(registry::export(args)),
+        Command::Import(args) => block_on(registry::import(args)),
+        Command::Pull(args) => block_on(registry::pull(args)),
+        Command::Prune(args) => block_on(registry::prune(args)),
         Command::List { server } => block_on(list(server)),
         Command::Activate {
             server,
@@ -147,7 +160,7 @@ pub fn run(command: Command) -> Result<()> {
 }
 
 /// NAME and what stands behind the `@`.
-fn split(version: &str) -> Result<(&str, &str)> {
+pub fn split(version: &str) -> Result<(&str, &str)> {
     version.split_once('@').filter(|(name, rest)| !name.is_empty() && !rest.is_empty()).with_context(|| {
         format!("{version} is not NAME@VERSION or NAME@sha256:…; `kith plugin list` shows what is there")
     })
@@ -162,8 +175,36 @@ async fn inspect(server: Server, what: String) -> Result<()> {
             segment(version)
         ))
         .await?;
-    print::json(&found);
+    print_inspection(&found, server.json);
     Ok(())
+}
+
+/// What a component is, for a person or a program.
+pub fn print_inspection(found: &Value, json: bool) {
+    if json {
+        print::json(found);
+        return;
+    }
+    let text = |field: &str| print::text(found, field);
+    println!("{} {}: {}", text("name"), text("version"), text("summary"));
+    let schema = found["config_schema"]["properties"].as_object();
+    let settings: Vec<&str> = schema
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key.as_str())
+        .collect();
+    for (what, value) in [
+        ("digest", text("digest")),
+        ("bytes", text("size")),
+        ("hooks", text("hooks")),
+        ("abilities", text("abilities")),
+        ("settings", settings.join(",")),
+        ("signed by", text("signed_by")),
+    ] {
+        if !value.is_empty() {
+            println!("{what:<10} {value}");
+        }
+    }
 }
 
 async fn push(server: Server, file: PathBuf) -> Result<()> {
@@ -179,14 +220,19 @@ async fn push(server: Server, file: PathBuf) -> Result<()> {
     let mut beside = file.clone().into_os_string();
     beside.push(".sig");
     let signature = std::fs::read_to_string(&beside).ok();
-    let pushed = Api::new(&server)?
-        .call(Method::POST, "/plugins", Body::Component(bytes, signature))
-        .await?;
-    if let Some(warning) = pushed["warning"].as_str() {
-        eprintln!("kith: {warning}");
-    }
+    let pushed = push_bytes(&Api::new(&server)?, bytes, signature).await?;
     show(&server, &pushed, &["name", "version", "digest"]);
     Ok(())
+}
+
+/// Sends a component, however it came here: the server's checks are the same.
+pub async fn push_bytes(api: &Api, bytes: Vec<u8>, signature: Option<String>) -> Result<Value> {
+    let body = Body::Component(bytes, signature);
+    let pushed = api.call(Method::POST, "/plugins", body).await?;
+    if let Some(warning) = pushed["warning"].as_str() {
+        eprintln!("kith: {}: {warning}", print::text(&pushed, "name"));
+    }
+    Ok(pushed)
 }
 
 async fn list(server: Server) -> Result<()> {

@@ -59,6 +59,22 @@ pub fn text(value: &Value, field: &str) -> String {
     }
 }
 
+/// A number of bytes for people.
+pub fn bytes(bytes: u64) -> String {
+    let (mut amount, mut unit) = (bytes as f64, "B");
+    for larger in ["KiB", "MiB", "GiB"] {
+        if amount < 1024.0 {
+            break;
+        }
+        (amount, unit) = (amount / 1024.0, larger);
+    }
+    if unit == "B" {
+        format!("{bytes} B")
+    } else {
+        format!("{amount:.1} {unit}")
+    }
+}
+
 /// Indented JSON on stdout.
 pub fn json(value: &Value) {
     println!(

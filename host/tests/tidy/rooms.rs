@@ -72,6 +72,21 @@ const ROOMS: &[Room] = &[
         because: "stores know neither who asks nor what decides",
     },
     Room {
+        places: &["host/src/oci"],
+        never: &[
+            "axum",
+            "hyper",
+            "wasmtime",
+            "fjall",
+            "rusqlite",
+            "crate::cli",
+            "crate::gateway",
+            "crate::plugins",
+            "crate::store",
+        ],
+        because: "OCI artifacts know no server of Kith and no store",
+    },
+    Room {
         places: &["host/src/media"],
         never: &[
             "axum",

@@ -72,6 +72,9 @@ pub struct Sign {
     /// A file with the secret key: `ed25519:` and base64 of 32 bytes. Made when it is not there.
     #[arg(long)]
     key: PathBuf,
+    /// Machine-readable output.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Writes FILE.wasm.sig.
@@ -102,21 +105,26 @@ pub fn sign(args: Sign) -> Result<()> {
     let mut beside = args.file.clone().into_os_string();
     beside.push(".sig");
     std::fs::write(&beside, format!("{signature}\n"))?;
-    println!(
-        "{} is signed by {}",
-        args.file.display(),
-        kith_runtime::public_key(secret.trim())?
-    );
+    let key = kith_runtime::public_key(secret.trim())?;
+    if args.json {
+        print::json(&json!({
+            "file": args.file,
+            "signature": beside.to_string_lossy(),
+            "key": key,
+        }));
+    } else {
+        println!("{} is signed by {key}", args.file.display());
+    }
     Ok(())
 }
 
 /// Shows what a component file is.
-pub fn inspect(file: &str, _json: bool) -> Result<()> {
+pub fn inspect(file: &str, as_json: bool) -> Result<()> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
     let cache = tempfile::tempdir()?;
     let runtime = kith_runtime::Runtime::new(kith_runtime::Settings::new(cache.path()))?;
     let inspection = runtime.inspect(&bytes).with_context(|| file.to_owned())?;
-    print::json(&json!({
+    let shown = json!({
         "name": inspection.name,
         "version": inspection.version,
         "summary": inspection.summary,
@@ -125,6 +133,7 @@ pub fn inspect(file: &str, _json: bool) -> Result<()> {
         "abilities": inspection.abilities,
         "config_schema": inspection.config_schema,
         "size": inspection.size,
-    }));
+    });
+    super::print_inspection(&shown, as_json);
     Ok(())
 }
