@@ -42,6 +42,9 @@ pub enum Command {
     /// Send every plugin of an OCI layout to the server; prints NAME VERSION DIGEST of each.
     Import(registry::Import),
     /// Fetch a plugin from an OCI registry by its digest and send it to the server.
+    ///
+    /// Without TLS only a registry on this machine is asked. KITH_REGISTRY_USER and KITH_REGISTRY_PASSWORD, or
+    /// KITH_REGISTRY_TOKEN, say who asks when the registry wants to know.
     Pull(registry::Pull),
     /// Remove versions that neither serve nor could be gone back to, and their compiled code.
     Prune(registry::Prune),

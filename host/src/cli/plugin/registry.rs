@@ -36,8 +36,6 @@ pub struct Import {
     source: PathBuf,
 }
 
-/// Without TLS only a registry on this machine is asked. KITH_REGISTRY_USER and KITH_REGISTRY_PASSWORD, or
-/// KITH_REGISTRY_TOKEN, say who asks when the registry wants to know.
 #[derive(Debug, clap::Args)]
 pub struct Pull {
     #[command(flatten)]
@@ -223,15 +221,10 @@ pub async fn prune(args: Prune) -> Result<()> {
     }
     let bytes = |field: &str| print::bytes(pruned["freed"][field].as_u64().unwrap_or_default());
     println!(
-        "{} of {} versions and {} of compiled code {}",
+        "{} {} of components and {} of compiled code",
+        if args.dry_run { "would free" } else { "freed" },
         bytes("components"),
-        rows.len(),
         bytes("code"),
-        if args.dry_run {
-            "would be freed"
-        } else {
-            "are freed"
-        }
     );
     Ok(())
 }
