@@ -104,6 +104,12 @@ async fn attend(
     loop {
         tokio::select! {
             biased;
+            () = outgoing.wake.notified() => {
+                for frame in outgoing.frames.take() {
+                    socket.feed(frame).await?;
+                }
+                socket.flush().await?;
+            }
             message = socket.next() => match message {
                 Some(Ok(Message::Binary(payload))) => log.send(Record {
                     from,
@@ -114,12 +120,6 @@ async fn attend(
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Ok(()),
             },
-            () = outgoing.wake.notified() => {
-                for frame in outgoing.frames.take() {
-                    socket.feed(frame).await?;
-                }
-                socket.flush().await?;
-            }
         }
     }
 }
