@@ -2,8 +2,8 @@
 //! `resources.rs`.
 
 use kith_runtime::{
-    BindingScope, BreakerState, FilterRuling, Generation, HealthChange, HoldCause, Hook, Isolation,
-    Level, Outcome, Policy, Scope, StrategyRuling, Text, Verdict, read_plain_content,
+    BindingScope, BreakerState, Command, FilterRuling, Generation, HealthChange, HoldCause, Hook,
+    Isolation, Level, Outcome, Policy, Scope, StrategyRuling, Text, Verdict, read_plain_content,
 };
 use serde_json::json;
 
