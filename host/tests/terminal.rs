@@ -53,6 +53,7 @@ async fn every_command_does_what_the_help_says() {
     people_are_watched_and_reported(&mut scene).await;
     one_looks_after_oneself(&mut scene).await;
     let group = a_group_is_made(&mut scene).await;
+    files::become_pictures(&mut scene.ann, &mut scene.bob).await;
     members_are_ruled(&mut scene).await;
     the_group_is_joined(&mut scene, &group).await;
     the_group_ends(&mut scene).await;
@@ -263,6 +264,7 @@ async fn one_looks_after_oneself(scene: &mut Scene) {
     ann.sees("* you are shown as 安娜").await;
     ann.types(":me").await;
     ann.sees("  shown as  安娜").await;
+    ann.sees("  avatar    none").await;
     server.sign_in("ann", "tablet").await;
     ann.types(":devices").await;
     ann.sees("this one, seen ").await;

@@ -42,10 +42,6 @@ const SECTIONS: &[Section] = &[
         commands: messages::COMMANDS,
     },
     Section {
-        heading: "files",
-        commands: files::COMMANDS,
-    },
-    Section {
         heading: "the list of conversations",
         commands: lists::COMMANDS,
     },
@@ -56,6 +52,10 @@ const SECTIONS: &[Section] = &[
     Section {
         heading: "groups",
         commands: groups::COMMANDS,
+    },
+    Section {
+        heading: "files and pictures",
+        commands: files::COMMANDS,
     },
     Section {
         heading: "people",

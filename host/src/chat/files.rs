@@ -1,7 +1,8 @@
-//! The commands about files: sending one, and keeping one that a message carries.
+//! The commands about files: sending one, keeping one that a message carries, showing one as a picture.
 //! What has to move moves beside the talk; what a file is called in a message is its own name, never a path.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -9,14 +10,23 @@ use super::commands::{Action, Command, seq_and_text, text, word};
 use super::render;
 use super::requests::cannot;
 use super::talk::Talk;
-use super::transfers::{self, Ended, Outgoing};
-use crate::client::{To, WireError};
+use super::transfers::{self, Ended, Outgoing, Purpose};
+use crate::client::WireError;
+use crate::client::rest::encoded;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Deed {
     Send(PathBuf),
     /// What the message of this seq carries, as a new file.
     Save(u64, PathBuf),
+    /// One's own picture, or the open group's; without a file there is none from then on.
+    Avatar(Whose, Option<PathBuf>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Mine,
+    TheGroups,
 }
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -33,7 +43,22 @@ pub(super) const COMMANDS: &[Command] = &[
             Some(Action::File(Deed::Save(seq, path(&file))))
         },
     },
+    Command {
+        usage: ":avatar [FILE]",
+        about: "have a picture shown with your name, or none",
+        read: |rest| Some(avatar(Whose::Mine, rest)),
+    },
+    Command {
+        usage: ":group avatar [FILE]",
+        about: "give the group a picture, or none",
+        read: |rest| Some(avatar(Whose::TheGroups, rest)),
+    },
 ];
+
+fn avatar(whose: Whose, file: &str) -> Action {
+    let file = text(file).map(|file| path(&file));
+    Action::File(Deed::Avatar(whose, file))
+}
 
 /// A path may have spaces, with quotes around it or without; `~/` is the home folder.
 fn path(text: &str) -> PathBuf {
@@ -52,12 +77,17 @@ impl Talk {
         match deed {
             Deed::Send(path) => {
                 let to = self.addressee().await?;
-                let file = Outgoing::open(&path).await?;
-                let rest = self.account.rest().await?;
-                let asked = rest.ticket(&file.name, file.mime, file.bytes).await;
-                let ticket = asked.map_err(|error| of(&file.name, &error))?;
-                self.transfers.upload(rest, ticket, file, to);
-                Ok(())
+                self.upload(&path, Purpose::Message(to)).await
+            }
+            Deed::Avatar(whose, file) => {
+                let group = match whose {
+                    Whose::Mine => None,
+                    Whose::TheGroups => Some(self.opened_group()?),
+                };
+                match file {
+                    Some(path) => self.upload(&path, Purpose::Avatar(group)).await,
+                    None => self.set_avatar(group, Value::Null).await,
+                }
             }
             Deed::Save(seq, path) => {
                 let id = self.opened()?;
@@ -68,6 +98,15 @@ impl Talk {
                 Ok(())
             }
         }
+    }
+
+    async fn upload(&mut self, path: &Path, purpose: Purpose) -> Result<(), WireError> {
+        let file = Outgoing::open(path).await?;
+        let rest = self.account.rest().await?;
+        let asked = rest.ticket(&file.name, file.mime, file.bytes).await;
+        let ticket = asked.map_err(|error| of(&file.name, &error))?;
+        self.transfers.upload(rest, ticket, file, purpose);
+        Ok(())
     }
 
     /// The media of an entry.
@@ -85,9 +124,13 @@ impl Talk {
     /// A file has arrived somewhere, or never will.
     pub(super) async fn file_ended(&mut self, ended: Ended) -> Result<(), WireError> {
         match ended {
-            Ended::Uploaded { to, name, media } => {
-                let sent = self.send_uploaded(to, &name, &media).await;
-                sent.map_err(|error| of(&name, &error))
+            Ended::Uploaded {
+                purpose,
+                name,
+                media,
+            } => {
+                let used = self.use_uploaded(purpose, &name, &media).await;
+                used.map_err(|error| of(&name, &error))
             }
             Ended::Saved { file, bytes } => {
                 let file = render::label(&file.to_string_lossy());
@@ -99,11 +142,36 @@ impl Talk {
         }
     }
 
-    async fn send_uploaded(&mut self, to: To, name: &str, media: &str) -> Result<(), WireError> {
+    async fn use_uploaded(
+        &mut self,
+        purpose: Purpose,
+        name: &str,
+        media: &str,
+    ) -> Result<(), WireError> {
         let found = self.account.rest().await?.complete(media).await?;
-        let content = carrying(found, name);
-        self.outbox
-            .add(to, content, None, std::time::Instant::now());
+        match purpose {
+            Purpose::Message(to) => {
+                let content = carrying(found, name);
+                self.outbox.add(to, content, None, Instant::now());
+                Ok(())
+            }
+            Purpose::Avatar(group) => self.set_avatar(group, media.into()).await,
+        }
+    }
+
+    async fn set_avatar(&mut self, group: Option<String>, avatar: Value) -> Result<(), WireError> {
+        let (path, whose) = match group {
+            Some(id) => (format!("/v1/groups/{}", encoded(&id)), "the group's"),
+            None => ("/v1/me".to_owned(), "your"),
+        };
+        let is = if avatar.is_null() {
+            "taken away"
+        } else {
+            "changed"
+        };
+        let rest = self.account.rest().await?;
+        rest.patch(&path, json!({"avatar": avatar})).await?;
+        self.say(&format!("* {whose} picture is {is}")).await;
         Ok(())
     }
 }

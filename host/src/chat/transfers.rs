@@ -42,11 +42,19 @@ pub(super) enum News {
     Ended(Ended),
 }
 
+/// What an upload is for.
+pub(super) enum Purpose {
+    /// To be sent.
+    Message(To),
+    /// To be shown for a group, or for oneself.
+    Avatar(Option<String>),
+}
+
 /// What became of a file.
 pub(super) enum Ended {
     /// The bytes are where the ticket led, and nobody has looked at them yet.
     Uploaded {
-        to: To,
+        purpose: Purpose,
         name: String,
         media: String,
     },
@@ -90,7 +98,7 @@ impl Transfers {
     }
 
     /// Sends a file to where a ticket leads.
-    pub(super) fn upload(&mut self, rest: Rest, ticket: Value, file: Outgoing, to: To) {
+    pub(super) fn upload(&mut self, rest: Rest, ticket: Value, file: Outgoing, purpose: Purpose) {
         let teller = self.teller(&file.name, file.bytes);
         let Outgoing {
             name, bytes, file, ..
@@ -99,7 +107,11 @@ impl Transfers {
         self.running.push(Box::pin(async move {
             let sent = move |bytes| teller.moved(bytes);
             match rest.upload(&ticket, file, bytes, sent).await {
-                Ok(()) => Ended::Uploaded { to, name, media },
+                Ok(()) => Ended::Uploaded {
+                    purpose,
+                    name,
+                    media,
+                },
                 Err(error) => Ended::Failed { name, error },
             }
         }));

@@ -69,11 +69,17 @@ fn messages() -> Vec<(&'static str, Action)> {
 
 fn files() -> Vec<(&'static str, Action)> {
     use files::Deed::*;
+    use files::Whose::*;
+    let cat = || Some("my cat.png".into());
     [
         (":send cat.png", Send("cat.png".into())),
         (":send my cat.png", Send("my cat.png".into())),
         (":send \"my cat.png\"", Send("my cat.png".into())),
         (":save #7 ../my cat.png", Save(7, "../my cat.png".into())),
+        (":avatar", Avatar(Mine, None)),
+        (":avatar my cat.png", Avatar(Mine, cat())),
+        (":group avatar", Avatar(TheGroups, None)),
+        (":group avatar my cat.png", Avatar(TheGroups, cat())),
     ]
     .map(|(line, deed)| (line, Action::File(deed)))
     .into()
