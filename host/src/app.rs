@@ -92,7 +92,7 @@ impl App {
         let media = media::start(config, &data, (&tables, &log), &clock).await?;
         let index = index(config, &data);
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
-        let rollout = plugins::start(config, &data, &accounts, &clock).await?;
+        let rollout = plugins::start(config, &data, &accounts, log.clone(), &clock).await?;
 
         let journey = journey(config, (&log, &tables), &rollout, &clock, &media);
         let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));

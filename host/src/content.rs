@@ -183,6 +183,13 @@ impl Content {
             .unwrap_or_default()
     }
 
+    /// The same with another text, which is no longer than its own.
+    pub fn with_text(&self, text: &str) -> Self {
+        let mut changed = self.clone();
+        changed.fields.insert("text".to_owned(), text.into());
+        changed
+    }
+
     /// The media id of an image, a voice message, a video or a file.
     pub fn media(&self) -> Option<&str> {
         self.fields.get("media").and_then(Value::as_str)

@@ -24,7 +24,9 @@ use crate::store::{
     Change, CommitError, Committed, HeldMessage, Hold, MessageLog, Origin, Outcome, Settlement,
 };
 
-pub use frames::{ack_json, error_json, first_answer_json, ok_json, refused, typing_json};
+pub use frames::{
+    ack_json, command_body, error_json, first_answer_json, ok_json, refused, typing_json,
+};
 
 /// Turns settlements into answers and events.
 pub struct Delivery {
@@ -124,6 +126,9 @@ impl Delivery {
                 frames::held_ack_json(*request, conversation_of(change), *hold)
             }
             Ok(Outcome::Dropped) => frames::dropped_json(*request, conversation_of(change)),
+            Ok(Outcome::Command { reply }) => {
+                frames::command_json(*request, conversation_of(change), reply.as_deref())
+            }
             Ok(Outcome::Member { .. }) => self.member_json(*user, *request, change).await,
             Ok(
                 Outcome::Refused(_) | Outcome::Group(_) | Outcome::Erased { .. } | Outcome::Done,
@@ -298,6 +303,7 @@ fn conversation_of(change: &Change) -> ConversationId {
     match change {
         Change::Append(append) => append.conversation,
         Change::Group(change) => change.conversation,
+        Change::Command(answer) => answer.conversation,
         Change::Hold(hold) => {
             let Hold { conversation, .. } = **hold;
             conversation

@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod change;
+pub mod command;
 pub mod decide;
 pub mod edit;
 pub mod friends;
@@ -35,9 +36,10 @@ use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Accounts;
 use crate::store::people::{People, PeopleLimits};
 use crate::store::{
-    Append, Change, CommitError, FirstAnswer, Hold, MessageLog, NotTaken, Origin, ResendKey,
-    StoreError, Submission,
+    Append, Change, CommandAnswer, CommitError, FirstAnswer, Hold, MessageLog, NotTaken, Origin,
+    ResendKey, StoreError, Submission,
 };
+use command::{Aside, Meaning};
 use decide::{Judged, Question};
 
 const GROUP_MEMBERS_DEFAULT: usize = 100_000;
@@ -150,6 +152,15 @@ impl Journey {
             admitted = media.map(|changed| corrected = changed);
         }
 
+        let (place, key, content) = (&place, &key, &content);
+        let sent = Admitted {
+            author,
+            place,
+            key,
+            content,
+            corrected,
+            reply_to: draft.reply_to,
+        };
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
@@ -158,17 +169,14 @@ impl Journey {
                 place.recent = Box::pin(self.newest(author, &place, recent)).await?;
             }
             let judged = match &admitted {
-                Ok(()) => self.judge_send(&*judge, author, &place, &content),
+                Ok(()) => self.judge_send(&*judge, &sent),
                 Err(refusal) => Err(refusal.clone()),
             };
             let change = match judged {
-                Ok(mut judged) => {
-                    judged.replaced(corrected);
-                    send_change(author, &place, key.clone(), draft.reply_to, judged)
-                }
+                Ok(change) => change,
                 Err(refusal) => {
                     return self
-                        .refuse_or_resend(conversation, author, Some(&key), refusal)
+                        .refuse_or_resend(conversation, author, Some(key), refusal)
                         .await;
                 }
             };
@@ -180,24 +188,35 @@ impl Journey {
         }
     }
 
-    fn judge_send(
-        &self,
-        judge: &dyn Judge,
-        author: UserId,
-        place: &admit::Place,
-        content: &Content,
-    ) -> Result<Judged, Refusal> {
+    /// What becomes of a message, or of a command, by one generation.
+    fn judge_send(&self, judge: &dyn Judge, sent: &Admitted<'_>) -> Result<Change, Refusal> {
         let question = Question {
             operation: "send",
-            author,
-            place,
-            content: Some(content),
-            text: content.text(),
+            author: sent.author,
+            place: sent.place,
+            content: Some(sent.content),
+            text: sent.content.text(),
             at_ms: self.clock.now_ms(),
             target: None,
             edit: false,
         };
-        decide::judge(judge, &question, &self.limits)
+        let mut aside = Aside::default();
+        if question.text.starts_with('/') {
+            match command::meaning(judge, &question, sent.reply_to, &self.limits)? {
+                Meaning::Message(found) => aside = found,
+                Meaning::Answered(answer) => return Ok(answer_change(sent, answer)),
+            }
+        }
+        let content = aside.content.as_ref().unwrap_or(sent.content);
+        let question = Question {
+            content: Some(content),
+            text: content.text(),
+            ..question
+        };
+        let mut judged = decide::judge(judge, &question, &self.limits)?;
+        judged.replaced(sent.corrected || aside.content.is_some());
+        judged.after(aside.hooks, aside.effects);
+        Ok(send_change(sent, judged))
     }
 
     /// A refusal answers a new message; a resend gets its first answer whatever has changed since (I2).
@@ -260,13 +279,25 @@ impl Journey {
     }
 }
 
-fn send_change(
+/// A message that its author may send.
+struct Admitted<'a> {
     author: UserId,
-    place: &admit::Place,
-    key: ResendKey,
+    place: &'a admit::Place,
+    key: &'a ResendKey,
+    content: &'a Content,
+    /// The content is not what was sent, for another reason than a plugin's.
+    corrected: bool,
     reply_to: Option<Seq>,
-    judged: Judged,
-) -> Change {
+}
+
+fn send_change(sent: &Admitted<'_>, judged: Judged) -> Change {
+    let Admitted {
+        author,
+        place,
+        reply_to,
+        ..
+    } = *sent;
+    let key = sent.key.clone();
     match judged {
         Judged::Keep(keep) => Change::Append(Box::new(Append {
             conversation: place.conversation,
@@ -311,6 +342,17 @@ fn send_change(
             key,
         },
     }
+}
+
+fn answer_change(sent: &Admitted<'_>, answer: command::Answer) -> Change {
+    Change::Command(Box::new(CommandAnswer {
+        conversation: sent.place.conversation,
+        author: sent.author,
+        key: sent.key.clone(),
+        reply: answer.reply,
+        effects: answer.effects,
+        generation: answer.generation,
+    }))
 }
 
 /// Checks a client id and takes the fingerprint of what was sent.

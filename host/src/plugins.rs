@@ -4,6 +4,7 @@
 
 pub mod bindings;
 pub mod rollout;
+pub mod values;
 pub mod wasm;
 pub mod words;
 
@@ -49,6 +50,25 @@ pub struct Recent {
     /// The content's type; `recalled`, `edit`, `recall`, `react` or `system` of what is no standing message.
     pub kind: String,
     pub text: String,
+}
+
+/// A command that a user typed, as the hook `command` sees it. Ids are text.
+#[derive(Debug, Clone, Default)]
+pub struct Invocation<'a> {
+    pub name: &'a str,
+    pub arguments: &'a str,
+    pub conversation: &'a str,
+    pub conversation_kind: &'a str,
+    pub sender: &'a str,
+    pub sender_role: &'a str,
+    pub peer: &'a str,
+    pub blocked: bool,
+    pub blocking: bool,
+    pub friends: bool,
+    pub mentions: &'a [&'a str],
+    /// 0 for none.
+    pub reply_to: u64,
+    pub at_ms: u64,
 }
 
 /// A text about to be stored, and where it will stand.
@@ -116,6 +136,34 @@ pub struct StrategyRuling {
     pub hooks: Vec<HookTrace>,
 }
 
+/// What is to be done about a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandVerdict {
+    /// It is done; there is nothing to say.
+    Done,
+    /// Its sender alone gets this content, as JSON.
+    Reply(String),
+    /// This content, as JSON, is sent in its place.
+    Send(String),
+    /// It is sent as it stands.
+    Pass,
+    Reject {
+        by: String,
+        reason: String,
+    },
+    Unavailable {
+        by: String,
+    },
+}
+
+/// What the plugin that has bound a command decided.
+#[derive(Debug, Clone)]
+pub struct CommandRuling {
+    pub verdict: CommandVerdict,
+    pub effects: Vec<Effect>,
+    pub hooks: Vec<HookTrace>,
+}
+
 /// What the filters decided about texts.
 #[derive(Debug, Clone)]
 pub struct FilterRuling {
@@ -133,6 +181,9 @@ pub trait Judge: Send + Sync {
     /// Blocks for as long as the guests compute, at most their hard stops.
     fn strategy(&self, scope: Scope, command: &Command<'_>) -> StrategyRuling;
     fn filter(&self, scope: Scope, texts: &[Text<'_>], at_ms: u64) -> FilterRuling;
+    /// Whether a plugin has bound a command's name here.
+    fn binds(&self, scope: Scope, name: &str) -> bool;
+    fn command(&self, scope: Scope, invocation: &Invocation<'_>) -> CommandRuling;
 }
 
 /// Where generations come from.

@@ -13,6 +13,7 @@ pub mod media;
 pub mod people;
 mod reads;
 pub mod sqlite_accounts;
+pub mod values;
 
 use std::sync::Arc;
 
@@ -67,6 +68,7 @@ pub enum Change {
     Append(Box<Append>),
     Hold(Box<Hold>),
     Group(Box<GroupChange>),
+    Command(Box<CommandAnswer>),
     /// A plugin chose not to keep it; only the answer is remembered.
     Drop {
         conversation: ConversationId,
@@ -107,6 +109,20 @@ pub enum Change {
     MediaSeen {
         media: Vec<MediaId>,
     },
+}
+
+/// A command that was answered: the answer is remembered, there is no entry.
+#[derive(Debug)]
+pub struct CommandAnswer {
+    pub conversation: ConversationId,
+    pub author: UserId,
+    pub key: ResendKey,
+    /// A content, for the author alone.
+    pub reply: Option<Box<RawValue>>,
+    /// Writes of plugins that commit with the answer.
+    pub effects: Vec<PluginWrite>,
+    /// The one that answered.
+    pub generation: u64,
 }
 
 /// What a member sets for itself; `None` leaves a thing as it is.
@@ -182,6 +198,9 @@ pub enum Outcome {
         at: u64,
     },
     Dropped,
+    Command {
+        reply: Option<Box<RawValue>>,
+    },
     Refused(Arc<HeldMessage>),
     /// The member's row after a receipt or prefs; `moved` is false when nothing changed.
     Member {
@@ -230,6 +249,9 @@ pub enum FirstAnswer {
         reason: String,
     },
     Dropped,
+    Command {
+        reply: Option<Box<RawValue>>,
+    },
 }
 
 impl FirstAnswer {

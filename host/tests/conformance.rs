@@ -7,7 +7,6 @@ mod log;
 use std::sync::Arc;
 
 use kith::clock::{Clock, ManualClock};
-use kith::store::MessageLog;
 use kith::store::accounts::Accounts;
 use kith::store::embedded_log::EmbeddedLog;
 use kith::store::sqlite_accounts::SqliteAccounts;
@@ -38,8 +37,11 @@ impl Engine for Embedded {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let (log, settlements) =
             EmbeddedLog::open(self.folder.path(), clock).expect("the log opens");
-        let log: Arc<dyn MessageLog> = log;
-        Opened { log, settlements }
+        Opened {
+            values: log.clone(),
+            log,
+            settlements,
+        }
     }
 
     fn clock(&self) -> &ManualClock {
@@ -78,8 +80,10 @@ promises!(
         a_held_message_is_released_once,
         a_refused_hold_answers_its_client_id_with_the_reason,
         a_dropped_message_is_remembered_and_leaves_no_entry,
+        an_answered_command_is_remembered_with_what_was_written_and_leaves_no_entry,
         preferences_stay_and_a_new_message_shows_a_hidden_conversation,
         plugin_writes_commit_with_their_entry,
+        a_moment_of_plugin_values_stays_as_it_was,
         changes_since_a_token_are_told_once_each,
         a_token_of_elsewhere_asks_to_start_again,
         pages_are_cut_where_they_are_asked_to_be,

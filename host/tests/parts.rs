@@ -12,7 +12,10 @@ use kith::delivery::Delivery;
 use kith::ids::{ConversationId, UserId};
 use kith::journey::held::Sent;
 use kith::journey::{Draft, Journey, Target};
-use kith::plugins::{Command, FilterRuling, Judge, Plugins, Scope, StrategyRuling, Text, Verdict};
+use kith::plugins::{
+    Command, CommandRuling, CommandVerdict, FilterRuling, Invocation, Judge, Plugins, Scope,
+    StrategyRuling, Text, Verdict,
+};
 use kith::session::registry::{Registry, SessionRules};
 use kith::store::accounts::{Accounts, User, UserKind};
 use kith::store::embedded_log::EmbeddedLog;
@@ -58,6 +61,18 @@ impl Judge for Nothing {
         FilterRuling {
             verdict: Verdict::Pass,
             masked: vec![None; texts.len()],
+            hooks: Vec::new(),
+        }
+    }
+
+    fn binds(&self, _: Scope, _: &str) -> bool {
+        false
+    }
+
+    fn command(&self, _: Scope, _: &Invocation<'_>) -> CommandRuling {
+        CommandRuling {
+            verdict: CommandVerdict::Pass,
+            effects: Vec::new(),
             hooks: Vec::new(),
         }
     }

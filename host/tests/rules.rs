@@ -131,7 +131,7 @@ async fn the_first_start_activates_the_whole_folder_as_one_generation() {
     let server = TestServer::with_plugins().await;
     let (_, list) = server.admin("GET", "/plugins", None).await;
     let rows = list["plugins"].as_array().expect("plugins");
-    assert_eq!(rows.len(), 3);
+    assert_eq!(rows.len(), 4);
     assert!(rows.iter().all(|row| row["state"] == "active"), "{list}");
     let stored = rusqlite::Connection::open(server.data().join("accounts.sqlite")).expect("opens");
     let generations: i64 = stored

@@ -2,7 +2,7 @@
 //! the others do. A command in the help that nobody used here is a failure.
 
 mod files;
-mod keyboard;
+pub mod keyboard;
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What a guest is given: `log`, `clock`, `config`; and what is kept beside each instance. Nothing here reads the host's
+//! What a guest is given: `log`, `clock`, `config`, `kv-snapshot`; and what is kept beside each instance. Nothing here reads the host's
 //! own clock or anything outside the instance.
 
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, ResourceLimiter};
 
-use crate::bindings::{Everything, clock, config, log, types};
+use crate::bindings::{Everything, clock, config, kv_snapshot, log, types};
+use crate::values::{Reads, Values};
 
 /// Longest line of a guest's log, bytes; the rest is cut off.
 const LOG_LINE_BYTES: usize = 1024;
@@ -25,7 +26,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
 }
 
 /// Interfaces of `kith:plugin` a component may import.
-pub(crate) const OFFERED: [&str; 4] = ["log", "clock", "config", "types"];
+pub(crate) const OFFERED: [&str; 5] = ["log", "clock", "config", "kv-snapshot", "types"];
 
 /// What the host keeps beside one instance.
 pub(crate) struct GuestState {
@@ -34,12 +35,19 @@ pub(crate) struct GuestState {
     pub now_ms: u64,
     config: Arc<str>,
     log: Arc<GuestLog>,
+    /// What the call it is in may read.
+    pub reads: Reads,
     /// What the guest last logged as an error: a panic's text comes this way.
     pub last_error: Option<String>,
 }
 
 impl GuestState {
-    pub fn new(config: Arc<str>, log: Arc<GuestLog>, memory_cap: usize) -> Self {
+    pub fn new(
+        config: Arc<str>,
+        log: Arc<GuestLog>,
+        values: Arc<dyn Values>,
+        memory_cap: usize,
+    ) -> Self {
         let limits = MemoryLimits {
             cap: memory_cap,
             used: 0,
@@ -50,6 +58,7 @@ impl GuestState {
             now_ms: 0,
             config,
             log,
+            reads: Reads::new(values),
             last_error: None,
         }
     }
@@ -155,6 +164,12 @@ impl log::Host for GuestState {
             self.last_error = Some(line.to_owned());
         }
         self.log.write(level, line);
+    }
+}
+
+impl kv_snapshot::Host for GuestState {
+    fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, kv_snapshot::Error> {
+        self.reads.get(&self.log.plugin, &key)
     }
 }
 

@@ -7,5 +7,7 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: true },
 });
 
-pub use self::kith::plugin::{clock, config, log, types};
-pub use exports::kith::plugin::{content_filter, lifecycle, message_strategy, preparation};
+pub use self::kith::plugin::{clock, config, kv_snapshot, log, types};
+pub use exports::kith::plugin::{
+    command, content_filter, lifecycle, message_strategy, preparation,
+};

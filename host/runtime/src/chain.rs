@@ -2,6 +2,8 @@
 //! not, into one ruling. First reject or drop stops; a hold stays, and the rest are still asked; a failure policy that
 //! makes a command unavailable stops as well. It acts on nothing.
 
+pub(crate) mod command;
+mod effects;
 pub(crate) mod filter;
 pub(crate) mod mask;
 pub(crate) mod strategy;

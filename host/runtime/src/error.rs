@@ -18,7 +18,9 @@ pub enum LoadError {
     Malformed(String),
     #[error("the component does not export kith:plugin/lifecycle, which every plugin must")]
     NoLifecycle,
-    #[error("the component exports no hook; this host knows message-strategy and content-filter")]
+    #[error(
+        "the component exports no hook; this host knows message-strategy, content-filter and command"
+    )]
     NoHook,
     #[error("the component speaks contract {found} ({name}); this host speaks 1.0.0")]
     OtherContract { name: String, found: String },
@@ -42,6 +44,10 @@ pub enum LoadError {
     SelfTest(Failure),
     #[error("the plugin refuses to serve, its self-test says: {0}")]
     SelfTestRefused(String),
+    #[error("naming its commands failed: {0}")]
+    Names(Failure),
+    #[error("the commands it names cannot be used: {0}")]
+    BadNames(String),
     #[error("the component could not be compiled: {0}")]
     Compile(String),
     #[error("{what}: {source}")]

@@ -29,6 +29,8 @@ pub struct Binding {
     pub budget_us: u32,
     /// What the names of a filter's levels mean here, before `mask`, `reject` and `hold` mean themselves.
     pub levels: BTreeMap<String, Level>,
+    /// The commands it answers, known even of a version that could not be loaded.
+    pub commands: Vec<String>,
     /// What serves, or why it could not be loaded.
     pub loaded: Result<Arc<Version>, String>,
 }
@@ -51,6 +53,7 @@ impl Binding {
             isolation: Isolation::Reuse,
             budget_us: wish.budget_us,
             levels: BTreeMap::new(),
+            commands: version.command_names(),
             loaded: Ok(version.clone()),
         })
     }
@@ -70,7 +73,7 @@ pub struct Generation {
     pub number: u64,
     bindings: Vec<Binding>,
     /// By hook and scope: which bindings, in order.
-    chains: [[Vec<u16>; 4]; 2],
+    chains: [[Vec<u16>; 4]; Hook::ALL.len()],
     /// By scope: how many of the newest entries its strategies want to see.
     recent: [u32; 4],
 }
@@ -110,6 +113,18 @@ impl Generation {
     /// The bindings of a hook that apply in a scope, in the order they are asked.
     pub fn chain(&self, hook: Hook, scope: Scope) -> &[u16] {
         &self.chains[hook as usize][scope as usize]
+    }
+
+    /// The binding that answers a command in a scope: the first by order, should there be two.
+    pub fn command_binding(&self, scope: Scope, name: &str) -> Option<u16> {
+        let answers = |place: &&u16| {
+            let commands = &self.bindings[usize::from(**place)].commands;
+            commands.iter().any(|known| known == name)
+        };
+        self.chain(Hook::Command, scope)
+            .iter()
+            .find(answers)
+            .copied()
     }
 }
 
@@ -175,6 +190,7 @@ mod tests {
             isolation: Isolation::Reuse,
             budget_us: 0,
             levels: BTreeMap::new(),
+            commands: vec!["roll".into()],
             loaded: Err("gone".into()),
         }
     }
@@ -195,6 +211,22 @@ mod tests {
         assert_eq!(generation.chain(filter, Scope::Group), [0, 3]);
         assert_eq!(generation.chain(filter, Scope::Outside), [0]);
         assert_eq!(generation.chain(Hook::MessageStrategy, Scope::Own), [2]);
+    }
+
+    #[test]
+    fn a_command_is_the_first_bindings_in_its_scope() {
+        let generation = Generation::new(
+            1,
+            vec![
+                absent(Hook::Command, 5, BindingScope::Direct),
+                absent(Hook::Command, 1, BindingScope::Group),
+                absent(Hook::Command, 9, BindingScope::All),
+            ],
+        );
+        assert_eq!(generation.command_binding(Scope::Direct, "roll"), Some(0));
+        assert_eq!(generation.command_binding(Scope::Group, "roll"), Some(1));
+        assert_eq!(generation.command_binding(Scope::Own, "roll"), Some(2));
+        assert_eq!(generation.command_binding(Scope::Own, "rolls"), None);
     }
 
     #[test]

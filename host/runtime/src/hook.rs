@@ -9,16 +9,18 @@ use serde::{Deserialize, Serialize};
 pub enum Hook {
     MessageStrategy,
     ContentFilter,
+    Command,
 }
 
 impl Hook {
-    pub const ALL: [Self; 2] = [Self::MessageStrategy, Self::ContentFilter];
+    pub const ALL: [Self; 3] = [Self::MessageStrategy, Self::ContentFilter, Self::Command];
 
     /// The interface's name in the contract.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MessageStrategy => "message-strategy",
             Self::ContentFilter => "content-filter",
+            Self::Command => "command",
         }
     }
 
@@ -26,10 +28,11 @@ impl Hook {
         Self::ALL.into_iter().find(|hook| hook.as_str() == name)
     }
 
-    /// What happens on failed and on absent when nobody says: a filter holds, a strategy makes the command fail.
+    /// What happens on failed and on absent when nobody says: a filter holds, a strategy makes the operation fail, a
+    /// command is not answered.
     pub const fn default_policy(self) -> Policy {
         match self {
-            Self::MessageStrategy => Policy::Unavailable,
+            Self::MessageStrategy | Self::Command => Policy::Unavailable,
             Self::ContentFilter => Policy::Hold,
         }
     }

@@ -7,10 +7,11 @@ use wasmtime::component::InstancePre;
 use wasmtime::{Engine, Store, Trap};
 
 use crate::abilities::{GuestLog, GuestState};
-use crate::bindings::{content_filter, lifecycle, message_strategy, preparation};
+use crate::bindings::{command, content_filter, lifecycle, message_strategy, preparation};
 use crate::error::Failure;
 use crate::pool::{Slot, Slots};
 use crate::settings::Settings;
+use crate::values::Values;
 
 /// Which exports a component has, looked up once.
 #[derive(Clone)]
@@ -19,6 +20,7 @@ pub(crate) struct Exports {
     pub preparation: Option<preparation::GuestIndices>,
     pub strategy: Option<message_strategy::GuestIndices>,
     pub filter: Option<content_filter::GuestIndices>,
+    pub command: Option<command::GuestIndices>,
 }
 
 impl Exports {
@@ -29,6 +31,7 @@ impl Exports {
             preparation: preparation::GuestIndices::new(pre).ok(),
             strategy: message_strategy::GuestIndices::new(pre).ok(),
             filter: content_filter::GuestIndices::new(pre).ok(),
+            command: command::GuestIndices::new(pre).ok(),
         })
     }
 }
@@ -44,6 +47,8 @@ pub(crate) struct Factory {
     /// The configuration as a JSON object, for the ability `config`.
     pub config: Arc<str>,
     pub log: Arc<GuestLog>,
+    /// What plugins have written.
+    pub values: Arc<dyn Values>,
     /// Has the keeper look now: for new configured instances, or at an open breaker.
     pub wake_keeper: Arc<dyn Fn() + Send + Sync>,
     /// What `configure` gets in each instance of a component that could not be baked.
@@ -75,7 +80,12 @@ impl Factory {
     /// An instance nothing was called in yet.
     pub fn make_bare(&self, memory_cap: usize) -> Result<Instance, Failure> {
         let slot = self.slots.take(&*self.make_room);
-        let state = GuestState::new(self.config.clone(), self.log.clone(), memory_cap);
+        let state = GuestState::new(
+            self.config.clone(),
+            self.log.clone(),
+            self.values.clone(),
+            memory_cap,
+        );
         let mut store = Store::new(self.engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(self.settings.max_output_bytes);
@@ -92,6 +102,7 @@ impl Factory {
             component,
             strategy: None,
             filter: None,
+            command: None,
             high_water,
             _slot: slot,
         })
@@ -104,6 +115,7 @@ pub(crate) struct Instance {
     pub component: wasmtime::component::Instance,
     strategy: Option<message_strategy::Guest>,
     filter: Option<content_filter::Guest>,
+    command: Option<command::Guest>,
     high_water: usize,
     // Last: the slot is free when the store is gone.
     _slot: Slot,
@@ -148,6 +160,19 @@ impl Instance {
         Ok((&mut self.store, guest))
     }
 
+    /// The commands' functions, type-checked once an instance.
+    pub fn command(
+        &mut self,
+        exports: &Exports,
+    ) -> wasmtime::Result<(&mut Store<GuestState>, &command::Guest)> {
+        if self.command.is_none() {
+            let indices = exports.command.as_ref().ok_or_else(|| missing("command"))?;
+            self.command = Some(indices.load(&mut self.store, &self.component)?);
+        }
+        let guest = self.command.as_ref().ok_or_else(|| missing("command"))?;
+        Ok((&mut self.store, guest))
+    }
+
     /// Says who it is.
     pub fn describe(
         &mut self,
@@ -177,6 +202,22 @@ impl Instance {
         self.call(exports, settings, |store, guest| {
             guest.call_self_test(store)
         })
+    }
+
+    /// Names its commands; none where it has no such hook.
+    pub fn command_names(
+        &mut self,
+        exports: &Exports,
+        settings: &Settings,
+    ) -> Result<Vec<command::Usage>, Failure> {
+        if exports.command.is_none() {
+            return Ok(Vec::new());
+        }
+        self.arm(settings.ticks(settings.preparation_stop), 0);
+        let named = self
+            .command(exports)
+            .and_then(|(store, guest)| guest.call_names(store));
+        named.map_err(|error| classify(&error, self.store.data_mut()))
     }
 
     fn call<T>(

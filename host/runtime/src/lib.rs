@@ -2,7 +2,8 @@
 //! nothing else of instant messaging; it decides nothing and acts on nothing.
 //!
 //! A file is inspected, prepared under a configuration (configured, tested, baked, compiled, warmed) and bound in a
-//! generation; a pinned generation is asked about a command (`strategy`) and about texts (`filter`).
+//! generation; a pinned generation is asked about an operation (`strategy`), about texts (`filter`) and about what users
+//! type for plugins (`command`).
 
 mod abilities;
 mod bake;
@@ -23,8 +24,10 @@ mod ruling;
 mod runtime;
 mod settings;
 mod signature;
+mod values;
 mod version;
 
+pub use bindings::command::Invocation;
 pub use bindings::content_filter::Text;
 pub use bindings::message_strategy::{Command, Fact, RecentEntry};
 pub use breaker::{BreakerState, HealthChange, HealthEvent};
@@ -34,10 +37,11 @@ pub use generation::{Binding, Generation, GenerationCell};
 pub use hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
 pub use inspect::{BindingDefault, Inspection, exported_hooks};
 pub use ruling::{
-    Effect, EffectKind, FilterRuling, FoundHit, HoldCause, HookRecord, Outcome, Reason,
-    StrategyRuling, Verdict,
+    CommandOutcome, CommandRuling, Effect, EffectKind, FilterRuling, FoundHit, HoldCause,
+    HookRecord, Outcome, Reason, StrategyRuling, Verdict,
 };
 pub use runtime::Runtime;
 pub use settings::{MAX_COMPONENT_BYTES, Settings};
 pub use signature::{SignatureError, check_key, is_signature, public_key, sign, verify_signature};
+pub use values::{Values, ValuesSnapshot};
 pub use version::{Stats, Version};

@@ -97,6 +97,35 @@ pub struct StrategyRuling {
     pub records: Vec<HookRecord>,
 }
 
+/// What came of a command.
+#[derive(Debug, Clone)]
+pub struct CommandRuling {
+    pub outcome: CommandOutcome,
+    pub effects: Vec<Effect>,
+    pub records: Vec<HookRecord>,
+}
+
+/// What is to be done about a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandOutcome {
+    /// It is done and answered with nothing.
+    Done,
+    /// Answered with this content, a JSON object, for the sender alone.
+    Reply(String),
+    /// This content is to be sent in its place.
+    Send(String),
+    /// It is to be sent as it stands.
+    Pass,
+    Reject {
+        by: String,
+        reason: Reason,
+    },
+    Unavailable {
+        by: String,
+        reason: Reason,
+    },
+}
+
 /// What the filters decided about texts.
 #[derive(Debug, Clone)]
 pub struct FilterRuling {

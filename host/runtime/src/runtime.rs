@@ -11,8 +11,10 @@ use wasmtime::component::{Component, Linker};
 
 use crate::abilities::{self, GuestLog, GuestState};
 use crate::bake::{self, Baked};
+use crate::bindings::command::Usage;
 use crate::bindings::preparation;
 use crate::breaker::{Breaker, HealthEvent};
+use crate::chain::command;
 use crate::code_cache::{CodeCache, hex};
 use crate::error::LoadError;
 use crate::hook::Hook;
@@ -21,6 +23,7 @@ use crate::instance::{Exports, Factory, classify};
 use crate::keeper::Keeper;
 use crate::pool::{Pool, Slots};
 use crate::settings::Settings;
+use crate::values::{NoValues, Values};
 use crate::version::Version;
 use crate::{configuration, engine};
 
@@ -43,6 +46,7 @@ struct Inner {
     slots: Arc<Slots>,
     keeper: Arc<Keeper>,
     health: broadcast::Sender<HealthEvent>,
+    values: Arc<dyn Values>,
 }
 
 impl Drop for Inner {
@@ -59,7 +63,13 @@ struct Prepared {
 }
 
 impl Runtime {
+    /// A runtime whose guests find nothing in `kv-snapshot`.
     pub fn new(settings: Settings) -> Result<Self, LoadError> {
+        Self::with_values(settings, Arc::new(NoValues))
+    }
+
+    /// A runtime whose guests read what they have written.
+    pub fn with_values(settings: Settings, values: Arc<dyn Values>) -> Result<Self, LoadError> {
         let engine = engine::start(&settings)?;
         let linker =
             abilities::linker(&engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
@@ -77,6 +87,7 @@ impl Runtime {
                 slots,
                 keeper,
                 health,
+                values,
             }),
         })
     }
@@ -327,6 +338,7 @@ impl Runtime {
             make_room: Arc::new(move || room.empty_pools()),
             config,
             log,
+            values: self.inner.values.clone(),
             wake_keeper: Arc::new(move || wake.wake()),
             configuration: None,
         })
@@ -362,6 +374,7 @@ impl Runtime {
             .is_none()
             .then(|| settings.cache_dir.join(format!("{key}.baked.wasm")));
         let breakers = Hook::ALL.map(breaker);
+        let commands = commands_of(&factory)?;
         let pool = Pool::new(factory, limit, warm);
         pool.fill().map_err(LoadError::Configure)?;
         let version = Arc::new(Version {
@@ -371,6 +384,7 @@ impl Runtime {
             baked,
             pool,
             breakers,
+            commands,
             counts: Default::default(),
         });
         self.inner.keeper.watch(&version);
@@ -417,7 +431,23 @@ fn check_types(
     if exports.filter.is_some() {
         instance.filter(exports).map_err(shape)?;
     }
+    if exports.command.is_some() {
+        instance.command(exports).map_err(shape)?;
+    }
     Ok(())
+}
+
+/// The commands a component answers under its configuration.
+fn commands_of(factory: &Factory) -> Result<Vec<Usage>, LoadError> {
+    if factory.exports.command.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut instance = factory.make().map_err(LoadError::Names)?;
+    let named = instance
+        .command_names(&factory.exports, &factory.settings)
+        .map_err(LoadError::Names)?;
+    command::check_names(&named).map_err(LoadError::BadNames)?;
+    Ok(named)
 }
 
 /// The part of a digest that names files.

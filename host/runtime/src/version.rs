@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::bindings::command::Usage;
 use crate::breaker::{Admission, Breaker, BreakerState};
 use crate::error::Failure;
 use crate::hook::{Hook, Isolation};
@@ -22,7 +23,8 @@ pub struct Version {
     pub(crate) not_baked: Option<String>,
     pub(crate) baked: Option<PathBuf>,
     pub(crate) pool: Pool,
-    pub(crate) breakers: [Breaker; 2],
+    pub(crate) breakers: [Breaker; Hook::ALL.len()],
+    pub(crate) commands: Vec<Usage>,
     pub(crate) counts: Counts,
 }
 
@@ -86,6 +88,17 @@ impl Version {
     /// The baked component's file, for other nodes: see `Runtime::prepare_from_baked`.
     pub fn baked_file(&self) -> Option<&Path> {
         self.baked.as_deref()
+    }
+
+    /// The commands it answers under its configuration, with what each does.
+    pub fn commands(&self) -> impl Iterator<Item = (&str, &str)> {
+        let commands = self.commands.iter();
+        commands.map(|usage| (usage.name.as_str(), usage.summary.as_str()))
+    }
+
+    pub(crate) fn command_names(&self) -> Vec<String> {
+        let names = self.commands.iter().map(|usage| usage.name.clone());
+        names.collect()
     }
 
     pub fn breaker(&self, hook: Hook) -> BreakerState {
@@ -172,7 +185,10 @@ impl Version {
             factory.settings.ticks(factory.settings.hard_stop),
             rules.now_ms,
         );
-        match ask(&mut instance, &factory.exports) {
+        instance.store.data_mut().reads.open();
+        let answer = ask(&mut instance, &factory.exports);
+        instance.store.data_mut().reads.close();
+        match answer {
             Ok(answer) => {
                 if rules.isolation == Isolation::Message {
                     self.pool.retire(instance);

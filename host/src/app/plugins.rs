@@ -10,19 +10,23 @@ use anyhow::Result;
 use crate::clock::Clock;
 use crate::config::{Config, SignaturePolicy};
 use crate::plugins::rollout::{Rollout, RolloutRules, Signatures};
+use crate::plugins::values::StoredValues;
 use crate::store::accounts::Accounts;
+use crate::store::values::PluginValues;
 
 /// Starts the runtime and what was active, or what is there at first start.
 pub async fn start(
     config: &Config,
     data: &Path,
     accounts: &Arc<dyn Accounts>,
+    values: Arc<dyn PluginValues>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<Rollout>> {
     let mut settings = kith_runtime::Settings::new(data.join("plugin-cache"));
     settings.hard_stop = Duration::from_millis(config.plugins.hard_stop_ms.max(1));
     settings.memory_cap_bytes = usize::try_from(config.plugins.memory_mib.max(1) << 20)?;
-    let runtime = kith_runtime::Runtime::new(settings)?;
+    let values = Arc::new(StoredValues(values));
+    let runtime = kith_runtime::Runtime::with_values(settings, values)?;
     let rules = RolloutRules {
         signatures: match config.plugins.signatures {
             SignaturePolicy::Off => Signatures::Off,

@@ -2,6 +2,7 @@
 //! other codecs are made from it. No decisions here.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::conversation::Member;
@@ -69,6 +70,7 @@ pub fn first_answer_json(
         }
         FirstAnswer::Held { hold } => held_ack_json(request, conversation, *hold),
         FirstAnswer::Dropped => dropped_json(request, conversation),
+        FirstAnswer::Command { reply } => command_json(request, conversation, reply.as_deref()),
         FirstAnswer::Refused { by, reason } => error_json(request, &refused(by, reason)),
     }
 }
@@ -96,6 +98,31 @@ pub fn dropped_json(request: u32, conversation: ConversationId) -> Vec<u8> {
         request,
         &json!({"conversation": conversation, "state": "dropped"}),
     )
+}
+
+/// The answer to a command.
+pub fn command_json(
+    request: u32,
+    conversation: ConversationId,
+    reply: Option<&RawValue>,
+) -> Vec<u8> {
+    ok_json(request, &command_body(conversation, reply))
+}
+
+/// The same without the request: over REST.
+pub fn command_body(conversation: ConversationId, reply: Option<&RawValue>) -> impl Serialize {
+    #[derive(Serialize)]
+    struct Answered<'a> {
+        conversation: ConversationId,
+        state: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reply: Option<&'a RawValue>,
+    }
+    Answered {
+        conversation,
+        state: "command",
+        reply,
+    }
 }
 
 /// An event with one object in it.

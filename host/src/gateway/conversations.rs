@@ -18,7 +18,7 @@ use super::frame::conversation_id;
 use super::listen::{AddressCount, Peer};
 use super::respond::{Answer, Body};
 use super::{Caller, Gateway, ops, search, websocket};
-use crate::delivery::refused;
+use crate::delivery::{command_body, refused};
 use crate::ids::ConversationId;
 use crate::journey::held::Sent;
 use crate::journey::search::Finder;
@@ -168,7 +168,8 @@ struct NewMessage {
     reply_to: Option<u64>,
 }
 
-/// Sends a message. 201 when it was committed now, 200 when it was before, 202 when it is held or not kept.
+/// Sends a message. 201 when it was committed now, 200 when it was before or was a plugin's command, 202 when it is held
+/// or not kept.
 #[utoipa::path(post, path = "/v1/conversations/{conversation}/entries", params(("conversation" = String, Path)), request_body = NewMessage, security(("bearer" = [])),
     responses((status = 201), (status = 200), (status = 202), (status = 400), (status = 403), (status = 404), (status = 409), (status = 422), (status = 429), (status = 503)))]
 async fn send(
@@ -208,6 +209,9 @@ fn sent(conversation: ConversationId, outcome: Outcome) -> Result<Response, Answ
             let body = json!({"conversation": conversation, "state": "dropped"});
             Ok((StatusCode::ACCEPTED, Json(body)).into_response())
         }
+        Outcome::Command { reply } => {
+            Ok(Json(command_body(conversation, reply.as_deref())).into_response())
+        }
         Outcome::Resent(first) => answered_before(conversation, first),
         Outcome::Refused(_)
         | Outcome::Member { .. }
@@ -234,6 +238,9 @@ fn answered_before(conversation: ConversationId, first: FirstAnswer) -> Result<R
             json!({"conversation": conversation, "state": "held", "hold": hold})
         }
         FirstAnswer::Dropped => json!({"conversation": conversation, "state": "dropped"}),
+        FirstAnswer::Command { reply } => {
+            return Ok(Json(command_body(conversation, reply.as_deref())).into_response());
+        }
         FirstAnswer::Refused { by, reason } => return Err(refused(&by, &reason).into()),
     };
     Ok(Json(body).into_response())

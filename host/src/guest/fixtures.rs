@@ -1,28 +1,44 @@
 //! Fixtures: what a plugin is asked and what it must answer, run on the real component under the real limits.
 //!
-//! A file `fixtures/NAME.json` is `{"config": {…}, "scan": ["text", …], "hits": [[[start, end, "level"], …], …]}` for a
-//! filter, or `{"config": {…}, "command": {…}, "verdict": "pass" | "reject:CODE" | "hold:CODE" | "drop:CODE"}` for a
-//! strategy; `command` has the fields of the contract, in snake case, those left out at their defaults.
+//! A file `fixtures/NAME.json` has `config`, `kv` and one of: `scan` and `hits`; `command` and `verdict`; `invoke` and
+//! `answer`. How each looks is said below; what is asked has the fields of the contract, in snake case, those left out at
+//! their defaults.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kith_runtime::{Binding, Command, Generation, Hook, Runtime, Scope, Settings, Text, Verdict};
+use kith_runtime::{
+    Binding, Command, CommandOutcome, Generation, Hook, Invocation, Runtime, Scope, Settings, Text,
+    Values, ValuesSnapshot, Verdict,
+};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fixture {
     #[serde(default)]
     config: Map<String, Value>,
+    /// What the plugin has written before.
+    #[serde(default)]
+    kv: HashMap<String, String>,
+    /// A filter's texts …
     #[serde(default)]
     scan: Vec<String>,
+    /// … and for each its hits: `[start, end, level]`.
     #[serde(default)]
     hits: Vec<Vec<(u32, u32, String)>>,
+    /// What a strategy is asked …
     command: Option<Map<String, Value>>,
+    /// … and says: `pass`, `replace`, `reject:CODE`, `hold:CODE`, `drop:CODE`.
     verdict: Option<String>,
+    /// What a command is asked …
+    invoke: Option<Map<String, Value>>,
+    /// … and says: `done`, `pass`, `reject:CODE`, `{"reply": CONTENT}`, `{"send": CONTENT}`.
+    answer: Option<Value>,
 }
 
 /// Runs every fixture of a plugin's folder on a component; an error when one does not hold.
@@ -30,7 +46,6 @@ pub fn test(folder: &Path, component: &Path, say: &dyn Fn(&str)) -> Result<()> {
     let bytes =
         std::fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
     let cache = tempfile::tempdir()?;
-    let runtime = Runtime::new(Settings::new(cache.path()))?;
     let files = fixture_files(&folder.join("fixtures"))?;
     if files.is_empty() {
         bail!("{} has no fixtures/*.json", folder.display());
@@ -45,7 +60,7 @@ pub fn test(folder: &Path, component: &Path, say: &dyn Fn(&str)) -> Result<()> {
         let text = std::fs::read_to_string(file)?;
         let fixture: Fixture = serde_json::from_str(&text)
             .with_context(|| format!("{} is no fixture", file.display()))?;
-        match run(&runtime, &bytes, &fixture) {
+        match run(cache.path(), &bytes, &fixture) {
             Ok((took, size)) => {
                 say(&format!(
                     "ok      {name}  {} us, {} KiB of memory image",
@@ -86,7 +101,9 @@ fn fixture_files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// How long the first call took, and the bytes of the baked image.
-fn run(runtime: &Runtime, component: &[u8], fixture: &Fixture) -> Result<(Duration, u64)> {
+fn run(cache: &Path, component: &[u8], fixture: &Fixture) -> Result<(Duration, u64)> {
+    let kept = Arc::new(Kept(fixture.kv.clone()));
+    let runtime = Runtime::with_values(Settings::new(cache), kept)?;
     let version = runtime.prepare(component, &Value::Object(fixture.config.clone()))?;
     let size = version
         .baked_file()
@@ -98,6 +115,14 @@ fn run(runtime: &Runtime, component: &[u8], fixture: &Fixture) -> Result<(Durati
         .collect();
     let generation = Generation::new(1, bindings);
     let started = Instant::now();
+    if let (Some(typed), Some(expected)) = (&fixture.invoke, &fixture.answer) {
+        let answer = invoke(&generation, typed)?;
+        let took = started.elapsed();
+        if answer != *expected {
+            bail!("the answer is {answer}, expected {expected}");
+        }
+        return Ok((took, size));
+    }
     match (&fixture.command, &fixture.verdict) {
         (Some(command), Some(expected)) => {
             let verdict = decide(&generation, command)?;
@@ -149,6 +174,77 @@ fn scan(generation: &Generation, texts: &[String]) -> Result<Vec<Vec<(u32, u32, 
     Ok(found)
 }
 
+/// The values of a fixture.
+struct Kept(HashMap<String, String>);
+
+impl Values for Kept {
+    fn snapshot(&self) -> Result<Box<dyn ValuesSnapshot>, String> {
+        Ok(Box::new(Self(self.0.clone())))
+    }
+}
+
+impl ValuesSnapshot for Kept {
+    fn get(&self, _: &str, key: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.0.get(key).map(|text| text.clone().into_bytes()))
+    }
+}
+
+fn invoke(generation: &Generation, fields: &Map<String, Value>) -> Result<Value> {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+    let flag = |name: &str| {
+        fields
+            .get(name)
+            .and_then(Value::as_bool)
+            .unwrap_or_default()
+    };
+    let number = |name: &str| fields.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let mentions = fields.get("mentions").and_then(Value::as_array);
+    let mentions: Vec<&str> = mentions
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let invocation = Invocation {
+        name: text("name"),
+        arguments: text("arguments"),
+        conversation: text("conversation"),
+        conversation_kind: text("conversation_kind"),
+        sender: text("sender"),
+        sender_role: text("sender_role"),
+        peer: text("peer"),
+        blocked: flag("blocked"),
+        blocking: flag("blocking"),
+        friends: flag("friends"),
+        mentions: &mentions,
+        reply_to: number("reply_to"),
+        at_ms: number("at_ms"),
+        facts: &[],
+    };
+    let scope = scope_of(invocation.conversation_kind);
+    let ruling = generation.command(scope, &invocation, &kith_runtime::read_plain_content);
+    if ruling.records.is_empty() {
+        bail!("the plugin has no command {}", invocation.name);
+    }
+    Ok(match ruling.outcome {
+        CommandOutcome::Done => json!("done"),
+        CommandOutcome::Pass => json!("pass"),
+        CommandOutcome::Reply(content) => {
+            json!({"reply": serde_json::from_str::<Value>(&content)?})
+        }
+        CommandOutcome::Send(content) => json!({"send": serde_json::from_str::<Value>(&content)?}),
+        CommandOutcome::Reject { reason, .. } => json!(format!("reject:{}", reason.code)),
+        CommandOutcome::Unavailable { reason, .. } => bail!("the call failed: {}", reason.text),
+    })
+}
+
+fn scope_of(conversation_kind: &str) -> Scope {
+    match conversation_kind {
+        "group" => Scope::Group,
+        "self" => Scope::Own,
+        _ => Scope::Direct,
+    }
+}
+
 fn decide(generation: &Generation, fields: &Map<String, Value>) -> Result<String> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
     let flag = |name: &str| {
@@ -180,7 +276,8 @@ fn decide(generation: &Generation, fields: &Map<String, Value>) -> Result<String
         recent: &[],
         facts: &[],
     };
-    let ruling = generation.strategy(Scope::Direct, &command, &kith_runtime::read_plain_content);
+    let scope = scope_of(command.conversation_kind);
+    let ruling = generation.strategy(scope, &command, &kith_runtime::read_plain_content);
     Ok(match ruling.verdict {
         Verdict::Pass if ruling.content.is_some() => "replace".to_owned(),
         Verdict::Pass => "pass".to_owned(),

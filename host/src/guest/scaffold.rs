@@ -22,12 +22,15 @@ macro_rules! embedded {
 /// The SDK and the contract, by their paths in the repository.
 const KIT: &[(&str, &str)] = embedded![
     "sdk/rust/src/lib.rs",
+    "sdk/rust/src/command.rs",
     "sdk/rust/src/exports.rs",
     "sdk/rust/src/filter.rs",
     "sdk/rust/src/panic_text.rs",
     "sdk/rust/src/strategy.rs",
     "wit/v1/abilities.wit",
+    "wit/v1/command.wit",
     "wit/v1/content-filter.wit",
+    "wit/v1/kv-snapshot.wit",
     "wit/v1/lifecycle.wit",
     "wit/v1/message-strategy.wit",
     "wit/v1/types.wit",

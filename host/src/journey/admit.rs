@@ -43,6 +43,13 @@ impl Place {
             .is_some_and(|member| member.left.is_none())
     }
 
+    /// The author's role; of whoever opens a conversation the one it will have.
+    pub fn role(&self) -> &'static str {
+        self.member
+            .as_ref()
+            .map_or("member", |member| member.role.as_str())
+    }
+
     /// A group's settings; `None` in other kinds.
     pub fn group(&self) -> Option<&Group> {
         self.existing.as_ref()?.group.as_ref()

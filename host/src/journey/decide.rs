@@ -47,6 +47,17 @@ impl Judged {
             Self::Drop => {}
         }
     }
+
+    /// What hooks that were asked before did, and want written.
+    pub fn after(&mut self, hooks: Vec<HookTrace>, effects: Vec<PluginWrite>) {
+        let (record, wanted) = match self {
+            Self::Keep(keep) => (&mut keep.record, &mut keep.effects),
+            Self::Hold(kept) => (&mut kept.record, &mut kept.effects),
+            Self::Drop => return,
+        };
+        record.hooks.splice(0..0, hooks);
+        wanted.splice(0..0, effects);
+    }
 }
 
 #[derive(Debug)]
@@ -284,10 +295,7 @@ fn ask_strategy(
             conversation: &conversation,
             conversation_kind: place.kind.as_str(),
             sender: &sender,
-            sender_role: place
-                .member
-                .as_ref()
-                .map_or("member", |member| member.role.as_str()),
+            sender_role: place.role(),
             peer: &peer,
             peer_role: "",
             blocked: place.relation.blocked,
@@ -321,7 +329,8 @@ fn facts(question: &Question<'_>) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-pub(super) fn scope(kind: Kind) -> Scope {
+/// The scope of what happens in a kind of conversation.
+pub fn scope(kind: Kind) -> Scope {
     match kind {
         Kind::Direct => Scope::Direct,
         Kind::Group => Scope::Group,
@@ -331,7 +340,7 @@ pub(super) fn scope(kind: Kind) -> Scope {
 
 /// A plugin's content is checked like a client's; what is wrong with it is the plugin's failure, not the sender's.
 /// It can name no media but those that were sent: naming one gives it to everybody here.
-fn replacement(
+pub fn replacement(
     json: &str,
     sent: Option<&Content>,
     limits: &ContentLimits,
@@ -375,7 +384,8 @@ pub fn refused_at_once(verdict: Verdict) -> Refusal {
     }
 }
 
-fn write(effect: Effect) -> PluginWrite {
+/// An effect as the store takes it.
+pub fn write(effect: Effect) -> PluginWrite {
     PluginWrite {
         plugin: effect.plugin,
         key: effect.key,

@@ -90,6 +90,9 @@ pub struct BindingPlan {
     pub isolation: Isolation,
     /// Soft budget of a call, microseconds; 0 is the tier's.
     pub budget_us: u32,
+    /// The commands it answers, as it last named them.
+    #[serde(default)]
+    pub commands: Vec<String>,
 }
 
 /// A change of a binding; `None` leaves a thing as it is.
@@ -130,6 +133,24 @@ impl Plan {
             .filter(|binding| !self.is_disabled(&binding.plugin))
     }
 
+    /// A command among some of a plugin's that another serving plugin answers, and which.
+    pub fn bound_elsewhere<'a, 'b>(
+        &'b self,
+        plugin: &str,
+        commands: impl IntoIterator<Item = &'a str>,
+    ) -> Option<(&'a str, &'b str)> {
+        for command in commands {
+            let answers = |binding: &&BindingPlan| {
+                let mut known = binding.commands.iter();
+                binding.plugin != plugin && known.any(|known| known == command)
+            };
+            if let Some(other) = self.serving().find(answers) {
+                return Some((command, &other.plugin));
+            }
+        }
+        None
+    }
+
     pub fn is_disabled(&self, plugin: &str) -> bool {
         self.plugins.get(plugin).is_some_and(|plan| plan.disabled)
     }
@@ -142,9 +163,11 @@ impl Plan {
         self.bindings = others;
         for default in defaults {
             let known = own.iter().find(|binding| binding.hook == default.hook);
+            let commands = default.commands.clone();
             let mut binding = known.cloned().unwrap_or(default);
             binding.version.clone_from(&version.version);
             binding.digest.clone_from(&version.digest);
+            binding.commands = commands;
             self.bindings.push(binding);
         }
         self.bindings
@@ -169,6 +192,7 @@ mod tests {
             fallback: None,
             isolation: Isolation::Reuse,
             budget_us: 0,
+            commands: Vec::new(),
         }
     }
 
@@ -211,6 +235,34 @@ mod tests {
                 .iter()
                 .all(|binding| binding.digest == "sha256:2")
         );
+    }
+
+    #[test]
+    fn a_command_is_bound_elsewhere_while_another_plugin_serves_it() {
+        let mut plan = Plan::default();
+        let dice = BindingPlan {
+            commands: vec!["roll".into()],
+            ..binding("dice", "command", 1)
+        };
+        let version = VersionRef {
+            version: "1.0.0".into(),
+            digest: "sha256:1".into(),
+        };
+        plan.place("dice", &version, vec![dice]);
+        let clash = |plan: &Plan, name: &str| {
+            let found = plan.bound_elsewhere(name, ["flip", "roll"]);
+            found.map(|(command, other)| format!("{command} of {other}"))
+        };
+        assert_eq!(clash(&plan, "cards").as_deref(), Some("roll of dice"));
+        assert_eq!(clash(&plan, "dice"), None);
+        let disabled = PluginPlan {
+            version: version.version.clone(),
+            digest: version.digest.clone(),
+            previous: None,
+            disabled: true,
+        };
+        plan.plugins.insert("dice".into(), disabled);
+        assert_eq!(clash(&plan, "cards"), None);
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use kith_runtime as runtime;
 
-use super::{Command, Effect, FilterRuling, Judge, Recent, Scope, StrategyRuling, Text, Verdict};
+use super::{
+    Command, CommandRuling, CommandVerdict, Effect, FilterRuling, Invocation, Judge, Recent, Scope,
+    StrategyRuling, Text, Verdict,
+};
 use crate::content::{Content, ContentLimits};
 use crate::entry::{HookOutcome, HookTrace};
 use crate::store::HoldCause;
@@ -84,6 +87,38 @@ impl Judge for Pinned {
             hooks: ruling.records.iter().map(to_trace).collect(),
         }
     }
+
+    fn binds(&self, scope: Scope, name: &str) -> bool {
+        let binding = self.generation.command_binding(to_scope(scope), name);
+        binding.is_some()
+    }
+
+    fn command(&self, scope: Scope, invocation: &Invocation<'_>) -> CommandRuling {
+        let asked = runtime::Invocation {
+            name: invocation.name,
+            arguments: invocation.arguments,
+            conversation: invocation.conversation,
+            conversation_kind: invocation.conversation_kind,
+            sender: invocation.sender,
+            sender_role: invocation.sender_role,
+            peer: invocation.peer,
+            blocked: invocation.blocked,
+            blocking: invocation.blocking,
+            friends: invocation.friends,
+            mentions: invocation.mentions,
+            reply_to: invocation.reply_to,
+            at_ms: invocation.at_ms,
+            facts: &[],
+        };
+        let ruling = self
+            .generation
+            .command(to_scope(scope), &asked, &|json| self.read(json));
+        CommandRuling {
+            verdict: to_command_verdict(ruling.outcome),
+            effects: ruling.effects.into_iter().map(to_effect).collect(),
+            hooks: ruling.records.iter().map(to_trace).collect(),
+        }
+    }
 }
 
 impl Pinned {
@@ -116,6 +151,20 @@ fn to_recent(entry: &Recent) -> runtime::RecentEntry<'_> {
         at_ms: entry.at_ms,
         kind: &entry.kind,
         text: &entry.text,
+    }
+}
+
+fn to_command_verdict(outcome: runtime::CommandOutcome) -> CommandVerdict {
+    match outcome {
+        runtime::CommandOutcome::Done => CommandVerdict::Done,
+        runtime::CommandOutcome::Reply(content) => CommandVerdict::Reply(content),
+        runtime::CommandOutcome::Send(content) => CommandVerdict::Send(content),
+        runtime::CommandOutcome::Pass => CommandVerdict::Pass,
+        runtime::CommandOutcome::Reject { by, reason } => CommandVerdict::Reject {
+            by,
+            reason: reason.code,
+        },
+        runtime::CommandOutcome::Unavailable { by, .. } => CommandVerdict::Unavailable { by },
     }
 }
 

@@ -21,6 +21,7 @@ mod rows;
 mod scrub;
 mod tables;
 pub mod upkeep;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -211,6 +212,7 @@ impl MessageLog for EmbeddedLog {
         let first = match row.answer {
             StoredAnswer::Held(hold) => FirstAnswer::Held { hold },
             StoredAnswer::Dropped { .. } => FirstAnswer::Dropped,
+            StoredAnswer::Command { reply, .. } => FirstAnswer::Command { reply },
             StoredAnswer::Refused { by, reason, .. } => FirstAnswer::Refused { by, reason },
             StoredAnswer::Committed { seq, id, replaced } => {
                 let row = if replaced {

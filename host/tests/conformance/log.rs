@@ -17,9 +17,10 @@ use kith::content::Fingerprint;
 use kith::conversation::Kind;
 use kith::entry::{Body, DecisionRecord, Entry, Message, Seq};
 use kith::ids::{ConversationId, HoldId, UserId};
+use kith::store::values::PluginValues;
 use kith::store::{
-    Append, Change, CommitError, FirstAnswer, Hold, HoldCause, MessageLog, NotTaken, Opening,
-    Origin, Outcome, PluginWrite, Prefs, ResendKey, Settlement, Span, Submission,
+    Append, Change, CommandAnswer, CommitError, FirstAnswer, Hold, HoldCause, MessageLog, NotTaken,
+    Opening, Origin, Outcome, PluginWrite, Prefs, ResendKey, Settlement, Span, Submission,
 };
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -31,6 +32,7 @@ const BOB: UserId = UserId(22);
 /// A log and what it settles.
 pub struct Opened {
     pub log: Arc<dyn MessageLog>,
+    pub values: Arc<dyn PluginValues>,
     pub settlements: mpsc::Receiver<Vec<Settlement>>,
 }
 

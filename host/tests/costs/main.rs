@@ -139,7 +139,7 @@ async fn start(data: &tempfile::TempDir) -> App {
         .expect("the server starts");
     assert_eq!(
         app.rollout.list().await.expect("a list").len(),
-        3,
+        4,
         "every plugin serves"
     );
     app

@@ -7,7 +7,7 @@ use crate::Level;
 pub mod abilities {
     wit_bindgen::generate!({
         path: "../../wit/v1",
-        inline: "package kith:sdk-abilities; world abilities { import kith:plugin/log@1.0.0; import kith:plugin/clock@1.0.0; }",
+        inline: "package kith:sdk-abilities; world abilities { import kith:plugin/log@1.0.0; import kith:plugin/clock@1.0.0; import kith:plugin/kv-snapshot@1.0.0; }",
         generate_all,
         world: "kith:sdk-abilities/abilities",
     });
@@ -65,6 +65,73 @@ pub mod message_strategy {
     });
 }
 
+#[cfg(target_arch = "wasm32")]
+pub mod command {
+    wit_bindgen::generate!({
+        path: "../../wit/v1",
+        inline: "package kith:sdk-command; world command-part { export kith:plugin/command@1.0.0; }",
+        generate_all,
+        world: "kith:sdk-command/command-part",
+        pub_export_macro: true,
+        export_macro_name: "export_command",
+        default_bindings_module: "kith_plugin::exports::command",
+    });
+
+    use self::exports::kith::plugin::command as wit;
+
+    pub fn names(named: Vec<crate::Usage>) -> Vec<wit::Usage> {
+        let usage = |usage: crate::Usage| wit::Usage {
+            name: usage.name,
+            summary: usage.summary,
+        };
+        named.into_iter().map(usage).collect()
+    }
+
+    pub fn invocation(typed: wit::Invocation) -> crate::Invocation {
+        let fact = |fact: wit::Fact| crate::Fact {
+            name: fact.name,
+            value: fact.value,
+        };
+        crate::Invocation {
+            name: typed.name,
+            arguments: typed.arguments,
+            conversation: typed.conversation,
+            conversation_kind: typed.conversation_kind,
+            sender: typed.sender,
+            sender_role: typed.sender_role,
+            peer: typed.peer,
+            blocked: typed.blocked,
+            blocking: typed.blocking,
+            friends: typed.friends,
+            mentions: typed.mentions,
+            reply_to: typed.reply_to,
+            at_ms: typed.at_ms,
+            facts: typed.facts.into_iter().map(fact).collect(),
+        }
+    }
+
+    pub fn answer(answer: crate::Answer) -> wit::Answer {
+        let effect = |effect: crate::Effect| wit::Effect {
+            kind: effect.kind,
+            key: effect.key,
+            value: effect.value,
+        };
+        wit::Answer {
+            outcome: match answer.outcome {
+                crate::Outcome::Done => wit::Outcome::Done,
+                crate::Outcome::Reply(content) => wit::Outcome::Reply(content),
+                crate::Outcome::Send(content) => wit::Outcome::Send(content),
+                crate::Outcome::Pass => wit::Outcome::Pass,
+                crate::Outcome::Reject(why) => wit::Outcome::Reject(wit::Reason {
+                    code: why.code,
+                    text: why.text,
+                }),
+            },
+            effects: answer.effects.into_iter().map(effect).collect(),
+        }
+    }
+}
+
 /// Prepares a fresh instance: panics go to the log.
 #[cfg(target_arch = "wasm32")]
 pub fn start() {
@@ -86,6 +153,22 @@ pub fn log(level: Level, text: &str) {
 #[cfg(target_arch = "wasm32")]
 pub fn now_ms() -> u64 {
     abilities::kith::plugin::clock::now_ms()
+}
+
+#[cfg(target_arch = "wasm32")]
+pub fn kv_get(key: &str) -> Result<Option<Vec<u8>>, crate::KvError> {
+    use abilities::kith::plugin::kv_snapshot as wit;
+    wit::get(key).map_err(|error| match error {
+        wit::Error::Denied => crate::KvError::Denied,
+        wit::Error::BadKey => crate::KvError::BadKey,
+        wit::Error::TooMany => crate::KvError::TooMany,
+        wit::Error::Unavailable(why) => crate::KvError::Unavailable(why),
+    })
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+pub fn kv_get(_: &str) -> Result<Option<Vec<u8>>, crate::KvError> {
+    Ok(None)
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -172,6 +255,21 @@ macro_rules! __export_part {
             }
         }
         $crate::exports::content_filter::export_content_filter!(Component with_types_in $crate::exports::content_filter);
+    };
+    (command, $plugin:ty) => {
+        impl $crate::exports::command::exports::kith::plugin::command::Guest for Component {
+            fn names() -> Vec<$crate::exports::command::exports::kith::plugin::command::Usage> {
+                $crate::exports::command::names($crate::Commands::names(plugin()))
+            }
+
+            fn run(
+                invocation: $crate::exports::command::exports::kith::plugin::command::Invocation,
+            ) -> $crate::exports::command::exports::kith::plugin::command::Answer {
+                let invocation = $crate::exports::command::invocation(invocation);
+                $crate::exports::command::answer($crate::Commands::run(plugin(), &invocation))
+            }
+        }
+        $crate::exports::command::export_command!(Component with_types_in $crate::exports::command);
     };
     (message_strategy, $plugin:ty) => {
         impl $crate::exports::message_strategy::exports::kith::plugin::message_strategy::Guest for Component {

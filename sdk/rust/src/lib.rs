@@ -35,6 +35,7 @@
 //! assert_eq!(hits.iter().map(|hit| (hit.start, hit.end)).collect::<Vec<_>>(), [(2, 6), (12, 16)]);
 //! ```
 
+mod command;
 #[doc(hidden)]
 pub mod exports;
 mod filter;
@@ -42,6 +43,7 @@ mod filter;
 mod panic_text;
 mod strategy;
 
+pub use command::{Answer, Commands, Invocation, Outcome, Usage};
 pub use filter::{ContentFilter, Hit, Text};
 pub use strategy::{
     Command, Decision, Effect, Fact, MessageStrategy, Reason, RecentEntry, Verdict,
@@ -129,8 +131,26 @@ pub fn now_ms() -> u64 {
     exports::now_ms()
 }
 
+/// Why a value could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KvError {
+    /// Not while the plugin is described, configured, tested, or asked for its names.
+    Denied,
+    /// A key has 1 to 512 bytes.
+    BadKey,
+    /// A call may read 64 times.
+    TooMany,
+    Unavailable(String),
+}
+
+/// What the plugin keeps under a key, as its effects have written it; all reads of one call see one moment. Outside a
+/// component nothing is kept.
+pub fn kv_get(key: &str) -> Result<Option<Vec<u8>>, KvError> {
+    exports::kv_get(key)
+}
+
 /// Makes a component of a type: lifecycle, and the hooks named behind the colon (`content_filter`,
-/// `message_strategy`, `preparation`). Does nothing where the target is not WebAssembly, so that a plugin's tests
+/// `message_strategy`, `command`, `preparation`). Does nothing where the target is not WebAssembly, so that a plugin's tests
 /// run natively.
 #[macro_export]
 macro_rules! register_plugin {

@@ -72,6 +72,26 @@ pub struct Effect {
     pub value: Vec<u8>,
 }
 
+impl Effect {
+    /// Keep a value under a key of the plugin's own.
+    pub fn put(key: &str, value: impl Into<Vec<u8>>) -> Self {
+        Self {
+            kind: "kv-put".to_owned(),
+            key: key.to_owned(),
+            value: value.into(),
+        }
+    }
+
+    /// Forget what is kept under a key.
+    pub fn delete(key: &str) -> Self {
+        Self {
+            kind: "kv-delete".to_owned(),
+            key: key.to_owned(),
+            value: Vec::new(),
+        }
+    }
+}
+
 /// What is to happen with a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {

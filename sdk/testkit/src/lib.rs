@@ -6,12 +6,16 @@
 //! # Ok::<(), kith_testkit::Error>(())
 //! ```
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kith_runtime::{Binding, Generation, HoldCause, Hook, Runtime, Scope, Text, Version};
+use kith_runtime::{
+    Binding, Generation, HoldCause, Hook, Runtime, Scope, Text, Values, ValuesSnapshot, Version,
+};
 pub use kith_runtime::{
-    Command, Fact, FoundHit, Inspection, Level, Settings, Stats, StrategyRuling, Verdict,
+    Command, CommandOutcome, CommandRuling, Fact, FoundHit, Inspection, Invocation, Level,
+    Settings, Stats, StrategyRuling, Verdict,
 };
 use tempfile::TempDir;
 
@@ -39,13 +43,35 @@ pub fn load_with(
     config: serde_json::Value,
     limit: impl FnOnce(&mut Settings),
 ) -> Result<Plugin, Error> {
+    load_over(file, config, limit, &[])
+}
+
+/// As `load`, of a plugin that has written values before: pairs of key and value.
+pub fn load_with_values(
+    file: impl AsRef<Path>,
+    config: serde_json::Value,
+    values: &[(&str, &[u8])],
+) -> Result<Plugin, Error> {
+    load_over(file, config, |_| {}, values)
+}
+
+fn load_over(
+    file: impl AsRef<Path>,
+    config: serde_json::Value,
+    limit: impl FnOnce(&mut Settings),
+    values: &[(&str, &[u8])],
+) -> Result<Plugin, Error> {
     let file = file.as_ref();
     let wrong = |what: &dyn std::fmt::Display| Error(format!("{}: {what}", file.display()));
     let component = std::fs::read(file).map_err(|error| wrong(&error))?;
     let cache = tempfile::tempdir().map_err(|error| wrong(&error))?;
     let mut settings = Settings::new(cache.path());
     limit(&mut settings);
-    let runtime = Runtime::new(settings).map_err(|error| wrong(&error))?;
+    let kept = values
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.to_vec()));
+    let kept = Arc::new(Kept(kept.collect()));
+    let runtime = Runtime::with_values(settings, kept).map_err(|error| wrong(&error))?;
     let version = runtime
         .prepare(&component, &config)
         .map_err(|error| wrong(&error))?;
@@ -58,6 +84,22 @@ pub fn load_with(
         version,
         _cache: cache,
     })
+}
+
+/// What the plugin has written.
+#[derive(Clone)]
+struct Kept(HashMap<String, Vec<u8>>);
+
+impl Values for Kept {
+    fn snapshot(&self) -> Result<Box<dyn ValuesSnapshot>, String> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl ValuesSnapshot for Kept {
+    fn get(&self, _: &str, key: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.0.get(key).cloned())
+    }
 }
 
 /// A plugin of this repository, built by `cargo xtask build`: from the folder in `KITH_PLUGINS_DIR`, or the one
@@ -100,6 +142,34 @@ pub fn text_to_a_stranger(text: &str) -> Command<'_> {
     }
 }
 
+/// A command that `ann` types to `bob`, both of them strangers.
+pub fn typed<'a>(name: &'a str, arguments: &'a str) -> Invocation<'a> {
+    Invocation {
+        name,
+        arguments,
+        conversation: "d-ann-bob",
+        conversation_kind: "direct",
+        sender: "ann",
+        sender_role: "member",
+        peer: "bob",
+        blocked: false,
+        blocking: false,
+        friends: false,
+        mentions: &[],
+        reply_to: 0,
+        at_ms: 0,
+        facts: &[],
+    }
+}
+
+fn scope_of(conversation_kind: &str) -> Scope {
+    match conversation_kind {
+        "group" => Scope::Group,
+        "self" => Scope::Own,
+        _ => Scope::Direct,
+    }
+}
+
 impl Plugin {
     /// What the component says it is.
     pub fn inspection(&self) -> &Inspection {
@@ -124,16 +194,33 @@ impl Plugin {
 
     /// What its `message-strategy` says to a command.
     pub fn decide(&self, command: &Command<'_>) -> Result<StrategyRuling, Error> {
-        let scope = match command.conversation_kind {
-            "group" => Scope::Group,
-            "self" => Scope::Own,
-            _ => Scope::Direct,
-        };
+        let scope = scope_of(command.conversation_kind);
         let read = &kith_runtime::read_plain_content;
         let ruling = self.generation.strategy(scope, command, read);
         match ruling.verdict {
             Verdict::Unavailable { reason, .. } => {
                 Err(Error(format!("the call failed: {}", reason.text)))
+            }
+            _ => Ok(ruling),
+        }
+    }
+
+    /// The commands it answers, with what each does.
+    pub fn commands(&self) -> Vec<(&str, &str)> {
+        self.version.commands().collect()
+    }
+
+    /// What its `command` answers.
+    pub fn run(&self, invocation: &Invocation<'_>) -> Result<CommandRuling, Error> {
+        let scope = scope_of(invocation.conversation_kind);
+        let read = &kith_runtime::read_plain_content;
+        let ruling = self.generation.command(scope, invocation, read);
+        match ruling.outcome {
+            CommandOutcome::Unavailable { reason, .. } => {
+                Err(Error(format!("the call failed: {}", reason.text)))
+            }
+            _ if ruling.records.is_empty() => {
+                Err(Error(format!("it has no command {}", invocation.name)))
             }
             _ => Ok(ruling),
         }

@@ -3,17 +3,13 @@
 
 use serde_json::Value;
 
+use super::effects::{self, check_code, shortened};
 use super::{record, settle, verdict_without_answer};
 use crate::bindings::message_strategy::{self as wit, Command};
 use crate::generation::Generation;
 use crate::hook::{Hook, Scope};
-use crate::ruling::{Effect, EffectKind, HoldCause, Outcome, Reason, StrategyRuling, Verdict};
+use crate::ruling::{EffectKind, HoldCause, Outcome, Reason, StrategyRuling, Verdict};
 use crate::version::Fault;
-
-const CODE_CHARS_MAX: usize = 64;
-const EFFECTS_MAX: usize = 32;
-const KEY_BYTES_MAX: usize = 512;
-const VALUE_BYTES_MAX: usize = 64 << 10;
 
 /// What the next hook is shown of a replaced content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,52 +102,13 @@ fn check(decision: wit::Decision, read: &ReadContent<'_>) -> Result<Checked, Str
             None
         }
     };
-    if decision.effects.len() > EFFECTS_MAX {
-        return Err(format!(
-            "{} effects; at most {EFFECTS_MAX} are taken",
-            decision.effects.len()
-        ));
-    }
-    let kinds = decision
-        .effects
-        .iter()
-        .map(check_effect)
-        .collect::<Result<_, _>>()?;
+    let kinds = effects::check(&decision.effects)?;
     Ok(Checked {
         decision,
         silent,
         kinds,
         replaced,
     })
-}
-
-fn check_code(code: &str) -> Result<(), String> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if code.is_empty() || code.len() > CODE_CHARS_MAX || !code.chars().all(plain) {
-        return Err(format!("{:?} is not a reason's code", shortened(code)));
-    }
-    Ok(())
-}
-
-fn check_effect(effect: &wit::Effect) -> Result<EffectKind, String> {
-    let kind = match effect.kind.as_str() {
-        "kv-put" => EffectKind::KvPut,
-        "kv-delete" => EffectKind::KvDelete,
-        other => return Err(format!("there is no effect {:?}", shortened(other))),
-    };
-    if effect.key.is_empty()
-        || effect.key.len() > KEY_BYTES_MAX
-        || effect.value.len() > VALUE_BYTES_MAX
-    {
-        return Err(format!(
-            "an effect's key has 1 to {KEY_BYTES_MAX} bytes, its value at most {VALUE_BYTES_MAX}"
-        ));
-    }
-    Ok(kind)
-}
-
-fn shortened(text: &str) -> &str {
-    &text[..text.floor_char_boundary(CODE_CHARS_MAX)]
 }
 
 /// Puts a decision into the ruling.
@@ -174,13 +131,8 @@ fn take(
     if decision.recall_window_ms.is_some() {
         ruling.recall_window_ms = decision.recall_window_ms;
     }
-    let effects = decision.effects.into_iter().zip(kinds);
-    ruling.effects.extend(effects.map(|(effect, kind)| Effect {
-        plugin: plugin.to_owned(),
-        kind,
-        key: effect.key,
-        value: effect.value,
-    }));
+    let effects = effects::take(plugin, decision.effects, kinds);
+    ruling.effects.extend(effects);
     let by = || plugin.to_owned();
     let reason = |reason: wit::Reason| Reason {
         code: reason.code,

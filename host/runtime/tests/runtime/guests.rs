@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 use std::sync::{Arc, OnceLock};
 
-use kith_runtime::{Binding, Command, Generation, Hook, Runtime, Settings, Version};
+use kith_runtime::{Binding, Command, Generation, Hook, Invocation, Runtime, Settings, Version};
 use serde_json::{Value, json};
 use wasmparser::{Parser, Payload};
 
@@ -162,6 +162,25 @@ pub fn saying(text: &str) -> Command<'_> {
         target_sender: "",
         target_age_ms: 0,
         recent: &[],
+        facts: &[],
+    }
+}
+
+pub fn typed<'a>(name: &'a str, arguments: &'a str) -> Invocation<'a> {
+    Invocation {
+        name,
+        arguments,
+        conversation: "c1",
+        conversation_kind: "direct",
+        sender: "u1",
+        sender_role: "member",
+        peer: "u2",
+        blocked: false,
+        blocking: false,
+        friends: true,
+        mentions: &[],
+        reply_to: 0,
+        at_ms: 1234,
         facts: &[],
     }
 }

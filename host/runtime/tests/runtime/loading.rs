@@ -20,9 +20,12 @@ fn a_component_is_described_by_its_own_exports_and_imports() {
     );
     assert_eq!(
         inspection.hooks,
-        [Hook::MessageStrategy, Hook::ContentFilter]
+        [Hook::MessageStrategy, Hook::ContentFilter, Hook::Command]
     );
-    assert_eq!(inspection.abilities, ["log", "clock", "config"]);
+    assert_eq!(
+        inspection.abilities,
+        ["log", "clock", "config", "kv-snapshot"]
+    );
     assert!(inspection.digest.starts_with("sha256:") && inspection.digest.len() == 71);
     assert_eq!(
         inspection.config_schema["properties"]["word"]["default"],

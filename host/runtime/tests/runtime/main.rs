@@ -1,8 +1,10 @@
 //! The runtime's tests: real components, built once a run, that behave and misbehave.
 //! Nothing here is mocked; every call is one of WebAssembly.
 
+mod commands;
 mod guests;
 mod loading;
 mod outcomes;
 mod resources;
 mod swapping;
+mod values;

@@ -2,12 +2,13 @@
 //! `resources.rs`.
 
 use kith_runtime::{
-    BindingScope, BreakerState, Command, FilterRuling, Generation, HealthChange, HoldCause, Hook,
-    Isolation, Level, Outcome, Policy, Scope, StrategyRuling, Text, Verdict, read_plain_content,
+    BindingScope, BreakerState, Command, CommandOutcome, FilterRuling, Generation, HealthChange,
+    HoldCause, Hook, Isolation, Level, Outcome, Policy, Scope, StrategyRuling, Text, Verdict,
+    read_plain_content,
 };
 use serde_json::json;
 
-use crate::guests::{Bench, bench, bench_with, bound, no_config, saying};
+use crate::guests::{Bench, bench, bench_with, bound, no_config, saying, typed};
 
 fn decide(generation: &Generation, text: &str) -> StrategyRuling {
     generation.strategy(Scope::Direct, &saying(text), &read_plain_content)
@@ -245,6 +246,8 @@ fn each_policy_means_what_it_says_for_failed_and_for_absent() {
                 let right = match (default, &verdict) {
                     (Policy::Pass, Verdict::Pass)
                     | (Policy::Unavailable, Verdict::Unavailable { .. }) => true,
+                    // What is never stored cannot be held.
+                    (Policy::Hold, Verdict::Unavailable { .. }) => hook == Hook::Command,
                     (Policy::Reject, Verdict::Reject { reason, .. }) => {
                         reason.code == if absent { "absent" } else { "failed" }
                     }
@@ -289,6 +292,15 @@ fn judge(
         Hook::ContentFilter => {
             let ruling = scan(generation, text);
             (ruling.verdict, ruling.records)
+        }
+        Hook::Command => {
+            let ruling = generation.command(Scope::Direct, &typed("do", text), &read_plain_content);
+            let verdict = match ruling.outcome {
+                CommandOutcome::Reject { by, reason } => Verdict::Reject { by, reason },
+                CommandOutcome::Unavailable { by, reason } => Verdict::Unavailable { by, reason },
+                _ => Verdict::Pass,
+            };
+            (verdict, ruling.records)
         }
     }
 }

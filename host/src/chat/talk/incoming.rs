@@ -274,7 +274,6 @@ impl Talk {
     /// A send has its final answer.
     async fn done(&mut self, unsent: Unsent, ok: &Value) -> Result<(), WireError> {
         let id = ok["conversation"].as_str().unwrap_or_default().to_owned();
-        self.settle_on(&unsent.to, &id).await;
         match ok["state"].as_str() {
             Some("held") => {
                 self.is_held(ok, unsent.text()).await;
@@ -291,7 +290,11 @@ impl Talk {
                 self.say(&format!("/ {reply}")).await;
                 Ok(())
             }
-            _ => self.committed(&unsent, &id, ok).await,
+            _ => {
+                // Only what was stored has opened the conversation.
+                self.settle_on(&unsent.to, &id).await;
+                self.committed(&unsent, &id, ok).await
+            }
         }
     }
 

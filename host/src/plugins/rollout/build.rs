@@ -154,10 +154,29 @@ impl Rollout {
                 },
                 budget_us: binding.budget_us,
                 levels: BTreeMap::new(),
+                commands: binding.commands.clone(),
                 loaded,
             });
         }
         Generation::new(number, bindings)
+    }
+
+    /// Notes which commands a plan's versions answer under today's configurations; of one that cannot be loaded what it
+    /// named last stays.
+    pub(super) async fn name_commands(&self, plan: &mut Plan) {
+        for binding in &mut plan.bindings {
+            if binding.hook != runtime::Hook::Command.as_str() {
+                continue;
+            }
+            let version = VersionRef {
+                version: binding.version.clone(),
+                digest: binding.digest.clone(),
+            };
+            if let Ok(prepared) = self.load(&binding.plugin, &version).await {
+                let named = prepared.commands().map(|(name, _)| name.to_owned());
+                binding.commands = named.collect();
+            }
+        }
     }
 
     async fn load(&self, name: &str, version: &VersionRef) -> Result<Arc<Version>, String> {
@@ -281,6 +300,13 @@ pub(super) fn default_bindings(version: &Arc<Version>, reference: &VersionRef) -
         fallback: None,
         isolation: Isolation::Reuse,
         budget_us: wish.budget_us,
+        commands: match wish.hook {
+            runtime::Hook::Command => version
+                .commands()
+                .map(|(name, _)| name.to_owned())
+                .collect(),
+            _ => Vec::new(),
+        },
     };
     inspection.defaults.iter().map(wish).collect()
 }

@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use kith_runtime::Version;
 use serde_json::{Map, Value, json};
 
 use super::Rollout;
 use super::loaded::Configuration;
+use super::switch::claimed;
 use crate::journey::store_refusal;
 use crate::plugins::words;
 use crate::refusal::{Code, Refusal};
@@ -101,8 +103,12 @@ impl Rollout {
         })?;
         let values = keep_words(name, read_values(&text)?, &today.values);
         let configuration = self.loaded.configuration_of(values);
-        if let Err(refusal) = self.prepare_with(&version, &configuration).await {
-            // The version that serves does not take it: today's is in force still, and kept as such.
+        let prepared = match self.prepare_with(&version, &configuration).await {
+            Ok(prepared) => self.commands_are_free(name, &prepared).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = prepared {
+            // It is not to be had any more: today's is in force still, and kept as such.
             self.keep_settings(name, &today.values).await?;
             return Err(refusal);
         }
@@ -162,9 +168,20 @@ impl Rollout {
         let values = change(&self.configuration(name).await?.values);
         let configuration = self.loaded.configuration_of(values);
         // Prepared first, so that a refused configuration is never stored.
-        self.prepare_with(&version, &configuration).await?;
+        let prepared = self.prepare_with(&version, &configuration).await?;
+        self.commands_are_free(name, &prepared).await?;
         self.keep_settings(name, &configuration.values).await?;
         self.reconfigured(name, configuration).await
+    }
+
+    /// Whether no other plugin answers one of the commands that a version has under a new configuration.
+    async fn commands_are_free(&self, name: &str, prepared: &Version) -> Result<(), Refusal> {
+        let state = self.state.lock().await;
+        if state.plan.is_disabled(name) {
+            return Ok(());
+        }
+        let commands = prepared.commands().map(|(command, _)| command);
+        claimed(state.plan.bound_elsewhere(name, commands))
     }
 
     /// Stores a configuration, without the words: they have a document of their own.

@@ -60,7 +60,7 @@ impl Rollout {
         let mut state = self
             .change(&cause, |plan| {
                 replaced = activated(plan, name, &target, bindings.clone());
-                Ok(())
+                unclaimed(plan, name)
             })
             .await?;
         state.quarantined.remove(&target.digest);
@@ -96,7 +96,12 @@ impl Rollout {
         }
         let change = |plan: &mut Plan| {
             for (name, version, bindings) in &ready {
+                let before = plan.clone();
                 activated(plan, name, version, bindings.clone());
+                if let Err(refusal) = unclaimed(plan, name) {
+                    tracing::error!(plugin = name, message = %refusal.message, "a first plugin was left out");
+                    *plan = before;
+                }
             }
             Ok(())
         };
@@ -172,7 +177,11 @@ impl Rollout {
             .change(&format!("{verb} {name}"), |plan| {
                 let plugin = plan.plugins.get_mut(name);
                 plugin.ok_or_else(|| unknown(name))?.disabled = disabled;
-                Ok(())
+                if disabled {
+                    Ok(())
+                } else {
+                    unclaimed(plan, name)
+                }
             })
             .await?;
         Ok(self.switched_json(&state, name))
@@ -237,10 +246,11 @@ impl Rollout {
     pub(super) async fn take_over(
         &self,
         state: &mut State,
-        plan: Plan,
+        mut plan: Plan,
         cause: &str,
     ) -> Result<(), Refusal> {
         self.settle(state).await?;
+        self.name_commands(&mut plan).await;
         let number = self.number(state).await?;
         let generation = self.build(&plan, number).await;
         let record = self.record(&plan, number, cause);
@@ -313,6 +323,24 @@ impl Rollout {
             "generation": self.generation(),
         })
     }
+}
+
+/// Refuses a plan in which another plugin already answers a command of this one.
+fn unclaimed(plan: &Plan, name: &str) -> Result<(), Refusal> {
+    let own = plan.bindings.iter().filter(|own| own.plugin == name);
+    let commands = own.flat_map(|own| own.commands.iter().map(String::as_str));
+    claimed(plan.bound_elsewhere(name, commands))
+}
+
+/// The refusal of a command that another plugin answers.
+pub(super) fn claimed(found: Option<(&str, &str)>) -> Result<(), Refusal> {
+    let Some((command, other)) = found else {
+        return Ok(());
+    };
+    let message = format!(
+        "/{command} is answered by the plugin {other}: disable that one, or give one of the two another name"
+    );
+    Err(Refusal::new(Code::Conflict, message))
 }
 
 fn unknown(name: &str) -> Refusal {

@@ -252,6 +252,12 @@ impl Rollout {
             if let Some(key) = &version.signed_by {
                 row["signed_by"] = key.as_str().into();
             }
+            let own = state.plan.bindings.iter();
+            let own = own.filter(|binding| binding.plugin == version.name);
+            let commands: Vec<&String> = own.flat_map(|binding| &binding.commands).collect();
+            if bound.is_some() && !commands.is_empty() {
+                row["commands"] = json!(commands);
+            }
             if let Some(note) = bound.and_then(|_| self.note(version)) {
                 row["note"] = note.into();
             }

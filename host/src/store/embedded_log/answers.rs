@@ -1,6 +1,8 @@
 //! How first answers look on disk: what a client id was answered with, kept so that a resend gets the same again (I2).
 //! No I/O.
 
+use serde_json::value::RawValue;
+
 use super::rows::{Reader, Writer};
 use crate::content::Fingerprint;
 use crate::entry::Seq;
@@ -10,13 +12,13 @@ use crate::store::StoreError;
 const VERSION: u8 = 1;
 
 /// What a client id was answered with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AnswerRow {
     pub fingerprint: Fingerprint,
     pub answer: StoredAnswer,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum StoredAnswer {
     Committed {
         seq: Seq,
@@ -32,6 +34,10 @@ pub enum StoredAnswer {
         by: String,
         reason: String,
     },
+    Command {
+        id: u64,
+        reply: Option<Box<RawValue>>,
+    },
 }
 
 impl AnswerRow {
@@ -42,6 +48,7 @@ impl AnswerRow {
             StoredAnswer::Held(_) => 1,
             StoredAnswer::Dropped { .. } => 2,
             StoredAnswer::Refused { .. } => 3,
+            StoredAnswer::Command { .. } => 4,
         };
         out.u8(VERSION).u8(kind);
         out.0.extend_from_slice(&self.fingerprint.0.to_be_bytes());
@@ -54,6 +61,7 @@ impl AnswerRow {
             StoredAnswer::Refused { id, by, reason } => {
                 out.u64(*id).bytes(by.as_bytes()).bytes(reason.as_bytes())
             }
+            StoredAnswer::Command { id, reply } => out.u64(*id).content(reply.as_deref()),
         };
         out.0
     }
@@ -83,6 +91,10 @@ impl AnswerRow {
                 by: from.text()?,
                 reason: from.text()?,
             },
+            4 => StoredAnswer::Command {
+                id,
+                reply: from.content()?,
+            },
             _ => return None,
         };
         Some(Self {
@@ -111,12 +123,18 @@ mod tests {
                 by: "word-filter".into(),
                 reason: "spam".into(),
             },
+            StoredAnswer::Command { id: 9, reply: None },
+            StoredAnswer::Command {
+                id: 9,
+                reply: RawValue::from_string("{}".to_owned()).ok(),
+            },
         ] {
             let row = AnswerRow {
                 fingerprint: Fingerprint(99),
                 answer,
             };
-            assert_eq!(AnswerRow::decode(&row.encode()).expect("reads back"), row);
+            let read = AnswerRow::decode(&row.encode()).expect("reads back");
+            assert_eq!(format!("{read:?}"), format!("{row:?}"));
         }
     }
 }

@@ -91,6 +91,7 @@ impl<'a> Batch<'a> {
             Change::Append(append) => self.append(append),
             Change::Hold(hold) => self.hold(hold),
             Change::Group(change) => self.change_group(change),
+            Change::Command(answer) => self.answer_command(answer),
             Change::Drop {
                 conversation,
                 author,
@@ -336,6 +337,7 @@ impl<'a> Batch<'a> {
         Ok(match answer {
             StoredAnswer::Held(hold) => FirstAnswer::Held { hold },
             StoredAnswer::Dropped { .. } => FirstAnswer::Dropped,
+            StoredAnswer::Command { reply, .. } => FirstAnswer::Command { reply },
             StoredAnswer::Refused { by, reason, .. } => FirstAnswer::Refused { by, reason },
             StoredAnswer::Committed { seq, id, replaced } => {
                 let replaced = if replaced {

@@ -170,6 +170,11 @@ fn weigh(change: &Change) -> (u64, usize) {
             (hold.record.generation, 512 + bytes)
         }
         Change::Group(change) => (change.record.generation, groups::weigh(change)),
+        Change::Command(answer) => {
+            let reply = answer.reply.as_ref().map_or(0, |json| json.get().len());
+            let bytes = reply + effects_bytes(&answer.effects);
+            (answer.generation, 512 + bytes)
+        }
         _ => (0, 256),
     }
 }

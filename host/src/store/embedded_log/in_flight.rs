@@ -63,6 +63,7 @@ fn counted(change: &Change) -> Option<((ConversationId, UserId), u32)> {
             u32::from(append.moves_read),
         )),
         Change::Hold(hold) => Some(((hold.conversation, hold.author), 0)),
+        Change::Command(answer) => Some(((answer.conversation, answer.author), 0)),
         Change::Drop {
             conversation,
             author,

@@ -79,7 +79,7 @@ impl Writer {
         self
     }
 
-    fn content(&mut self, content: Option<&RawValue>) -> &mut Self {
+    pub fn content(&mut self, content: Option<&RawValue>) -> &mut Self {
         match content {
             Some(json) => self.bytes(json.get().as_bytes()),
             None => self.u32(u32::MAX),
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
         String::from_utf8(self.bytes()?.to_vec()).ok()
     }
 
-    fn content(&mut self) -> Option<Option<Box<RawValue>>> {
+    pub fn content(&mut self) -> Option<Option<Box<RawValue>>> {
         let length = self.u32()?;
         if length == u32::MAX {
             return Some(None);

@@ -100,3 +100,80 @@ pub async fn a_dropped_message_is_remembered_and_leaves_no_entry(engine: impl En
     );
     assert_eq!(open.entries(ANN).await.len(), 1);
 }
+
+pub async fn an_answered_command_is_remembered_with_what_was_written_and_leaves_no_entry(
+    engine: impl Engine,
+) {
+    let mut open = engine.open().await;
+    open.said(ANN, "a").await;
+    let command = |value: &str, reply: Option<&str>| {
+        Change::Command(Box::new(CommandAnswer {
+            conversation: place(),
+            author: ANN,
+            key: key("c", "/count"),
+            reply: reply.map(json),
+            effects: vec![PluginWrite {
+                plugin: "clerk".to_owned(),
+                key: "count".to_owned(),
+                value: Some(value.as_bytes().to_vec()),
+            }],
+            generation: 0,
+        }))
+    };
+    let answered = open.settle(command("1", Some("one"))).await;
+    assert!(
+        matches!(&answered, Ok(Outcome::Command { reply: Some(reply) }) if reply.get() == json("one").get()),
+        "{answered:?}"
+    );
+    // What a second run would answer and write comes too late.
+    let again = open.settle(command("2", None)).await;
+    assert!(
+        matches!(&again, Ok(Outcome::Resent(FirstAnswer::Command { reply: Some(reply) })) if reply.get() == json("one").get()),
+        "{again:?}"
+    );
+    open.log.close().await;
+    drop(open);
+    let open = engine.open().await;
+    let known = open
+        .log
+        .first_answer(place(), ANN, &key("c", "/count"))
+        .await;
+    assert!(
+        matches!(known, Ok(Some(Ok(FirstAnswer::Command { reply: Some(_) })))),
+        "{known:?}"
+    );
+    let value = open.log.plugin_value("clerk", "count").await;
+    assert_eq!(value.expect("a read").as_deref(), Some(&b"1"[..]));
+    assert_eq!(open.entries(ANN).await.len(), 1);
+}
+
+pub async fn a_moment_of_plugin_values_stays_as_it_was(engine: impl Engine) {
+    let mut open = engine.open().await;
+    let write = |client_id: &str, value: &str| {
+        Change::Command(Box::new(CommandAnswer {
+            conversation: place(),
+            author: ANN,
+            key: key(client_id, client_id),
+            reply: None,
+            effects: vec![PluginWrite {
+                plugin: "clerk".to_owned(),
+                key: "count".to_owned(),
+                value: Some(value.as_bytes().to_vec()),
+            }],
+            generation: 0,
+        }))
+    };
+    let values = open.values.clone();
+    let read = |plugin: &str| {
+        let moment = values.values().expect("a moment");
+        moment.value(plugin, "count").expect("a read")
+    };
+    assert_eq!(read("clerk"), None);
+    open.settle(write("1", "one")).await.expect("commits");
+    let before = values.values().expect("a moment");
+    open.settle(write("2", "two")).await.expect("commits");
+    let kept = before.value("clerk", "count").expect("a read");
+    assert_eq!(kept.as_deref(), Some(&b"one"[..]));
+    assert_eq!(read("clerk").as_deref(), Some(&b"two"[..]));
+    assert_eq!(read("cler"), None, "another plugin's are not to be read");
+}

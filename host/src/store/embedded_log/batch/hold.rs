@@ -1,4 +1,4 @@
-//! Holding a message back, dropping one, refusing a held one:
+//! Holding a message back, dropping one, refusing a held one, answering a command:
 //! answers that are remembered without an entry.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::store::embedded_log::answers::StoredAnswer;
 use crate::store::embedded_log::committer::Applied;
 use crate::store::embedded_log::held;
 use crate::store::embedded_log::key;
-use crate::store::{CommitError, HeldMessage, Hold, Outcome, ResendKey, StoreError};
+use crate::store::{CommandAnswer, CommitError, HeldMessage, Hold, Outcome, ResendKey, StoreError};
 
 impl Batch<'_> {
     pub(super) fn hold(&mut self, hold: &Hold) -> Applied {
@@ -90,6 +90,22 @@ impl Batch<'_> {
         let id = self.next_stamp();
         self.put_answer(conversation, author, key, StoredAnswer::Dropped { id });
         Ok(Ok(Outcome::Dropped))
+    }
+
+    pub(super) fn answer_command(&mut self, answer: &mut CommandAnswer) -> Applied {
+        let (conversation, author) = (answer.conversation, answer.author);
+        if let Some(settled) = self.answered(conversation, author, &answer.key)? {
+            return Ok(settled);
+        }
+        let id = self.next_stamp();
+        let reply = answer.reply.take();
+        let stored = StoredAnswer::Command {
+            id,
+            reply: reply.clone(),
+        };
+        self.put_answer(conversation, author, &answer.key, stored);
+        self.put_effects(std::mem::take(&mut answer.effects));
+        Ok(Ok(Outcome::Command { reply }))
     }
 
     pub(super) fn refuse(&mut self, hold: HoldId, reason: &str) -> Applied {

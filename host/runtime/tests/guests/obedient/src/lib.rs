@@ -32,6 +32,7 @@ use self::kith::plugin::log;
 #[cfg_attr(feature = "bare", expect(dead_code))]
 struct State {
     word: String,
+    refuse: String,
     broken_once_used: bool,
     calls: u32,
     entries: Vec<String>,
@@ -69,7 +70,7 @@ impl lifecycle::Guest for Guest {
                 "word":{"type":"string","default":"bad"},"entries":{"type":"integer","default":0},
                 "refuse":{"type":"string"}}}"#
                 .into(),
-            hooks: vec![wish("message-strategy"), wish("content-filter")],
+            hooks: vec![wish("message-strategy"), wish("content-filter"), wish("command")],
         }
     }
 
@@ -84,6 +85,7 @@ impl lifecycle::Guest for Guest {
         let entries: usize = field(&json, "entries").parse().map_err(|_| "entries")?;
         STATE.with_borrow_mut(|state| {
             state.word = field(&json, "word").to_owned();
+            state.refuse = field(&json, "refuse").to_owned();
             state.broken_once_used = field(&json, "refuse") == "reuse";
             state.entries = (0..entries).map(|n| format!("an entry of some length, number {n}")).collect();
         });
@@ -199,6 +201,7 @@ mod hooks {
                         let last: Vec<_> = last.collect();
                         Verdict::Reject(reason(&format!("saw-{}", last.join("-"))))
                     }
+                    "do:read" => Verdict::Reject(reason(&read("k"))),
                     "do:now" => Verdict::Reject(reason(&format!("at-{}", clock::now_ms()))),
                     "do:large" => Verdict::Replace("x".repeat(8 << 20)),
                     _ => Verdict::Pass,
@@ -215,6 +218,65 @@ mod hooks {
                         _ => Vec::new(),
                     },
                 }
+            }
+        }
+    }
+
+    /// What is kept under a key, or why it could not be read; a word that may be a reason's code.
+    #[cfg(not(feature = "stranger"))]
+    fn read(key: &str) -> String {
+        use crate::kith::plugin::kv_snapshot::{self, Error};
+        match kv_snapshot::get(key) {
+            Ok(Some(value)) => String::from_utf8_lossy(&value).into_owned(),
+            Ok(None) => "nothing".into(),
+            Err(Error::Denied) => "denied".into(),
+            Err(Error::BadKey) => "bad-key".into(),
+            Err(Error::TooMany) => "too-many".into(),
+            Err(Error::Unavailable(_)) => "unavailable".into(),
+        }
+    }
+
+    #[cfg(not(feature = "stranger"))]
+    mod commands {
+        use super::*;
+        use crate::exports::kith::plugin::command::{self, Answer, Effect, Invocation, Outcome, Reason, Usage};
+
+        impl command::Guest for Guest {
+            fn names() -> Vec<Usage> {
+                let usage = |name: &str| Usage { name: name.into(), summary: read("k") };
+                let refuse = STATE.with_borrow(|state| state.refuse.clone());
+                match refuse.as_str() {
+                    "names" => vec![usage("Not A Name")],
+                    "names-trap" => panic!("names fell over"),
+                    _ => vec![usage("do"), usage("say")],
+                }
+            }
+
+            fn run(typed: Invocation) -> Answer {
+                misbehave(&typed.arguments);
+                let reason = |code: &str| Reason { code: code.into(), text: "told to".into() };
+                let text = |text: &str| format!(r#"{{"type":"text","text":"{text}"}}"#);
+                let effect = |kind: &str| Effect { kind: kind.into(), key: "k".into(), value: vec![b'v'] };
+                let outcome = match typed.arguments.as_str() {
+                    "do:reply" => Outcome::Reply(text(&format!("{} by {}", typed.name, typed.sender))),
+                    "do:send" => Outcome::Send(text("sent")),
+                    "do:pass" => Outcome::Pass,
+                    "do:reject" | "do:reject-effect" => Outcome::Reject(reason("not-today")),
+                    "do:not-json" => Outcome::Reply("[1]".into()),
+                    "do:bad-code" => Outcome::Reject(reason("Not A Code")),
+                    "do:read" => Outcome::Reply(text(&format!("{} {}", read("k"), read("")))),
+                    "do:read-much" => {
+                        let found: Vec<String> = (0..65).map(|_| read("k")).collect();
+                        Outcome::Reply(text(&format!("{} {}", found[63], found[64])))
+                    }
+                    _ => Outcome::Done,
+                };
+                let effects = match typed.arguments.as_str() {
+                    "do:effect" | "do:reject-effect" => vec![effect("kv-put")],
+                    "do:bad-effect" => vec![effect("send-money")],
+                    _ => Vec::new(),
+                };
+                Answer { outcome, effects }
             }
         }
     }
