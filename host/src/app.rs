@@ -37,6 +37,8 @@ use crate::journey::reads::PageLimits;
 use crate::journey::retention::Retention;
 use crate::journey::search::Finder;
 use crate::media::Media;
+use crate::moderation::bans::Bans;
+use crate::moderation::{HAPPENED_MOST, Rules};
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::Refusal;
@@ -89,14 +91,17 @@ impl App {
         let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
         let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
         let accounts: Arc<dyn Accounts> = tables.clone();
+        let bans = Arc::new(Bans::load(tables.clone(), clock.now_ms()).await?);
         let media = media::start(config, &data, (&tables, &log), &clock).await?;
         let index = index(config, &data);
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
         let rollout = plugins::start(config, &data, &accounts, log.clone(), &clock).await?;
 
-        let journey = journey(config, (&log, &tables), &rollout, &clock, &media);
+        let stores = (&log, &tables);
+        let journey = journey(config, stores, (&rollout, &media, &bans), &clock);
         let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
-        let identity = Arc::new(identity(config, &accounts, &clock, &registry).await?);
+        let rules = rules(&tables, &rollout, bans, &registry, &clock);
+        let identity = identity(config, &accounts, &rules).await?;
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
         let strangers = limits::strangers(&config.limits);
         let public = http::router(
@@ -127,6 +132,7 @@ impl App {
             rollout: rollout.clone(),
             clock: clock.clone(),
             ender: identity.clone(),
+            rules: rules.clone(),
             health: health.clone(),
             bootstrap: launch.bootstrap(),
             node: machine::node_name(config, clock.now_ms()).into(),
@@ -136,6 +142,7 @@ impl App {
             registry,
             presence,
             rollout,
+            rules,
             media,
             log,
             index,
@@ -195,6 +202,7 @@ struct Running {
     registry: Arc<Registry>,
     presence: Arc<PresenceTeller>,
     rollout: Arc<Rollout>,
+    rules: Arc<Rules>,
     media: Arc<Media>,
     log: Arc<EmbeddedLog>,
     index: Option<Arc<Serving>>,
@@ -215,6 +223,7 @@ impl Running {
             registry,
             presence,
             rollout,
+            rules,
             media,
             log,
             index,
@@ -241,10 +250,13 @@ impl Running {
         });
         let sweep = background::sweep(registry.clone(), clock.clone(), identity, strangers);
         let second = background::judge_held_again(journey.clone(), rollout.clone());
+        let (happened, happens) = mpsc::channel(HAPPENED_MOST);
+        rollout.tell(happened);
         let mut background = vec![
             tokio::spawn(sweep),
             tokio::spawn(rollout.clone().watch()),
             tokio::spawn(second),
+            tokio::spawn(rules.keep_telling(happens)),
             tokio::spawn(background::keep_paying(journey.clone())),
             tokio::spawn(media::sweep(media.clone(), clock.clone())),
             tokio::spawn(presence.clone().run()),
@@ -298,9 +310,8 @@ fn indexer(log: &Arc<EmbeddedLog>, serving: &Arc<Serving>, clock: Arc<dyn Clock>
 fn journey(
     config: &Config,
     (log, tables): (&Arc<EmbeddedLog>, &Arc<SqliteAccounts>),
-    rollout: &Arc<Rollout>,
+    (rollout, media, bans): (&Arc<Rollout>, &Arc<Media>, &Arc<Bans>),
     clock: &Arc<dyn Clock>,
-    media: &Arc<Media>,
 ) -> Arc<Journey> {
     let journey = Journey::new(
         log.clone(),
@@ -311,32 +322,49 @@ fn journey(
         (content_limits(config), limits::people(&config.limits)),
         media.clone(),
     );
-    Arc::new(journey.with_groups_of(config.limits.group_members))
+    let journey = journey.with_groups_of(config.limits.group_members);
+    Arc::new(journey.with_bans(bans.clone()))
+}
+
+fn rules(
+    tables: &Arc<SqliteAccounts>,
+    rollout: &Arc<Rollout>,
+    bans: Arc<Bans>,
+    registry: &Arc<Registry>,
+    clock: &Arc<dyn Clock>,
+) -> Arc<Rules> {
+    Arc::new(Rules {
+        plugins: rollout.clone(),
+        bans,
+        store: tables.clone(),
+        registry: registry.clone(),
+        clock: clock.clone(),
+    })
 }
 
 async fn identity(
     config: &Config,
     accounts: &Arc<dyn Accounts>,
-    clock: &Arc<dyn Clock>,
-    registry: &Arc<Registry>,
-) -> Result<Identity> {
+    rules: &Arc<Rules>,
+) -> Result<Arc<Identity>> {
     let cost = PasswordCost {
         memory_kib: config.auth.argon2_memory_kib,
         passes: config.auth.argon2_passes,
     };
-    Ok(Identity {
+    Ok(Arc::new(Identity {
         accounts: accounts.clone(),
         passwords: Passwords::new(cost).map_err(|why| anyhow!("auth.argon2: {why}"))?,
         tokens: Tokens::load(&**accounts).await.map_err(refused)?,
-        clock: clock.clone(),
-        registry: registry.clone(),
+        clock: rules.clock.clone(),
+        registry: rules.registry.clone(),
         life: TokenLife {
             access_s: config.auth.access_ttl_s,
             refresh_s: config.auth.refresh_ttl_s,
         },
         devices_most: config.devices.signed_in,
+        rules: rules.clone(),
         rates: limits::users(&config.limits),
-    })
+    }))
 }
 
 fn gateway(

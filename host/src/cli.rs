@@ -36,7 +36,7 @@ pub enum Command {
     /// Make, ship and switch plugins.
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(plugin::Command),
-    /// Administrate a server: words, held messages, users, tokens.
+    /// Administrate a server: words, held messages, users, bans, tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Admin(admin::Command),
     /// Talk through a server, from a terminal.

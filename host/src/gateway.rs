@@ -17,6 +17,7 @@ pub mod signals;
 pub mod socket;
 pub mod websocket;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -43,6 +44,13 @@ pub struct Caller {
 #[async_trait]
 pub trait Doorkeeper: Send + Sync + 'static {
     async fn authenticate(&self, token: &str) -> Result<Caller, Refusal>;
+    /// Whether the caller may connect from an address, on a device of a kind: bans and administrators' rules.
+    async fn admit_connection(
+        &self,
+        caller: &Caller,
+        device_kind: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(), Refusal>;
     /// The caller's own profile, as `hello` answers it.
     async fn profile(&self, user: UserId) -> Result<serde_json::Value, Refusal>;
     /// What a connected device calls itself.

@@ -6,6 +6,7 @@
 mod passwords;
 mod tokens;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,10 +17,14 @@ use sha2::{Digest, Sha256};
 pub use self::passwords::{PasswordCost, Passwords};
 pub use self::tokens::Tokens;
 use crate::clock::Clock;
+use crate::conversation::Profile;
 use crate::gateway::rate::UserRates;
 use crate::gateway::{Caller, Doorkeeper};
 use crate::ids::UserId;
 use crate::journey::store_refusal;
+use crate::moderation::Rules;
+use crate::moderation::bans::Visitor;
+use crate::plugins::Occasion;
 use crate::refusal::{Code, Refusal};
 use crate::session::Bye;
 use crate::session::registry::Registry;
@@ -65,6 +70,7 @@ pub struct Identity {
     pub life: TokenLife,
     /// Devices a user may be signed in on.
     pub devices_most: usize,
+    pub rules: Arc<Rules>,
     /// `None` when rates are off.
     pub rates: Option<UserRates>,
 }
@@ -83,7 +89,14 @@ impl Identity {
         username: &str,
         password: &str,
         device: NewDevice,
+        address: Option<IpAddr>,
     ) -> Result<Issued, GrantError> {
+        let stranger = Visitor {
+            user: None,
+            device: Some(&device.id),
+            address,
+        };
+        self.let_in(stranger)?;
         let wrong = GrantError::InvalidGrant("the user name or the password is wrong");
         let user = self
             .accounts
@@ -100,6 +113,12 @@ impl Identity {
         if user.disabled {
             return Err(GrantError::InvalidGrant("the user is disabled"));
         }
+        let known = Visitor {
+            user: Some(user.profile.id),
+            ..stranger
+        };
+        self.let_in(known)?;
+        self.rule_on_login(&user.profile, &device, address).await?;
         let now = self.clock.now_ms();
         let (refresh_token, refresh) = new_refresh();
         let device = Device {
@@ -129,8 +148,20 @@ impl Identity {
     }
 
     /// RFC 6749 refresh grant; a token used twice ends its device.
-    pub async fn refresh(&self, token: &str) -> Result<Issued, GrantError> {
+    pub async fn refresh(
+        &self,
+        token: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Issued, GrantError> {
         let now = self.clock.now_ms();
+        // Before the token is used up: a ban may end before it does.
+        let whose = self.accounts.device_of_refresh(hash(token)).await;
+        let whose = whose.map_err(|e| store_refusal(&e))?;
+        self.let_in(Visitor {
+            user: whose.as_ref().map(|device| device.user),
+            device: whose.as_ref().map(|device| device.id.as_str()),
+            address,
+        })?;
         let (refresh_token, refresh) = new_refresh();
         let expires_at = now + self.life.refresh_s * 1000;
         let rotated = self
@@ -160,6 +191,34 @@ impl Identity {
                 "the refresh token is not good any more",
             )),
         }
+    }
+
+    /// Keeps the banned out, in the words of RFC 6749.
+    fn let_in(&self, visitor: Visitor<'_>) -> Result<(), GrantError> {
+        let admitted = self.rules.bans.admit(visitor, self.clock.now_ms());
+        admitted
+            .map_err(|_| GrantError::InvalidGrant("the user, the device or the address is banned"))
+    }
+
+    async fn rule_on_login(
+        &self,
+        who: &Profile,
+        device: &NewDevice,
+        address: Option<IpAddr>,
+    ) -> Result<(), GrantError> {
+        let asked = self.rules.ask_to_come_in(|| Occasion {
+            kind: "login",
+            user: who.id.to_string(),
+            username: who.username.clone(),
+            address: shown(address),
+            device: device.id.clone(),
+            device_kind: device.kind.clone(),
+            ..Occasion::default()
+        });
+        asked.await.map_err(|refusal| match refusal.code {
+            Code::Unavailable | Code::Timeout | Code::Internal => GrantError::Refused(refusal),
+            _ => GrantError::InvalidGrant("a rule of the administrators keeps this sign-in out"),
+        })
     }
 
     fn issue(&self, device: &Device, refresh_token: String, now: u64) -> Result<Issued, Refusal> {
@@ -277,6 +336,12 @@ impl Doorkeeper for Identity {
         if self.known_user(claims.user).await?.disabled {
             return Err(Refusal::new(Code::Banned, "the user is disabled"));
         }
+        let visitor = Visitor {
+            user: Some(claims.user),
+            device: Some(&claims.device),
+            address: None,
+        };
+        self.rules.bans.admit(visitor, self.clock.now_ms())?;
         match self.in_force(&claims).await? {
             Some(_) => Ok(Caller {
                 user: claims.user,
@@ -287,6 +352,30 @@ impl Doorkeeper for Identity {
                 "the device was signed out",
             )),
         }
+    }
+
+    async fn admit_connection(
+        &self,
+        caller: &Caller,
+        device_kind: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(), Refusal> {
+        let visitor = Visitor {
+            address,
+            ..Visitor::default()
+        };
+        self.rules.bans.admit(visitor, self.clock.now_ms())?;
+        let user = self.known_user(caller.user).await?;
+        let asked = self.rules.ask_to_come_in(|| Occasion {
+            kind: "connect",
+            user: caller.user.to_string(),
+            username: user.profile.username.clone(),
+            address: shown(address),
+            device: caller.device.clone(),
+            device_kind: device_kind.to_owned(),
+            ..Occasion::default()
+        });
+        asked.await
     }
 
     async fn profile(&self, user: UserId) -> Result<serde_json::Value, Refusal> {
@@ -330,6 +419,11 @@ impl crate::gateway::admin::Ender for Identity {
     fn end_user(&self, user: UserId) {
         self.registry.end(user, None, None, Bye::Banned);
     }
+}
+
+/// An address as rules are told it.
+fn shown(address: Option<IpAddr>) -> String {
+    address.map_or_else(String::new, |address| address.to_canonical().to_string())
 }
 
 fn hash(token: &str) -> [u8; 32] {

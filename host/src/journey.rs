@@ -31,6 +31,7 @@ use crate::content::{Content, ContentLimits, Fingerprint};
 use crate::entry::{Body, Message, Seq};
 use crate::ids::{ConversationId, UserId};
 use crate::media::Media;
+use crate::moderation::bans::Bans;
 use crate::plugins::{Judge, Plugins};
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Accounts;
@@ -57,6 +58,8 @@ pub struct Journey {
     /// Members one group may have.
     pub(crate) group_members: usize,
     pub(crate) media: Arc<Media>,
+    /// Who may not speak anywhere; `None` where nobody rules on it.
+    pub(crate) bans: Option<Arc<Bans>>,
 }
 
 /// Whom a message is for.
@@ -108,6 +111,7 @@ impl Journey {
             debts: notices::Debts::default(),
             group_members: GROUP_MEMBERS_DEFAULT,
             media,
+            bans: None,
         }
     }
 
@@ -116,6 +120,22 @@ impl Journey {
         Self {
             group_members,
             ..self
+        }
+    }
+
+    /// The same, where some may not speak.
+    pub fn with_bans(self, bans: Arc<Bans>) -> Self {
+        Self {
+            bans: Some(bans),
+            ..self
+        }
+    }
+
+    /// Refuses whoever may not speak anywhere now.
+    pub(crate) fn may_speak(&self, author: UserId) -> Result<(), Refusal> {
+        match &self.bans {
+            Some(bans) => bans.admit_speech(author, self.clock.now_ms()),
+            None => Ok(()),
         }
     }
 
@@ -142,6 +162,7 @@ impl Journey {
         let conversation = place.conversation;
         let mut admitted =
             admit::check(&place, draft.reply_to).and_then(|()| admit::speaks(&place, &*self.clock));
+        admitted = admitted.and_then(|()| self.may_speak(author));
         if let (Ok(()), Some(target)) = (&admitted, draft.reply_to) {
             admitted = self.target(&place, author, target).await.map(|_| ());
         }
@@ -152,15 +173,6 @@ impl Journey {
             admitted = media.map(|changed| corrected = changed);
         }
 
-        let (place, key, content) = (&place, &key, &content);
-        let sent = Admitted {
-            author,
-            place,
-            key,
-            content,
-            corrected,
-            reply_to: draft.reply_to,
-        };
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
@@ -168,6 +180,14 @@ impl Journey {
             if recent > 0 && admitted.is_ok() {
                 place.recent = Box::pin(self.newest(author, &place, recent)).await?;
             }
+            let sent = Admitted {
+                author,
+                place: &place,
+                key: &key,
+                content: &content,
+                corrected,
+                reply_to: draft.reply_to,
+            };
             let judged = match &admitted {
                 Ok(()) => self.judge_send(&*judge, &sent),
                 Err(refusal) => Err(refusal.clone()),
@@ -176,7 +196,7 @@ impl Journey {
                 Ok(change) => change,
                 Err(refusal) => {
                     return self
-                        .refuse_or_resend(conversation, author, Some(key), refusal)
+                        .refuse_or_resend(conversation, author, Some(&key), refusal)
                         .await;
                 }
             };

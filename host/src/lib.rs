@@ -18,6 +18,7 @@ pub mod identity;
 pub mod ids;
 pub mod journey;
 pub mod media;
+pub mod moderation;
 pub mod oci;
 pub mod plugins;
 pub mod refusal;

@@ -3,6 +3,7 @@
 //! Plugins decide, the host acts: a judgement is data. This file knows no WASM; `plugins/wasm.rs` does.
 
 pub mod bindings;
+mod flags;
 pub mod rollout;
 pub mod values;
 pub mod wasm;
@@ -164,6 +165,63 @@ pub struct CommandRuling {
     pub hooks: Vec<HookTrace>,
 }
 
+/// Something the rules are asked about or told, as the hook `admin-rule` sees it. Ids are text.
+#[derive(Debug, Clone, Default)]
+pub struct Occasion {
+    pub kind: &'static str,
+    pub user: String,
+    pub username: String,
+    pub actor: String,
+    pub address: String,
+    pub device: String,
+    pub device_kind: String,
+    pub conversation: String,
+    pub what: String,
+    pub text: String,
+    pub at_ms: u64,
+}
+
+/// Whether what is asked may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    Abstain,
+    Allow,
+    Deny { by: String, reason: String },
+    RequireApproval { by: String, reason: String },
+    Unavailable { by: String },
+}
+
+/// Something a rule wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleAction {
+    pub by: String,
+    pub act: RuleAct,
+    /// Empty is the occasion's own.
+    pub subject: String,
+    /// 0 is for ever.
+    pub for_ms: u64,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleAct {
+    BanUser,
+    BanAddress,
+    BanDevice,
+    MuteUser,
+    EndSessions,
+    Label,
+    Unlabel,
+    Notify,
+}
+
+/// What the rules decided.
+#[derive(Debug, Clone)]
+pub struct RuleRuling {
+    pub rule: Rule,
+    pub actions: Vec<RuleAction>,
+}
+
 /// What the filters decided about texts.
 #[derive(Debug, Clone)]
 pub struct FilterRuling {
@@ -184,6 +242,10 @@ pub trait Judge: Send + Sync {
     /// Whether a plugin has bound a command's name here.
     fn binds(&self, scope: Scope, name: &str) -> bool;
     fn command(&self, scope: Scope, invocation: &Invocation<'_>) -> CommandRuling;
+    /// Whether any rule would be asked.
+    fn has_rules(&self) -> bool;
+    /// `decides` where something is asked for, not told.
+    fn rule(&self, occasion: &Occasion, decides: bool) -> RuleRuling;
 }
 
 /// Where generations come from.

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod groups;
 mod held;
 pub mod media;
+pub mod moderation;
 pub mod people;
 mod reads;
 pub mod sqlite_accounts;

@@ -3,12 +3,14 @@
 
 mod accounts;
 mod log;
+mod moderation;
 
 use std::sync::Arc;
 
 use kith::clock::{Clock, ManualClock};
 use kith::store::accounts::Accounts;
 use kith::store::embedded_log::EmbeddedLog;
+use kith::store::moderation::Moderation;
 use kith::store::sqlite_accounts::SqliteAccounts;
 use tempfile::TempDir;
 
@@ -120,5 +122,24 @@ promises!(
         generation_numbers_are_never_given_twice,
         the_newest_generation_is_the_highest,
         administrators_tokens_are_known_by_their_hash,
+    ]
+);
+
+fn moderation_tables() -> (Arc<dyn Moderation>, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tables = SqliteAccounts::open(&folder.path().join("accounts.sqlite")).expect("opens");
+    (tables, folder)
+}
+
+promises!(
+    moderation,
+    sqlite_moderation,
+    super::moderation_tables(),
+    [
+        a_ban_is_one_of_its_kind_and_subject,
+        a_lifted_ban_is_gone,
+        labels_are_a_users_own,
+        notices_page_backwards,
+        a_wish_is_seconded_by_another_and_once,
     ]
 );

@@ -14,6 +14,7 @@ mod fuzz;
 mod groups;
 mod lists;
 mod media;
+mod moderation;
 mod named;
 mod operations;
 mod overload;

@@ -2,6 +2,7 @@
 //! (`error_too_late`). Each asks as any client would; the rest of the tests go deeper.
 
 mod admin;
+mod bans;
 mod complete;
 mod conversations;
 mod errors;

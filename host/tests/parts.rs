@@ -13,8 +13,8 @@ use kith::ids::{ConversationId, UserId};
 use kith::journey::held::Sent;
 use kith::journey::{Draft, Journey, Target};
 use kith::plugins::{
-    Command, CommandRuling, CommandVerdict, FilterRuling, Invocation, Judge, Plugins, Scope,
-    StrategyRuling, Text, Verdict,
+    Command, CommandRuling, CommandVerdict, FilterRuling, Invocation, Judge, Occasion, Plugins,
+    Rule, RuleRuling, Scope, StrategyRuling, Text, Verdict,
 };
 use kith::session::registry::{Registry, SessionRules};
 use kith::store::accounts::{Accounts, User, UserKind};
@@ -67,6 +67,17 @@ impl Judge for Nothing {
 
     fn binds(&self, _: Scope, _: &str) -> bool {
         false
+    }
+
+    fn has_rules(&self) -> bool {
+        false
+    }
+
+    fn rule(&self, _: &Occasion, _: bool) -> RuleRuling {
+        RuleRuling {
+            rule: Rule::Abstain,
+            actions: Vec::new(),
+        }
     }
 
     fn command(&self, _: Scope, _: &Invocation<'_>) -> CommandRuling {

@@ -6,6 +6,7 @@ pub(crate) mod command;
 mod effects;
 pub(crate) mod filter;
 pub(crate) mod mask;
+mod rule;
 pub(crate) mod strategy;
 
 use std::time::Duration;

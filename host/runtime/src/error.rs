@@ -19,7 +19,7 @@ pub enum LoadError {
     #[error("the component does not export kith:plugin/lifecycle, which every plugin must")]
     NoLifecycle,
     #[error(
-        "the component exports no hook; this host knows message-strategy, content-filter and command"
+        "the component exports no hook; this host knows message-strategy, content-filter, command and admin-rule"
     )]
     NoHook,
     #[error("the component speaks contract {found} ({name}); this host speaks 1.0.0")]

@@ -10,10 +10,16 @@ pub enum Hook {
     MessageStrategy,
     ContentFilter,
     Command,
+    AdminRule,
 }
 
 impl Hook {
-    pub const ALL: [Self; 3] = [Self::MessageStrategy, Self::ContentFilter, Self::Command];
+    pub const ALL: [Self; 4] = [
+        Self::MessageStrategy,
+        Self::ContentFilter,
+        Self::Command,
+        Self::AdminRule,
+    ];
 
     /// The interface's name in the contract.
     pub const fn as_str(self) -> &'static str {
@@ -21,6 +27,7 @@ impl Hook {
             Self::MessageStrategy => "message-strategy",
             Self::ContentFilter => "content-filter",
             Self::Command => "command",
+            Self::AdminRule => "admin-rule",
         }
     }
 
@@ -29,10 +36,10 @@ impl Hook {
     }
 
     /// What happens on failed and on absent when nobody says: a filter holds, a strategy makes the operation fail, a
-    /// command is not answered.
+    /// command is not answered, what a rule was asked about is refused.
     pub const fn default_policy(self) -> Policy {
         match self {
-            Self::MessageStrategy | Self::Command => Policy::Unavailable,
+            Self::MessageStrategy | Self::Command | Self::AdminRule => Policy::Unavailable,
             Self::ContentFilter => Policy::Hold,
         }
     }

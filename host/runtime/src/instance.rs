@@ -7,7 +7,9 @@ use wasmtime::component::InstancePre;
 use wasmtime::{Engine, Store, Trap};
 
 use crate::abilities::{GuestLog, GuestState};
-use crate::bindings::{command, content_filter, lifecycle, message_strategy, preparation};
+use crate::bindings::{
+    admin_rule, command, content_filter, lifecycle, message_strategy, preparation,
+};
 use crate::error::Failure;
 use crate::pool::{Slot, Slots};
 use crate::settings::Settings;
@@ -21,6 +23,7 @@ pub(crate) struct Exports {
     pub strategy: Option<message_strategy::GuestIndices>,
     pub filter: Option<content_filter::GuestIndices>,
     pub command: Option<command::GuestIndices>,
+    pub rule: Option<admin_rule::GuestIndices>,
 }
 
 impl Exports {
@@ -32,6 +35,7 @@ impl Exports {
             strategy: message_strategy::GuestIndices::new(pre).ok(),
             filter: content_filter::GuestIndices::new(pre).ok(),
             command: command::GuestIndices::new(pre).ok(),
+            rule: admin_rule::GuestIndices::new(pre).ok(),
         })
     }
 }
@@ -103,6 +107,7 @@ impl Factory {
             strategy: None,
             filter: None,
             command: None,
+            rule: None,
             high_water,
             _slot: slot,
         })
@@ -116,6 +121,7 @@ pub(crate) struct Instance {
     strategy: Option<message_strategy::Guest>,
     filter: Option<content_filter::Guest>,
     command: Option<command::Guest>,
+    rule: Option<admin_rule::Guest>,
     high_water: usize,
     // Last: the slot is free when the store is gone.
     _slot: Slot,
@@ -170,6 +176,19 @@ impl Instance {
             self.command = Some(indices.load(&mut self.store, &self.component)?);
         }
         let guest = self.command.as_ref().ok_or_else(|| missing("command"))?;
+        Ok((&mut self.store, guest))
+    }
+
+    /// The rules' functions, type-checked once an instance.
+    pub fn rule(
+        &mut self,
+        exports: &Exports,
+    ) -> wasmtime::Result<(&mut Store<GuestState>, &admin_rule::Guest)> {
+        if self.rule.is_none() {
+            let indices = exports.rule.as_ref().ok_or_else(|| missing("admin-rule"))?;
+            self.rule = Some(indices.load(&mut self.store, &self.component)?);
+        }
+        let guest = self.rule.as_ref().ok_or_else(|| missing("admin-rule"))?;
         Ok((&mut self.store, guest))
     }
 

@@ -3,7 +3,7 @@
 //!
 //! A file is inspected, prepared under a configuration (configured, tested, baked, compiled, warmed) and bound in a
 //! generation; a pinned generation is asked about an operation (`strategy`), about texts (`filter`) and about what users
-//! type for plugins (`command`).
+//! type for plugins (`command`), about who comes in and what administrators do (`rule`).
 
 mod abilities;
 mod bake;
@@ -27,6 +27,7 @@ mod signature;
 mod values;
 mod version;
 
+pub use bindings::admin_rule::Occasion;
 pub use bindings::command::Invocation;
 pub use bindings::content_filter::Text;
 pub use bindings::message_strategy::{Command, Fact, RecentEntry};
@@ -38,7 +39,7 @@ pub use hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
 pub use inspect::{BindingDefault, Inspection, exported_hooks};
 pub use ruling::{
     CommandOutcome, CommandRuling, Effect, EffectKind, FilterRuling, FoundHit, HoldCause,
-    HookRecord, Outcome, Reason, StrategyRuling, Verdict,
+    HookRecord, Outcome, Reason, Rule, RuleAct, RuleAction, RuleRuling, StrategyRuling, Verdict,
 };
 pub use runtime::Runtime;
 pub use settings::{MAX_COMPONENT_BYTES, Settings};

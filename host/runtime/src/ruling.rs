@@ -126,6 +126,92 @@ pub enum CommandOutcome {
     },
 }
 
+/// What the rules decided about an occasion.
+#[derive(Debug, Clone)]
+pub struct RuleRuling {
+    pub rule: Rule,
+    /// Of every rule that was asked.
+    pub actions: Vec<RuleAction>,
+    pub records: Vec<HookRecord>,
+}
+
+/// Whether what is asked may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// No rule says anything.
+    Abstain,
+    Allow,
+    Deny {
+        by: String,
+        reason: Reason,
+    },
+    RequireApproval {
+        by: String,
+        reason: Reason,
+    },
+    Unavailable {
+        by: String,
+        reason: Reason,
+    },
+}
+
+/// Something the host is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleAction {
+    /// The plugin.
+    pub by: String,
+    pub act: RuleAct,
+    /// A user's id, an address, a device's id; empty is the occasion's own.
+    pub subject: String,
+    /// 0 is for ever.
+    pub for_ms: u64,
+    /// A reason, a label, a notice.
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleAct {
+    BanUser,
+    BanAddress,
+    BanDevice,
+    MuteUser,
+    EndSessions,
+    Label,
+    Unlabel,
+    Notify,
+}
+
+impl RuleAct {
+    pub const ALL: [Self; 8] = [
+        Self::BanUser,
+        Self::BanAddress,
+        Self::BanDevice,
+        Self::MuteUser,
+        Self::EndSessions,
+        Self::Label,
+        Self::Unlabel,
+        Self::Notify,
+    ];
+
+    /// The kind's name in the contract.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BanUser => "ban-user",
+            Self::BanAddress => "ban-address",
+            Self::BanDevice => "ban-device",
+            Self::MuteUser => "mute-user",
+            Self::EndSessions => "end-sessions",
+            Self::Label => "label",
+            Self::Unlabel => "unlabel",
+            Self::Notify => "notify",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|act| act.as_str() == name)
+    }
+}
+
 /// What the filters decided about texts.
 #[derive(Debug, Clone)]
 pub struct FilterRuling {

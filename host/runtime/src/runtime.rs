@@ -434,6 +434,9 @@ fn check_types(
     if exports.command.is_some() {
         instance.command(exports).map_err(shape)?;
     }
+    if exports.rule.is_some() {
+        instance.rule(exports).map_err(shape)?;
+    }
     Ok(())
 }
 

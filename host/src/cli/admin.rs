@@ -1,5 +1,7 @@
-//! `kith admin`: words, held messages, users,
+//! `kith admin`: words, held messages, users, bans,
 //! tokens; and work on the stores themselves.
+
+mod bans;
 
 use std::path::PathBuf;
 
@@ -33,6 +35,13 @@ pub enum Command {
         server: Server,
         #[command(subcommand)]
         command: Users,
+    },
+    /// Who is kept out.
+    Bans {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: bans::Bans,
     },
     /// Administrators' tokens.
     Token {
@@ -129,6 +138,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Words { server, command } => block_on(words(server, command)),
         Command::Held { server, command } => block_on(held(server, command)),
         Command::Users { server, command } => block_on(users(server, command)),
+        Command::Bans { server, command } => block_on(bans::run(server, command)),
         Command::Token {
             server,
             command: Token::Create { name },

@@ -1,6 +1,7 @@
-//! The administration API, on a listener of its own: plugins, words, held messages, users, tokens, decisions.
+//! The administration API, on a listener of its own: plugins, words, held messages, users, bans, tokens, decisions.
 //! Every route asks for an administrator's token and writes what it did to the audit log.
 
+pub mod bans;
 pub mod held;
 pub mod people;
 pub mod plugins;
@@ -27,6 +28,7 @@ use crate::conversation::Profile;
 use crate::entry::Viewer;
 use crate::journey::reads::PageLimits;
 use crate::journey::{Journey, store_refusal};
+use crate::moderation::Rules;
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::{Code, Refusal};
@@ -48,6 +50,8 @@ pub struct Admin {
     pub words: Arc<Words>,
     pub clock: Arc<dyn Clock>,
     pub ender: Arc<dyn Ender>,
+    /// Asked about what administrators do to people and messages; never about plugins, so that a rule can be mended.
+    pub rules: Arc<Rules>,
     /// Accepted until the first administrator's token exists.
     pub bootstrap: Option<Arc<str>>,
     pub health: Arc<super::http::health::Health>,
@@ -147,6 +151,7 @@ pub fn router(admin: Admin) -> Router {
                 .merge(words::routes())
                 .merge(held::routes())
                 .merge(people::routes())
+                .merge(bans::routes())
                 .merge(reports::routes())
                 .merge(own_routes()),
         )

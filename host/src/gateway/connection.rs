@@ -1,6 +1,7 @@
 //! One WebSocket connection from hello to goodbye: reads requests while they come, then writes everything that
 //! waits with one flush. A client that does not read costs its bounded outbox and nothing more.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -55,11 +56,15 @@ impl Drop for Attached<'_> {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S>(gateway: Arc<Gateway>, mut socket: Socket<S>, codec: Codec)
-where
+pub async fn serve<S>(
+    gateway: Arc<Gateway>,
+    mut socket: Socket<S>,
+    codec: Codec,
+    address: Option<IpAddr>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let welcomed = Box::pin(welcome_in_time(&gateway, &mut socket, codec)).await;
+    let welcomed = Box::pin(welcome_in_time(&gateway, &mut socket, (codec, address))).await;
     let end = match welcomed {
         Ok((attached, hello)) => attended(&gateway, &mut socket, &attached.session, hello).await,
         Err(end) => end,
@@ -75,14 +80,14 @@ where
 async fn welcome_in_time<'a, S>(
     gateway: &'a Gateway,
     socket: &mut Socket<S>,
-    codec: Codec,
+    from: (Codec, Option<IpAddr>),
 ) -> Result<(Attached<'a>, Vec<u8>), End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     tokio::select! {
         biased;
-        welcomed = tokio::time::timeout(gateway.limits.hello, welcome(gateway, socket, codec)) => {
+        welcomed = tokio::time::timeout(gateway.limits.hello, welcome(gateway, socket, from)) => {
             welcomed.unwrap_or(Err(End::Goodbye(Bye::Idle)))
         }
         bye = gateway.registry.ending() => Err(End::Goodbye(bye)),
@@ -93,7 +98,7 @@ where
 async fn welcome<'a, S>(
     gateway: &'a Gateway,
     socket: &mut Socket<S>,
-    codec: Codec,
+    (codec, address): (Codec, Option<IpAddr>),
 ) -> Result<(Attached<'a>, Vec<u8>), End>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -111,7 +116,7 @@ where
             reply(socket, codec, error_json(request.id, &refusal)).await?;
             return Err(End::Goodbye(Bye::Unauthenticated));
         }
-        match greet(gateway, codec, &mut request).await {
+        match greet(gateway, (codec, address), &mut request).await {
             Ok(greeted) => return Ok(greeted),
             Err(refusal) => {
                 reply(socket, codec, error_json(request.id, &refusal)).await?;
@@ -119,6 +124,10 @@ where
                     Code::Unauthenticated => return Err(End::Goodbye(Bye::Unauthenticated)),
                     Code::Expired => return Err(End::Goodbye(Bye::Expired)),
                     Code::Banned => return Err(End::Goodbye(Bye::Banned)),
+                    // A rule's word: asking again at once would be answered alike.
+                    Code::Rejected | Code::Blocked | Code::Forbidden => {
+                        return Err(End::Goodbye(Bye::Kicked));
+                    }
                     _ => {}
                 }
             }
@@ -131,7 +140,7 @@ const DEVICE_KINDS: [&str; 5] = ["web", "ios", "android", "desktop", "bot"];
 
 async fn greet<'a>(
     gateway: &'a Gateway,
-    codec: Codec,
+    (codec, address): (Codec, Option<IpAddr>),
     request: &mut Request,
 ) -> Result<(Attached<'a>, Vec<u8>), Refusal> {
     let token = request.fields.text("token")?;
@@ -153,6 +162,8 @@ async fn greet<'a>(
             "the token was issued for another device",
         ));
     }
+    let admitted = gateway.doorkeeper.admit_connection(&caller, &kind, address);
+    admitted.await?;
     if let Some(name) = name.as_deref().map(shown).filter(|name| !name.is_empty()) {
         gateway.doorkeeper.name_device(&caller, &name).await?;
     }

@@ -1,6 +1,7 @@
 //! `GET /v1/ws`: from an HTTP request to a connection. Chooses the codec, takes the bare socket over from the HTTP
 //! server so that nothing of it stays behind, and serves.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::header::{
@@ -14,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::listen::Peer;
 use super::socket::Socket;
 use super::{Gateway, connection};
 use crate::refusal::Refusal;
@@ -46,7 +48,9 @@ pub fn upgrade<G: Send + 'static>(
     let Some(upgrading) = request.extensions_mut().remove::<OnUpgrade>() else {
         return refused("this connection cannot be upgraded");
     };
-    tokio::spawn(take_over(gateway, upgrading, codec, guard));
+    let peer = request.extensions().get::<Peer>();
+    let address = peer.map(|Peer(address)| address.ip());
+    tokio::spawn(take_over(gateway, upgrading, (codec, address), guard));
 
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let headers = response.headers_mut();
@@ -99,13 +103,13 @@ fn negotiate(headers: &HeaderMap) -> Result<(Codec, Option<&'static str>), ()> {
 async fn take_over<G: Send + 'static>(
     gateway: Arc<Gateway>,
     upgrading: OnUpgrade,
-    codec: Codec,
+    (codec, address): (Codec, Option<IpAddr>),
     guard: G,
 ) {
     let Some(socket) = bare(upgrading, gateway.limits.frame_bytes).await else {
         return;
     };
-    connection::serve(gateway, socket, codec).await;
+    connection::serve(gateway, socket, codec, address).await;
     drop(guard);
 }
 
@@ -126,7 +130,7 @@ mod tests {
 
     /// The size of the future a function of these arguments makes.
     fn size_of_future<F: Future>(
-        _: impl FnOnce(Arc<Gateway>, OnUpgrade, Codec, u128) -> F,
+        _: impl FnOnce(Arc<Gateway>, OnUpgrade, (Codec, Option<IpAddr>), u128) -> F,
     ) -> usize {
         size_of::<F>()
     }

@@ -1,8 +1,8 @@
 //! Fixtures: what a plugin is asked and what it must answer, run on the real component under the real limits.
 //!
 //! A file `fixtures/NAME.json` has `config`, `kv` and one of: `scan` and `hits`; `command` and `verdict`; `invoke` and
-//! `answer`. How each looks is said below; what is asked has the fields of the contract, in snake case, those left out at
-//! their defaults.
+//! `answer`; `occasion`, `ruling` and `actions`. How each looks is said below; what is asked has the fields of the contract,
+//! in snake case, those left out at their defaults.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use kith_runtime::{
-    Binding, Command, CommandOutcome, Generation, Hook, Invocation, Runtime, Scope, Settings, Text,
-    Values, ValuesSnapshot, Verdict,
+    Binding, Command, CommandOutcome, Generation, Hook, Invocation, Occasion, Rule, Runtime, Scope,
+    Settings, Text, Values, ValuesSnapshot, Verdict,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -39,6 +39,25 @@ struct Fixture {
     invoke: Option<Map<String, Value>>,
     /// … and says: `done`, `pass`, `reject:CODE`, `{"reply": CONTENT}`, `{"send": CONTENT}`.
     answer: Option<Value>,
+    /// What a rule is asked …
+    occasion: Option<Map<String, Value>>,
+    /// … and says: `abstain`, `allow`, `deny:CODE`, `require-approval:CODE`.
+    ruling: Option<String>,
+    #[serde(default)]
+    actions: Vec<Act>,
+}
+
+/// An action of a rule.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Act {
+    kind: String,
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    for_ms: u64,
+    #[serde(default)]
+    text: String,
 }
 
 /// Runs every fixture of a plugin's folder on a component; an error when one does not hold.
@@ -120,6 +139,20 @@ fn run(cache: &Path, component: &[u8], fixture: &Fixture) -> Result<(Duration, u
         let took = started.elapsed();
         if answer != *expected {
             bail!("the answer is {answer}, expected {expected}");
+        }
+        return Ok((took, size));
+    }
+    if let (Some(occasion), Some(expected)) = (&fixture.occasion, &fixture.ruling) {
+        let (ruling, actions) = rule(&generation, occasion)?;
+        let took = started.elapsed();
+        if ruling != *expected {
+            bail!("the ruling is {ruling}, expected {expected}");
+        }
+        if actions != fixture.actions {
+            bail!(
+                "the actions are {actions:?}, expected {:?}",
+                fixture.actions
+            );
         }
         return Ok((took, size));
     }
@@ -235,6 +268,42 @@ fn invoke(generation: &Generation, fields: &Map<String, Value>) -> Result<Value>
         CommandOutcome::Reject { reason, .. } => json!(format!("reject:{}", reason.code)),
         CommandOutcome::Unavailable { reason, .. } => bail!("the call failed: {}", reason.text),
     })
+}
+
+fn rule(generation: &Generation, fields: &Map<String, Value>) -> Result<(String, Vec<Act>)> {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+    let occasion = Occasion {
+        kind: text("kind"),
+        user: text("user"),
+        username: text("username"),
+        actor: text("actor"),
+        address: text("address"),
+        device: text("device"),
+        device_kind: text("device_kind"),
+        conversation: text("conversation"),
+        what: text("what"),
+        text: text("text"),
+        at_ms: fields
+            .get("at_ms")
+            .and_then(Value::as_u64)
+            .unwrap_or_default(),
+        facts: &[],
+    };
+    let ruling = generation.rule(&occasion, true);
+    let said = match ruling.rule {
+        Rule::Abstain => "abstain".to_owned(),
+        Rule::Allow => "allow".to_owned(),
+        Rule::Deny { reason, .. } => format!("deny:{}", reason.code),
+        Rule::RequireApproval { reason, .. } => format!("require-approval:{}", reason.code),
+        Rule::Unavailable { reason, .. } => bail!("the call failed: {}", reason.text),
+    };
+    let actions = ruling.actions.into_iter().map(|action| Act {
+        kind: action.act.as_str().to_owned(),
+        subject: action.subject,
+        for_ms: action.for_ms,
+        text: action.text,
+    });
+    Ok((said, actions.collect()))
 }
 
 fn scope_of(conversation_kind: &str) -> Scope {

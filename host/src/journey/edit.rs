@@ -88,6 +88,7 @@ impl Journey {
     ) -> Result<Arc<Entry>, Refusal> {
         admit::check(place, None)?;
         admit::unmuted(place, &*self.clock)?;
+        self.may_speak(author)?;
         let entry = self.standing_message(place, author, target).await?;
         if entry.from != author {
             return Err(Refusal::new(

@@ -22,8 +22,12 @@ pub struct Complaint {
 }
 
 impl Journey {
-    /// Files a report; its id.
-    pub async fn report(&self, reporter: UserId, complaint: Complaint) -> Result<u64, Refusal> {
+    /// Files a report; its id, and whom it is about.
+    pub async fn report(
+        &self,
+        reporter: UserId,
+        complaint: Complaint,
+    ) -> Result<(u64, Option<UserId>), Refusal> {
         let Complaint {
             user,
             conversation,
@@ -70,10 +74,8 @@ impl Journey {
             reason,
             text: text.filter(|text| !text.trim().is_empty()),
         };
-        self.people
-            .file_report(&report)
-            .await
-            .map_err(|e| store_refusal(&e))
+        let filed = self.people.file_report(&report).await;
+        Ok((filed.map_err(|e| store_refusal(&e))?, report.user))
     }
 
     /// Reports for administrators, newest first, before one.

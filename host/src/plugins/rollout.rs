@@ -11,18 +11,19 @@ mod switch;
 mod versions;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kith_runtime as runtime;
 use kith_runtime::{GenerationCell, Runtime};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 use loaded::Loaded;
 
 use super::bindings::Plan;
+use super::flags::Flags;
 use super::wasm::Pinned;
-use super::{Judge, Plugins};
+use super::{Judge, Occasion, Plugins};
 use crate::clock::Clock;
 use crate::entry::HookTrace;
 use crate::journey::store_refusal;
@@ -66,6 +67,8 @@ pub struct Rollout {
     pub(super) loaded: Loaded,
     /// Told whenever a generation took over: what was held for a failure is judged again.
     pub(super) switched: tokio::sync::Notify,
+    /// Where what filters flag is told.
+    pub(super) happened: OnceLock<mpsc::Sender<Occasion>>,
 }
 
 /// What only one change at a time may touch.
@@ -88,6 +91,12 @@ pub(super) struct Fresh {
 }
 
 impl Rollout {
+    /// From now on what filters flag is told here, while there are rules.
+    pub fn tell(&self, happened: mpsc::Sender<Occasion>) {
+        // The first one stays: there is one who listens.
+        let _ = self.happened.set(happened);
+    }
+
     /// The number of the generation in force; 0 before the first.
     pub fn generation(&self) -> u64 {
         self.cell.pin().number
@@ -95,8 +104,11 @@ impl Rollout {
 
     /// The generation in force, to judge by.
     pub fn judge(&self) -> Arc<dyn Judge> {
+        let generation = self.cell.pin();
+        let told = self.happened.get().filter(|_| generation.has_rules());
         Arc::new(Pinned {
-            generation: self.cell.pin(),
+            flags: told.cloned().map(Flags::new),
+            generation,
             limits: self.limits,
         })
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use kith_runtime as runtime;
 
+use super::flags::Flags;
 use super::{
-    Command, CommandRuling, CommandVerdict, Effect, FilterRuling, Invocation, Judge, Recent, Scope,
-    StrategyRuling, Text, Verdict,
+    Command, CommandRuling, CommandVerdict, Effect, FilterRuling, Invocation, Judge, Occasion,
+    Recent, Rule, RuleAct, RuleAction, RuleRuling, Scope, StrategyRuling, Text, Verdict,
 };
 use crate::content::{Content, ContentLimits};
 use crate::entry::{HookOutcome, HookTrace};
@@ -18,6 +19,8 @@ pub struct Pinned {
     pub generation: Arc<runtime::Generation>,
     /// What a plugin's own content is checked against.
     pub limits: ContentLimits,
+    /// Where there are rules to be told.
+    pub flags: Option<Flags>,
 }
 
 impl Judge for Pinned {
@@ -30,6 +33,9 @@ impl Judge for Pinned {
     }
 
     fn strategy(&self, scope: Scope, command: &Command<'_>) -> StrategyRuling {
+        if let Some(flags) = &self.flags {
+            flags.asked(command);
+        }
         let facts: Vec<_> = command
             .facts
             .iter()
@@ -81,8 +87,12 @@ impl Judge for Pinned {
             })
             .collect();
         let ruling = self.generation.filter(to_scope(scope), &asked, at_ms);
+        let verdict = to_verdict(ruling.verdict);
+        if let Some(flags) = &self.flags {
+            flags.judged(&verdict);
+        }
         FilterRuling {
-            verdict: to_verdict(ruling.verdict),
+            verdict,
             masked: ruling.masked,
             hooks: ruling.records.iter().map(to_trace).collect(),
         }
@@ -117,6 +127,32 @@ impl Judge for Pinned {
             verdict: to_command_verdict(ruling.outcome),
             effects: ruling.effects.into_iter().map(to_effect).collect(),
             hooks: ruling.records.iter().map(to_trace).collect(),
+        }
+    }
+
+    fn has_rules(&self) -> bool {
+        self.generation.has_rules()
+    }
+
+    fn rule(&self, occasion: &Occasion, decides: bool) -> RuleRuling {
+        let asked = runtime::Occasion {
+            kind: occasion.kind,
+            user: &occasion.user,
+            username: &occasion.username,
+            actor: &occasion.actor,
+            address: &occasion.address,
+            device: &occasion.device,
+            device_kind: &occasion.device_kind,
+            conversation: &occasion.conversation,
+            what: &occasion.what,
+            text: &occasion.text,
+            at_ms: occasion.at_ms,
+            facts: &[],
+        };
+        let ruling = self.generation.rule(&asked, decides);
+        RuleRuling {
+            rule: to_rule(ruling.rule),
+            actions: ruling.actions.into_iter().map(to_action).collect(),
         }
     }
 }
@@ -165,6 +201,41 @@ fn to_command_verdict(outcome: runtime::CommandOutcome) -> CommandVerdict {
             reason: reason.code,
         },
         runtime::CommandOutcome::Unavailable { by, .. } => CommandVerdict::Unavailable { by },
+    }
+}
+
+fn to_rule(rule: runtime::Rule) -> Rule {
+    match rule {
+        runtime::Rule::Abstain => Rule::Abstain,
+        runtime::Rule::Allow => Rule::Allow,
+        runtime::Rule::Deny { by, reason } => Rule::Deny {
+            by,
+            reason: reason.code,
+        },
+        runtime::Rule::RequireApproval { by, reason } => Rule::RequireApproval {
+            by,
+            reason: reason.code,
+        },
+        runtime::Rule::Unavailable { by, .. } => Rule::Unavailable { by },
+    }
+}
+
+fn to_action(action: runtime::RuleAction) -> RuleAction {
+    RuleAction {
+        by: action.by,
+        act: match action.act {
+            runtime::RuleAct::BanUser => RuleAct::BanUser,
+            runtime::RuleAct::BanAddress => RuleAct::BanAddress,
+            runtime::RuleAct::BanDevice => RuleAct::BanDevice,
+            runtime::RuleAct::MuteUser => RuleAct::MuteUser,
+            runtime::RuleAct::EndSessions => RuleAct::EndSessions,
+            runtime::RuleAct::Label => RuleAct::Label,
+            runtime::RuleAct::Unlabel => RuleAct::Unlabel,
+            runtime::RuleAct::Notify => RuleAct::Notify,
+        },
+        subject: action.subject,
+        for_ms: action.for_ms,
+        text: action.text,
     }
 }
 

@@ -216,6 +216,17 @@ impl Registry {
         });
     }
 
+    /// Ends every session of a device, whoever's it is.
+    pub fn end_devices(&self, device: &str, bye: Bye) {
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let sessions = shard.values().flatten();
+            for session in sessions.filter(|session| session.device == device) {
+                session.outbox.close(bye);
+            }
+        }
+    }
+
     /// Ends every session here, and each that comes.
     pub fn end_all(&self, bye: Bye) {
         self.ending.send_replace(Some(bye));

@@ -6,6 +6,7 @@
 mod administration;
 mod friends;
 mod media;
+mod moderation;
 mod people;
 mod presence;
 mod relations;

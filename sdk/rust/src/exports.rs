@@ -132,6 +132,64 @@ pub mod command {
     }
 }
 
+#[cfg(target_arch = "wasm32")]
+pub mod admin_rule {
+    wit_bindgen::generate!({
+        path: "../../wit/v1",
+        inline: "package kith:sdk-rule; world rule-part { export kith:plugin/admin-rule@1.0.0; }",
+        generate_all,
+        world: "kith:sdk-rule/rule-part",
+        pub_export_macro: true,
+        export_macro_name: "export_admin_rule",
+        default_bindings_module: "kith_plugin::exports::admin_rule",
+    });
+
+    use self::exports::kith::plugin::admin_rule as wit;
+
+    pub fn occasion(occasion: wit::Occasion) -> crate::Occasion {
+        let fact = |fact: wit::Fact| crate::Fact {
+            name: fact.name,
+            value: fact.value,
+        };
+        crate::Occasion {
+            kind: occasion.kind,
+            user: occasion.user,
+            username: occasion.username,
+            actor: occasion.actor,
+            address: occasion.address,
+            device: occasion.device,
+            device_kind: occasion.device_kind,
+            conversation: occasion.conversation,
+            what: occasion.what,
+            text: occasion.text,
+            at_ms: occasion.at_ms,
+            facts: occasion.facts.into_iter().map(fact).collect(),
+        }
+    }
+
+    pub fn judgement(judgement: crate::Judgement) -> wit::Judgement {
+        let reason = |why: crate::Reason| wit::Reason {
+            code: why.code,
+            text: why.text,
+        };
+        let action = |action: crate::Action| wit::Action {
+            kind: action.kind,
+            subject: action.subject,
+            for_ms: action.for_ms,
+            text: action.text,
+        };
+        wit::Judgement {
+            ruling: match judgement.ruling {
+                crate::Ruling::Abstain => wit::Ruling::Abstain,
+                crate::Ruling::Allow => wit::Ruling::Allow,
+                crate::Ruling::Deny(why) => wit::Ruling::Deny(reason(why)),
+                crate::Ruling::RequireApproval(why) => wit::Ruling::RequireApproval(reason(why)),
+            },
+            actions: judgement.actions.into_iter().map(action).collect(),
+        }
+    }
+}
+
 /// Prepares a fresh instance: panics go to the log.
 #[cfg(target_arch = "wasm32")]
 pub fn start() {
@@ -270,6 +328,17 @@ macro_rules! __export_part {
             }
         }
         $crate::exports::command::export_command!(Component with_types_in $crate::exports::command);
+    };
+    (admin_rule, $plugin:ty) => {
+        impl $crate::exports::admin_rule::exports::kith::plugin::admin_rule::Guest for Component {
+            fn judge(
+                occasion: $crate::exports::admin_rule::exports::kith::plugin::admin_rule::Occasion,
+            ) -> $crate::exports::admin_rule::exports::kith::plugin::admin_rule::Judgement {
+                let occasion = $crate::exports::admin_rule::occasion(occasion);
+                $crate::exports::admin_rule::judgement($crate::AdminRule::judge(plugin(), &occasion))
+            }
+        }
+        $crate::exports::admin_rule::export_admin_rule!(Component with_types_in $crate::exports::admin_rule);
     };
     (message_strategy, $plugin:ty) => {
         impl $crate::exports::message_strategy::exports::kith::plugin::message_strategy::Guest for Component {

@@ -41,10 +41,12 @@ pub mod exports;
 mod filter;
 #[cfg(target_arch = "wasm32")]
 mod panic_text;
+mod rule;
 mod strategy;
 
 pub use command::{Answer, Commands, Invocation, Outcome, Usage};
 pub use filter::{ContentFilter, Hit, Text};
+pub use rule::{Action, AdminRule, Judgement, Occasion, Ruling};
 pub use strategy::{
     Command, Decision, Effect, Fact, MessageStrategy, Reason, RecentEntry, Verdict,
 };
@@ -150,7 +152,7 @@ pub fn kv_get(key: &str) -> Result<Option<Vec<u8>>, KvError> {
 }
 
 /// Makes a component of a type: lifecycle, and the hooks named behind the colon (`content_filter`,
-/// `message_strategy`, `command`, `preparation`). Does nothing where the target is not WebAssembly, so that a plugin's tests
+/// `message_strategy`, `command`, `admin_rule`, `preparation`). Does nothing where the target is not WebAssembly, so that a plugin's tests
 /// run natively.
 #[macro_export]
 macro_rules! register_plugin {

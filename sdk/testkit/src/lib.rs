@@ -15,7 +15,7 @@ use kith_runtime::{
 };
 pub use kith_runtime::{
     Command, CommandOutcome, CommandRuling, Fact, FoundHit, Inspection, Invocation, Level,
-    Settings, Stats, StrategyRuling, Verdict,
+    Occasion, Rule, RuleAct, RuleAction, RuleRuling, Settings, Stats, StrategyRuling, Verdict,
 };
 use tempfile::TempDir;
 
@@ -162,6 +162,24 @@ pub fn typed<'a>(name: &'a str, arguments: &'a str) -> Invocation<'a> {
     }
 }
 
+/// Something that is asked or has happened, about `ann` who comes from 192.0.2.1.
+pub fn occasion<'a>(kind: &'a str, what: &'a str) -> Occasion<'a> {
+    Occasion {
+        kind,
+        user: "ann",
+        username: "ann",
+        actor: "",
+        address: "192.0.2.1",
+        device: "phone",
+        device_kind: "web",
+        conversation: "",
+        what,
+        text: "",
+        at_ms: 0,
+        facts: &[],
+    }
+}
+
 fn scope_of(conversation_kind: &str) -> Scope {
     match conversation_kind {
         "group" => Scope::Group,
@@ -221,6 +239,17 @@ impl Plugin {
             }
             _ if ruling.records.is_empty() => {
                 Err(Error(format!("it has no command {}", invocation.name)))
+            }
+            _ => Ok(ruling),
+        }
+    }
+
+    /// What its `admin-rule` says on an occasion.
+    pub fn rule(&self, occasion: &Occasion<'_>) -> Result<RuleRuling, Error> {
+        let ruling = self.generation.rule(occasion, true);
+        match ruling.rule {
+            Rule::Unavailable { reason, .. } => {
+                Err(Error(format!("the call failed: {}", reason.text)))
             }
             _ => Ok(ruling),
         }

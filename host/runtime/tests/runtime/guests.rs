@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 use std::sync::{Arc, OnceLock};
 
-use kith_runtime::{Binding, Command, Generation, Hook, Invocation, Runtime, Settings, Version};
+use kith_runtime::{
+    Binding, Command, Generation, Hook, Invocation, Occasion, Runtime, Settings, Version,
+};
 use serde_json::{Value, json};
 use wasmparser::{Parser, Payload};
 
@@ -180,6 +182,24 @@ pub fn typed<'a>(name: &'a str, arguments: &'a str) -> Invocation<'a> {
         friends: true,
         mentions: &[],
         reply_to: 0,
+        at_ms: 1234,
+        facts: &[],
+    }
+}
+
+/// Somebody who registers; `what` tells the guest what to do.
+pub fn asking(what: &str) -> Occasion<'_> {
+    Occasion {
+        kind: "register",
+        user: "u1",
+        username: "ann",
+        actor: "",
+        address: "192.0.2.1",
+        device: "",
+        device_kind: "",
+        conversation: "",
+        what,
+        text: "",
         at_ms: 1234,
         facts: &[],
     }

@@ -20,7 +20,12 @@ fn a_component_is_described_by_its_own_exports_and_imports() {
     );
     assert_eq!(
         inspection.hooks,
-        [Hook::MessageStrategy, Hook::ContentFilter, Hook::Command]
+        [
+            Hook::MessageStrategy,
+            Hook::ContentFilter,
+            Hook::Command,
+            Hook::AdminRule
+        ]
     );
     assert_eq!(
         inspection.abilities,

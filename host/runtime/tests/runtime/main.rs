@@ -6,5 +6,6 @@ mod guests;
 mod loading;
 mod outcomes;
 mod resources;
+mod rules;
 mod swapping;
 mod values;

@@ -3,12 +3,12 @@
 
 use kith_runtime::{
     BindingScope, BreakerState, Command, CommandOutcome, FilterRuling, Generation, HealthChange,
-    HoldCause, Hook, Isolation, Level, Outcome, Policy, Scope, StrategyRuling, Text, Verdict,
+    HoldCause, Hook, Isolation, Level, Outcome, Policy, Rule, Scope, StrategyRuling, Text, Verdict,
     read_plain_content,
 };
 use serde_json::json;
 
-use crate::guests::{Bench, bench, bench_with, bound, no_config, saying, typed};
+use crate::guests::{Bench, asking, bench, bench_with, bound, no_config, saying, typed};
 
 fn decide(generation: &Generation, text: &str) -> StrategyRuling {
     generation.strategy(Scope::Direct, &saying(text), &read_plain_content)
@@ -299,6 +299,22 @@ fn judge(
                 CommandOutcome::Reject { by, reason } => Verdict::Reject { by, reason },
                 CommandOutcome::Unavailable { by, reason } => Verdict::Unavailable { by, reason },
                 _ => Verdict::Pass,
+            };
+            (verdict, ruling.records)
+        }
+        Hook::AdminRule => {
+            let ruling = generation.rule(&asking(text), true);
+            let verdict = match ruling.rule {
+                Rule::Abstain | Rule::Allow => Verdict::Pass,
+                Rule::Deny { by, reason } => Verdict::Reject { by, reason },
+                Rule::RequireApproval { by, reason } => {
+                    let cause = match reason.code.as_str() {
+                        "absent" => HoldCause::Absent,
+                        _ => HoldCause::Failed,
+                    };
+                    Verdict::Hold { by, reason, cause }
+                }
+                Rule::Unavailable { by, reason } => Verdict::Unavailable { by, reason },
             };
             (verdict, ruling.records)
         }

@@ -108,19 +108,32 @@ fn held_json(held: &HeldMessage) -> Value {
     })
 }
 
+impl Admin {
+    /// Asks the rules about what is done to a held message; one that does not wait is found to be gone later.
+    async fn asks(&self, who: &Administrator, what: &str, hold: HoldId) -> Result<(), Refusal> {
+        let held = self.journey.log.held(hold).await;
+        let held = held.map_err(|error| store_refusal(&error))?;
+        let author = held.map(|held| held.hold.author);
+        let subject = hold.to_string();
+        self.rules.ask_action(&who.0, what, author, &subject).await
+    }
+}
+
 fn hold_id(text: &str) -> Result<HoldId, Refusal> {
     text.parse()
         .map_err(|_| Refusal::not_found("no such held message"))
 }
 
 /// Lets a message through; what the filters mask or reject of it, they still do.
-#[utoipa::path(post, path = "/held/{hold}/release", params(("hold" = String, Path)), responses((status = 200), (status = 404), (status = 422), (status = 503)))]
+#[utoipa::path(post, path = "/held/{hold}/release", params(("hold" = String, Path)), responses((status = 200), (status = 403), (status = 404), (status = 422), (status = 503)))]
 async fn release(
     State(admin): State<Admin>,
     who: Administrator,
     Path(hold): Path<String>,
 ) -> Result<Json<Value>, Answer> {
-    let outcome = admin.journey.release(hold_id(&hold)?).await?;
+    let id = hold_id(&hold)?;
+    admin.asks(&who, "held.release", id).await?;
+    let outcome = admin.journey.release(id).await?;
     admin.audit(&who, "held.release", &hold).await?;
     let Outcome::Committed(committed) = outcome else {
         return Err(Refusal::not_found("no such held message").into());
@@ -138,7 +151,7 @@ struct Refuse {
 }
 
 /// Refuses a message for good.
-#[utoipa::path(post, path = "/held/{hold}/refuse", params(("hold" = String, Path)), request_body = Refuse, responses((status = 200), (status = 404)))]
+#[utoipa::path(post, path = "/held/{hold}/refuse", params(("hold" = String, Path)), request_body = Refuse, responses((status = 200), (status = 403), (status = 404), (status = 422)))]
 async fn refuse(
     State(admin): State<Admin>,
     who: Administrator,
@@ -151,7 +164,9 @@ async fn refuse(
     if reason.is_empty() || reason.len() > 64 || !well_formed {
         return Err(Refusal::bad_request("reason must be a code: letters, digits, - and _").into());
     }
-    admin.journey.refuse(hold_id(&hold)?, &reason).await?;
+    let id = hold_id(&hold)?;
+    admin.asks(&who, "held.refuse", id).await?;
+    admin.journey.refuse(id, &reason).await?;
     admin.audit(&who, "held.refuse", &hold).await?;
     Ok(Json(
         json!({"hold": hold, "state": "refused", "reason": reason}),

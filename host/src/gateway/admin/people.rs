@@ -60,7 +60,16 @@ async fn users(
         .last()
         .filter(|_| more)
         .map(|last| last.profile.username.clone());
-    let mut answer = json!({"users": found.iter().map(|user| user_json(user)).collect::<Vec<_>>()});
+    let ids: Vec<UserId> = found.iter().map(|user| user.profile.id).collect();
+    let labels = admin.rules.store.labels(&ids).await;
+    let labels = labels.map_err(|e| store_refusal(&e))?;
+    let row = |user: &Arc<User>| {
+        let own = labels.iter().filter(|(of, _)| *of == user.profile.id);
+        let mut row = user_json(user);
+        row["labels"] = own.map(|(_, label)| label.as_str()).collect();
+        row
+    };
+    let mut answer = json!({"users": found.iter().map(row).collect::<Vec<_>>()});
     if let Some(cursor) = cursor {
         answer["cursor"] = cursor.into();
     }
@@ -69,7 +78,7 @@ async fn users(
 
 impl Admin {
     /// A user by id or by name.
-    async fn user(&self, name_or_id: &str) -> Result<Arc<User>, Refusal> {
+    pub(super) async fn user(&self, name_or_id: &str) -> Result<Arc<User>, Refusal> {
         if let Ok(id) = name_or_id.parse::<UserId>()
             && let Some(user) = self
                 .accounts
@@ -89,7 +98,7 @@ impl Admin {
 }
 
 /// Ends a user's sessions and tokens and keeps them out.
-#[utoipa::path(post, path = "/users/{user}/disable", params(("user" = String, Path)), responses((status = 200), (status = 404)))]
+#[utoipa::path(post, path = "/users/{user}/disable", params(("user" = String, Path)), responses((status = 200), (status = 403), (status = 404), (status = 422)))]
 async fn disable(
     State(admin): State<Admin>,
     who: Administrator,
@@ -97,6 +106,10 @@ async fn disable(
 ) -> Result<Json<Value>, Answer> {
     let user = admin.user(&user).await?;
     let id = user.profile.id;
+    let rules = &admin.rules;
+    rules
+        .ask_action(&who.0, "user.disable", Some(id), &user.profile.username)
+        .await?;
     admin
         .accounts
         .set_disabled(id, true)
@@ -110,7 +123,7 @@ async fn disable(
 }
 
 /// Lets a user in again; they sign in anew.
-#[utoipa::path(post, path = "/users/{user}/enable", params(("user" = String, Path)), responses((status = 200), (status = 404)))]
+#[utoipa::path(post, path = "/users/{user}/enable", params(("user" = String, Path)), responses((status = 200), (status = 403), (status = 404), (status = 422)))]
 async fn enable(
     State(admin): State<Admin>,
     who: Administrator,
@@ -118,6 +131,10 @@ async fn enable(
 ) -> Result<Json<Value>, Answer> {
     let user = admin.user(&user).await?;
     let id = user.profile.id;
+    let rules = &admin.rules;
+    rules
+        .ask_action(&who.0, "user.enable", Some(id), &user.profile.username)
+        .await?;
     admin
         .accounts
         .set_disabled(id, false)
@@ -137,7 +154,7 @@ struct NewToken {
 
 /// Makes a lasting administrator's token; only its hash is kept.
 #[utoipa::path(post, path = "/tokens", request_body = NewToken,
-    responses((status = 201, description = "`name` and `token`, shown once")))]
+    responses((status = 201, description = "`name` and `token`, shown once"), (status = 403), (status = 422)))]
 async fn create_token(
     State(admin): State<Admin>,
     who: Administrator,
@@ -146,6 +163,10 @@ async fn create_token(
     if name.is_empty() || name.chars().count() > 64 {
         return Err(Refusal::bad_request("name must have 1 to 64 characters").into());
     }
+    let rules = &admin.rules;
+    rules
+        .ask_action(&who.0, "token.create", None, &name)
+        .await?;
     let secret: [u8; 32] = rand::random();
     let token = format!(
         "kith_admin_{}",

@@ -90,12 +90,13 @@ async fn password_grant(
     if !known_kind || !(1..=128).contains(&id.chars().count()) {
         return Err(missing());
     }
-    if let (Some(rates), Some(Extension(Peer(address)))) = (&state.strangers, peer) {
-        rates.admit_attempt(address.ip(), &username)?;
+    let address = peer.map(|Extension(Peer(address))| address.ip());
+    if let (Some(rates), Some(address)) = (&state.strangers, address) {
+        rates.admit_attempt(address, &username)?;
     }
     state
         .identity
-        .sign_in(&username, &password, NewDevice { id, kind })
+        .sign_in(&username, &password, NewDevice { id, kind }, address)
         .await
 }
 
@@ -104,10 +105,11 @@ async fn refresh_grant(
     peer: Option<Extension<Peer>>,
     token: &str,
 ) -> Result<Issued, GrantError> {
-    if let (Some(rates), Some(Extension(Peer(address)))) = (&state.strangers, peer) {
-        rates.admit_sign_in(address.ip())?;
+    let address = peer.map(|Extension(Peer(address))| address.ip());
+    if let (Some(rates), Some(address)) = (&state.strangers, address) {
+        rates.admit_sign_in(address)?;
     }
-    state.identity.refresh(token).await
+    state.identity.refresh(token, address).await
 }
 
 fn tokens(issued: &Issued) -> Response {

@@ -16,6 +16,7 @@ use crate::gateway::Caller;
 use crate::gateway::frame::{conversation_id, user_id};
 use crate::gateway::respond::{Answer, Body};
 use crate::journey::reports::Complaint;
+use crate::moderation::Occasion;
 
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new().routes(routes!(file))
@@ -60,6 +61,22 @@ async fn file(
     state
         .identity
         .admit(|rates| rates.admit_report(caller.user))?;
-    let id = state.journey.report(caller.user, complaint).await?;
+    let told = (
+        complaint.reason.trim().to_owned(),
+        complaint.text.clone().unwrap_or_default(),
+        complaint.conversation,
+    );
+    let (id, about) = state.journey.report(caller.user, complaint).await?;
+    let (what, text, conversation) = told;
+    let filed = state.identity.rules.tell(|| Occasion {
+        kind: "report-filed",
+        user: about.map(|user| user.to_string()).unwrap_or_default(),
+        actor: caller.user.to_string(),
+        conversation: conversation.map(|id| id.to_string()).unwrap_or_default(),
+        what,
+        text,
+        ..Occasion::default()
+    });
+    filed.await;
     Ok((StatusCode::CREATED, Json(json!({"id": id.to_string()}))).into_response())
 }

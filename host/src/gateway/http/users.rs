@@ -1,6 +1,8 @@
 //! Users as others see them: register,
 //! search, look at one, block.
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
@@ -20,6 +22,8 @@ use crate::gateway::listen::Peer;
 use crate::gateway::respond::{Answer, Body};
 use crate::ids::UserId;
 use crate::journey::store_refusal;
+use crate::moderation::bans::Visitor;
+use crate::moderation::{Occasion, Permission};
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::{User, UserKind};
 
@@ -45,7 +49,7 @@ struct Registration {
 
 /// Makes a user.
 #[utoipa::path(post, path = "/v1/users", request_body = Registration,
-    responses((status = 201, description = "`id`, `username`, `display_name`"), (status = 400), (status = 409), (status = 422), (status = 429)))]
+    responses((status = 201, description = "`id`, `username`, `display_name`; `approval`: `waiting` where an administrator enables the user first"), (status = 400), (status = 403), (status = 409), (status = 422), (status = 429)))]
 async fn register(
     State(state): State<HttpState>,
     peer: Option<Extension<Peer>>,
@@ -60,9 +64,11 @@ async fn register(
         Some(name) => checked_name(&state, name).await?,
         None => new.username.clone(),
     };
-    if let (Some(rates), Some(Extension(Peer(address)))) = (&state.strangers, peer) {
-        rates.admit_registration(address.ip())?;
+    let address = peer.map(|Extension(Peer(address))| address.ip());
+    if let (Some(rates), Some(address)) = (&state.strangers, address) {
+        rates.admit_registration(address)?;
     }
+    let waits = ruled_on(&state, &new.username, address).await?;
     state.names.check("username", &new.username).await?;
     let password = state.identity.passwords.hash(new.password).await?;
     let now = state.clock.now_ms();
@@ -76,7 +82,7 @@ async fn register(
         profile,
         kind: UserKind::Person,
         password: Some(password),
-        disabled: false,
+        disabled: waits,
         created_at: now,
     };
     if !state
@@ -87,7 +93,32 @@ async fn register(
     {
         return Err(Refusal::new(Code::Conflict, "the user name is taken").into());
     }
-    Ok((StatusCode::CREATED, Json(user.profile)).into_response())
+    let mut body = serde_json::to_value(&user.profile).expect("a profile encodes");
+    if waits {
+        body["approval"] = "waiting".into();
+    }
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+/// Bans and administrators' rules about who registers; whether an administrator has to approve.
+async fn ruled_on(
+    state: &HttpState,
+    username: &str,
+    address: Option<IpAddr>,
+) -> Result<bool, Refusal> {
+    let rules = &state.identity.rules;
+    let visitor = Visitor {
+        address,
+        ..Visitor::default()
+    };
+    rules.bans.admit(visitor, state.clock.now_ms())?;
+    let asked = rules.ask(|| Occasion {
+        kind: "register",
+        username: username.to_owned(),
+        address: address.map_or_else(String::new, |address| address.to_canonical().to_string()),
+        ..Occasion::default()
+    });
+    Ok(asked.await? != Permission::Granted)
 }
 
 /// 8 to 1024 characters.

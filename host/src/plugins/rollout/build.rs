@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kith_runtime as runtime;
 use kith_runtime::{Generation, GenerationCell, HealthChange, Runtime, Version};
@@ -64,6 +64,7 @@ impl Rollout {
             state: Mutex::new(state),
             loaded: Loaded::default(),
             switched: tokio::sync::Notify::new(),
+            happened: OnceLock::new(),
         });
         if is_first {
             if let Some(folder) = first {

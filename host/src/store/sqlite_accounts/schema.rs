@@ -77,6 +77,22 @@ const STEPS: &[&str] = &[
     ALTER TABLE plugins DROP COLUMN component;
     ALTER TABLE plugins ADD COLUMN signature TEXT;
 ",
+    "
+    CREATE TABLE bans (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, subject TEXT NOT NULL, until INTEGER,
+        reason TEXT NOT NULL, by TEXT NOT NULL, at INTEGER NOT NULL, UNIQUE (kind, subject)
+    ) STRICT;
+    CREATE TABLE labels (
+        user INTEGER NOT NULL, label TEXT NOT NULL, PRIMARY KEY (user, label)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE admin_notices (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, by TEXT NOT NULL, text TEXT NOT NULL, user INTEGER
+    ) STRICT;
+    CREATE TABLE wishes (
+        id INTEGER PRIMARY KEY, action TEXT NOT NULL, subject TEXT NOT NULL, actor TEXT NOT NULL, at INTEGER NOT NULL,
+        UNIQUE (action, subject, actor)
+    ) STRICT;
+",
 ];
 
 /// Does the steps this file has not seen yet. A file of a newer program is refused.

@@ -70,7 +70,7 @@ impl lifecycle::Guest for Guest {
                 "word":{"type":"string","default":"bad"},"entries":{"type":"integer","default":0},
                 "refuse":{"type":"string"}}}"#
                 .into(),
-            hooks: vec![wish("message-strategy"), wish("content-filter"), wish("command")],
+            hooks: vec![wish("message-strategy"), wish("content-filter"), wish("command"), wish("admin-rule")],
         }
     }
 
@@ -277,6 +277,41 @@ mod hooks {
                     _ => Vec::new(),
                 };
                 Answer { outcome, effects }
+            }
+        }
+    }
+
+    #[cfg(not(feature = "stranger"))]
+    mod rules {
+        use super::*;
+        use crate::exports::kith::plugin::admin_rule::{self, Action, Judgement, Occasion, Reason, Ruling};
+
+        impl admin_rule::Guest for Guest {
+            fn judge(occasion: Occasion) -> Judgement {
+                misbehave(&occasion.what);
+                let reason = |code: &str| Reason { code: code.into(), text: occasion.username.clone() };
+                let ruling = match occasion.what.as_str() {
+                    "do:allow" => Ruling::Allow,
+                    "do:reject" => Ruling::Deny(reason("unwanted")),
+                    "do:approve" => Ruling::RequireApproval(reason("look-first")),
+                    "do:bad-code" => Ruling::Deny(reason("Not A Code")),
+                    _ => Ruling::Abstain,
+                };
+                let action = |kind: &str, text: &str| Action {
+                    kind: kind.into(),
+                    subject: String::new(),
+                    for_ms: 60_000,
+                    text: text.into(),
+                };
+                let actions = match occasion.what.as_str() {
+                    "do:ban" => vec![action("ban-user", "why"), action("notify", "look")],
+                    "do:bad-act" => vec![action("send-money", "")],
+                    "do:bad-label" => vec![action("label", "Not A Code")],
+                    "do:silence" => vec![action("notify", " ")],
+                    "do:crowd" => (0..17).map(|_| action("end-sessions", "")).collect(),
+                    _ => Vec::new(),
+                };
+                Judgement { ruling, actions }
             }
         }
     }
