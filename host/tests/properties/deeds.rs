@@ -366,7 +366,7 @@ impl World {
         let pool: Vec<&String> = match kind {
             0 if !self.groups.is_empty() => self.groups.iter().map(|group| &group.id).collect(),
             1 if !standing.is_empty() => standing.iter().map(|at| &self.groups[*at].id).collect(),
-            2..14 if standing.iter().any(|at| is_known(at)) => {
+            2..14 if standing.iter().any(is_known) => {
                 let known = standing.iter().filter(|at| is_known(at));
                 known.map(|at| &self.groups[*at].id).collect()
             }

@@ -1,7 +1,7 @@
 //! What a device that knew nothing reads, against what one that listened has put together.
 //! Counts are made anew from the entries, one by one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -28,17 +28,15 @@ impl Fresh {
     pub async fn read(server: &TestServer, device: &Device) -> Self {
         let path = "/v1/conversations";
         let list = pages(server, device, path, "conversations").await;
-        let mut ids: Vec<String> = device.known.keys().cloned().collect();
+        let mut ids: BTreeSet<String> = device.known.keys().cloned().collect();
         ids.extend(list.iter().map(|item| text(&item["id"])));
         let mut logs = BTreeMap::new();
         for id in ids {
-            if !logs.contains_key(&id) {
-                let log = Log::read(server, &device.token, &id).await;
-                let log = log.unwrap_or_else(|answer| {
-                    panic!("{id} is no conversation of {}: {answer}", device.user)
-                });
-                logs.insert(id, log);
-            }
+            let log = Log::read(server, &device.token, &id).await;
+            let log = log.unwrap_or_else(|answer| {
+                panic!("{id} is no conversation of {}: {answer}", device.user)
+            });
+            logs.insert(id, log);
         }
         Self { list, logs }
     }
