@@ -100,7 +100,7 @@ async fn nobody_is_judged_by_what_was_said_before_they_came() {
     assert!(!refused(&say(&mut a, &us, "1", "before").await));
     let add = json!({"users": [bob.id]});
     let (status, added) = call(&server, &ann, "POST", &us, "/members", Some(add)).await;
-    assert_eq!(status, 200, "{added}");
+    assert_eq!(status, 201, "{added}");
     let mut b = server.session(&bob).await;
     assert!(!refused(&say(&mut b, &us, "1", "before").await));
     assert!(refused(&say(&mut b, &us, "2", "before").await));
