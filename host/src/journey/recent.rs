@@ -1,4 +1,5 @@
-//! What a conversation said last, for strategies that ask to see it. Where none asks, nothing is read.
+//! What a conversation said last, for strategies that ask to see it.
+//! Where none asks, nothing is read.
 
 use super::admit::Place;
 use super::{Journey, decide, store_refusal};
