@@ -378,7 +378,7 @@ async fn an_absent_plugins_commands_do_not_become_messages() {
     let tables = rusqlite::Connection::open(office.server.data().join("accounts.sqlite"));
     let tables = tables.expect("the tables");
     let changed = tables.execute(
-        "UPDATE plugins SET component = x'00' WHERE name = 'clerk'",
+        "UPDATE components SET component = x'00' WHERE digest IN (SELECT digest FROM plugins WHERE name = 'clerk')",
         [],
     );
     assert_eq!(changed.expect("changes"), 1);
