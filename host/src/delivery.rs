@@ -131,7 +131,11 @@ impl Delivery {
             }
             Ok(Outcome::Member { .. }) => self.member_json(*user, *request, change).await,
             Ok(
-                Outcome::Refused(_) | Outcome::Group(_) | Outcome::Erased { .. } | Outcome::Done,
+                Outcome::Refused(_)
+                | Outcome::Group(_)
+                | Outcome::Erased { .. }
+                | Outcome::Kv(_)
+                | Outcome::Done,
             ) => ok_json(*request, &serde_json::json!({})),
             Err(error) => error_json(*request, &commit_refusal(error)),
         };
@@ -313,8 +317,9 @@ fn conversation_of(change: &Change) -> ConversationId {
         | Change::Prefs { conversation, .. }
         | Change::Profile { conversation, .. }
         | Change::Erase { conversation, .. } => *conversation,
-        Change::Refuse { .. } | Change::Forget { .. } | Change::MediaSeen { .. } => {
-            ConversationId(0)
-        }
+        Change::Refuse { .. }
+        | Change::Forget { .. }
+        | Change::Kv(_)
+        | Change::MediaSeen { .. } => ConversationId(0),
     }
 }

@@ -24,6 +24,19 @@ pub struct Entry {
     pub body: Body,
     /// Who sees it besides its author; `None` is every member. Others see a `void` entry at its place.
     pub audience: Option<Arc<[UserId]>>,
+    /// Of an entry that a plugin made.
+    pub made: Option<Box<Made>>,
+}
+
+/// Where an entry of a plugin comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    pub plugin: String,
+    /// How many entries of plugins it follows from, itself included.
+    pub depth: u8,
+    /// The reply its text was written in, as `stream` events told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
 }
 
 /// What an entry is.
@@ -149,6 +162,9 @@ impl Serialize for EntryView<'_> {
                 if message.recalled {
                     map.serialize_entry("recalled", &true)?;
                 }
+                if let Some(stream) = entry.made.as_ref().and_then(|made| made.stream.as_ref()) {
+                    map.serialize_entry("stream", stream)?;
+                }
             }
             Body::Recall { target, by } => {
                 map.serialize_entry("kind", "recall")?;
@@ -188,6 +204,9 @@ pub struct DecisionRecord {
     pub earlier: Vec<Judgement>,
     /// For how long its sender may recall it, where a strategy said so when it was sent.
     pub recall_window_ms: Option<u64>,
+    /// Of an entry that a plugin made. Once committed it stands in the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Box<Made>>,
 }
 
 /// A judgement that did not decide.
@@ -210,6 +229,7 @@ impl DecisionRecord {
             hooks,
             earlier,
             recall_window_ms: self.recall_window_ms,
+            made: self.made.clone(),
         }
     }
 }

@@ -28,7 +28,7 @@ use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::content::{Content, ContentLimits, Fingerprint};
-use crate::entry::{Body, Message, Seq};
+use crate::entry::{Body, Made, Message, Seq};
 use crate::ids::{ConversationId, UserId};
 use crate::media::Media;
 use crate::moderation::bans::Bans;
@@ -78,6 +78,8 @@ pub struct Draft {
     /// As the client sent it, unchecked.
     pub content: Value,
     pub reply_to: Option<Seq>,
+    /// Of a message a plugin makes; no client can say it.
+    pub made: Option<Box<Made>>,
 }
 
 /// How a command ends at the journey's end of it.
@@ -187,6 +189,7 @@ impl Journey {
                 content: &content,
                 corrected,
                 reply_to: draft.reply_to,
+                made: draft.made.as_deref(),
             };
             let judged = match &admitted {
                 Ok(()) => self.judge_send(&*judge, &sent),
@@ -236,6 +239,7 @@ impl Journey {
         let mut judged = decide::judge(judge, &question, &self.limits)?;
         judged.replaced(sent.corrected || aside.content.is_some());
         judged.after(aside.hooks, aside.effects);
+        judged.made(sent.made);
         Ok(send_change(sent, judged))
     }
 
@@ -308,6 +312,8 @@ struct Admitted<'a> {
     /// The content is not what was sent, for another reason than a plugin's.
     corrected: bool,
     reply_to: Option<Seq>,
+    /// As of its draft.
+    made: Option<&'a Made>,
 }
 
 fn send_change(sent: &Admitted<'_>, judged: Judged) -> Change {
@@ -407,6 +413,7 @@ pub fn store_refusal(error: &StoreError) -> Refusal {
 pub fn commit_refusal(error: &CommitError) -> Refusal {
     match error {
         CommitError::Conflict => Refusal::new(Code::Conflict, FirstAnswer::CONFLICT),
+        CommitError::Changed => Refusal::new(Code::Conflict, "it was changed meanwhile"),
         CommitError::Gone(what) => Refusal::not_found(*what),
         CommitError::Forbidden(why) => Refusal::new(Code::Forbidden, *why),
         CommitError::Full(what) => Refusal::new(Code::TooLarge, *what),

@@ -266,5 +266,6 @@ pub fn record(
         hooks: strategy,
         earlier: Vec::new(),
         recall_window_ms: None,
+        made: None,
     }
 }

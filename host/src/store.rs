@@ -9,6 +9,7 @@ pub mod embedded_log;
 pub mod feed;
 pub mod groups;
 mod held;
+pub mod kv;
 pub mod media;
 pub mod moderation;
 pub mod people;
@@ -106,6 +107,8 @@ pub enum Change {
         conversation: ConversationId,
         before: Seq,
     },
+    /// A plugin's own writes, outside an entry.
+    Kv(Box<kv::KvChange>),
     /// The notes about media that nothing names any more were taken over (see `media_left`).
     MediaSeen {
         media: Vec<MediaId>,
@@ -216,6 +219,8 @@ pub enum Outcome {
         floor: Seq,
         done: bool,
     },
+    /// The version of each write.
+    Kv(Vec<u64>),
     /// A change with nothing to tell.
     Done,
 }
@@ -271,6 +276,9 @@ pub enum CommitError {
     /// The author is not a member (any more), the target or the hold is gone.
     #[error("{0}")]
     Gone(&'static str),
+    /// A value has not the version that was expected.
+    #[error("it was changed meanwhile")]
+    Changed,
     /// It may not be, whoever asks.
     #[error("{0}")]
     Forbidden(&'static str),

@@ -225,6 +225,7 @@ impl Parts {
             client_id: client_id.to_owned(),
             content: json!({"type": "text", "text": text}),
             reply_to: None,
+            made: None,
         };
         match self.journey.send_and_wait(from, draft).await.expect("sent") {
             Sent::Now(Outcome::Committed(committed)) => {

@@ -184,6 +184,7 @@ async fn send(
         client_id: message.client_id,
         content: message.content,
         reply_to: message.reply_to,
+        made: None,
     };
     match state
         .gateway
@@ -217,6 +218,7 @@ fn sent(conversation: ConversationId, outcome: Outcome) -> Result<Response, Answ
         | Outcome::Member { .. }
         | Outcome::Group(_)
         | Outcome::Erased { .. }
+        | Outcome::Kv(_)
         | Outcome::Done => {
             Err(Refusal::new(Code::Internal, "a send was settled as something else").into())
         }

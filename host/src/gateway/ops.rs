@@ -198,6 +198,7 @@ async fn send(
             .take("content")
             .ok_or_else(|| Refusal::bad_request("content is missing"))?,
         reply_to: fields.number_or_none("reply_to")?,
+        made: None,
     };
     gateway.doorkeeper.admit_send(user)?;
     Ok(answered(

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::admit::Place;
 use crate::content::{Content, ContentLimits};
 use crate::conversation::Kind;
-use crate::entry::{DecisionRecord, HookTrace};
+use crate::entry::{DecisionRecord, HookTrace, Made};
 use crate::ids::UserId;
 use crate::plugins::{self, Command, Effect, Judge, Scope, Text, Verdict};
 use crate::refusal::Refusal;
@@ -39,6 +39,16 @@ pub enum Judged {
 }
 
 impl Judged {
+    /// It is a plugin's.
+    pub fn made(&mut self, made: Option<&Made>) {
+        let made = made.map(|made| Box::new(made.clone()));
+        match self {
+            Self::Keep(keep) => keep.record.made = made,
+            Self::Hold(kept) => kept.record.made = made,
+            Self::Drop => {}
+        }
+    }
+
     /// What is kept is not what was sent, for another reason than a plugin's.
     pub fn replaced(&mut self, replaced: bool) {
         match self {

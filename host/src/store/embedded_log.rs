@@ -12,6 +12,7 @@ mod heads;
 mod held;
 mod in_flight;
 mod key;
+mod kv;
 mod lists;
 mod media;
 mod membership;
@@ -422,7 +423,9 @@ impl MessageLog for EmbeddedLog {
     }
 
     async fn plugin_value(&self, plugin: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.tables().row(&key::kv(plugin, name))
+        let now = self.shared.clock.now_ms();
+        let row = self.tables().kv(plugin, name)?;
+        Ok(row.filter(|row| !row.has_ended(now)).map(|row| row.value))
     }
 
     fn health(&self) -> Result<(), String> {
@@ -442,6 +445,14 @@ impl MessageLog for EmbeddedLog {
 impl Feed for EmbeddedLog {
     async fn feed(&self, after: &FeedPosition, limit: usize) -> Result<FeedPage, StoreError> {
         feed::page(self, after, limit)
+    }
+
+    fn place(&self, stamp: u64) -> FeedPosition {
+        FeedPosition(lists::token(self.instance, stamp))
+    }
+
+    fn feed_end(&self) -> FeedPosition {
+        FeedPosition(self.now_token())
     }
 
     async fn feed_length(&self) -> Result<u64, StoreError> {

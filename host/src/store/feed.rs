@@ -36,6 +36,8 @@ pub enum FeedItem {
 pub struct FeedPage {
     /// In the order of their commit. Entries that are no longer kept are left out.
     pub items: Vec<FeedItem>,
+    /// Of each item, its stamp: `place` makes a position behind it of one.
+    pub places: Vec<u64>,
     /// Where to go on.
     pub next: FeedPosition,
     /// There is more to read now.
@@ -50,6 +52,12 @@ pub struct FeedPage {
 pub trait Feed: Send + Sync + 'static {
     /// What was committed after a position, at most `limit` items.
     async fn feed(&self, after: &FeedPosition, limit: usize) -> Result<FeedPage, StoreError>;
+
+    /// The position behind an item of a page.
+    fn place(&self, stamp: u64) -> FeedPosition;
+
+    /// The position behind everything that was committed.
+    fn feed_end(&self) -> FeedPosition;
 
     /// About how many items there are in all: for showing progress.
     async fn feed_length(&self) -> Result<u64, StoreError>;

@@ -5,6 +5,7 @@ mod append;
 mod erase;
 pub mod groups;
 mod hold;
+mod kv;
 mod media;
 mod target;
 
@@ -18,6 +19,7 @@ use super::committer::{Applied, Shared};
 use super::feed::Told;
 use super::heads::State;
 use super::key;
+use super::kv::KvRow;
 use super::rosters::Move;
 use super::rows::EntryRow;
 use super::tables::unavailable;
@@ -25,8 +27,7 @@ use crate::conversation::{Conversation, Kind, Member};
 use crate::entry::{Body, Seq};
 use crate::ids::{ConversationId, HoldId, JoinRequestId, UserId};
 use crate::store::{
-    Change, CommitError, FirstAnswer, HeldMessage, Outcome, PluginWrite, Prefs, ResendKey,
-    StoreError,
+    Change, CommitError, FirstAnswer, HeldMessage, Outcome, Prefs, ResendKey, StoreError,
 };
 
 /// The row that says since when erased content waits to leave the disk.
@@ -55,6 +56,10 @@ pub struct Batch<'a> {
     requests: HashMap<(ConversationId, UserId), Option<JoinRequestId>>,
     /// Reactions: whether it is there, and the entry that says so. `None` is erased.
     reactions: HashMap<Vec<u8>, Option<(bool, Seq)>>,
+    /// Plugins' values; `None` is deleted.
+    kv: HashMap<Vec<u8>, Option<KvRow>>,
+    /// Bytes each plugin has.
+    kv_used: HashMap<String, u64>,
     /// Something was taken out of the log that must leave the disk too.
     erased: bool,
     stamp: u64,
@@ -79,6 +84,8 @@ impl<'a> Batch<'a> {
             moves: Vec::new(),
             requests: HashMap::new(),
             reactions: HashMap::new(),
+            kv: HashMap::new(),
+            kv_used: HashMap::new(),
             erased: false,
             stamp: shared.ids.last(),
             scratch: Vec::with_capacity(ROW_BYTES),
@@ -115,6 +122,7 @@ impl<'a> Batch<'a> {
                 conversation,
                 before,
             } => self.erase(*conversation, *before),
+            Change::Kv(change) => self.change_kv(change),
             Change::MediaSeen { media } => self.forget_left_media(media),
         }
     }
@@ -163,16 +171,6 @@ impl<'a> Batch<'a> {
 
     pub(super) fn remove_row(&mut self, key: Vec<u8>) {
         self.writes.remove(&self.shared.tables.rows, key);
-    }
-
-    /// Writes of plugins that commit with a change.
-    pub(super) fn put_effects(&mut self, effects: Vec<PluginWrite>) {
-        for effect in effects {
-            match effect.value {
-                Some(value) => self.put_row(key::kv(&effect.plugin, &effect.key), value),
-                None => self.remove_row(key::kv(&effect.plugin, &effect.key)),
-            }
-        }
     }
 
     /// A conversation's state as the changes so far leave it.

@@ -175,6 +175,13 @@ fn weigh(change: &Change) -> (u64, usize) {
             let bytes = reply + effects_bytes(&answer.effects);
             (answer.generation, 512 + bytes)
         }
+        Change::Kv(change) => {
+            let bytes = change
+                .writes
+                .iter()
+                .map(|write| 64 + write.key.len() + write.value.as_ref().map_or(0, Vec::len));
+            (0, 256 + bytes.sum::<usize>())
+        }
         _ => (0, 256),
     }
 }

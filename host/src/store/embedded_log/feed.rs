@@ -1,6 +1,8 @@
 //! The feed of the embedded log: one small row for each commit, beside the entry in the same write batch, in the
 //! order of the stamps. It holds no content, only where the content stands.
 
+use std::sync::atomic::Ordering;
+
 use super::EmbeddedLog;
 use super::batch::Batch;
 use super::lists;
@@ -75,6 +77,7 @@ pub fn page(log: &EmbeddedLog, after: &FeedPosition, limit: usize) -> Result<Fee
     };
     let mut page = FeedPage {
         items: Vec::new(),
+        places: Vec::new(),
         next: after.clone(),
         more: false,
         reset: stamp.is_none(),
@@ -83,6 +86,8 @@ pub fn page(log: &EmbeddedLog, after: &FeedPosition, limit: usize) -> Result<Fee
         page.next = FeedPosition::default();
         return Ok(page);
     };
+    // What is on the disk and not settled yet is read next time: its place would be from the future.
+    let settled = log.shared.settled.load(Ordering::Acquire);
     let tables = log.tables();
     let (mut read, mut last) = (0, None);
     for guard in tables.feed.range(key(after.saturating_add(1), 0)..) {
@@ -93,9 +98,15 @@ pub fn page(log: &EmbeddedLog, after: &FeedPosition, limit: usize) -> Result<Fee
         let (found, value) = guard.into_inner().map_err(unavailable)?;
         let row = row(&found, &value)
             .ok_or_else(|| StoreError::Damaged("a row of the feed could not be read".to_owned()))?;
+        if row.stamp > settled {
+            break;
+        }
         last = Some(row.stamp);
         read += 1;
-        page.items.extend(item(tables, &row)?);
+        if let Some(item) = item(tables, &row)? {
+            page.items.push(item);
+            page.places.push(row.stamp);
+        }
     }
     if let Some(stamp) = last {
         page.next = FeedPosition(lists::token(log.instance, stamp));

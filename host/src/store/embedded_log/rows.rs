@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::entry::{Body, DecisionRecord, Entry, HookOutcome, HookTrace, Judgement, Message, Seq};
+use crate::entry::{
+    Body, DecisionRecord, Entry, HookOutcome, HookTrace, Judgement, Made, Message, Seq,
+};
 use crate::ids::{ConversationId, EntryId, HoldId, UserId};
 use crate::store::StoreError;
 
@@ -146,7 +148,8 @@ impl EntryRow {
             | u8::from(self.replaced) << 3
             | u8::from(self.record.recall_window_ms.is_some()) << 4
             | u8::from(self.acked.is_some()) << 5
-            | u8::from(!self.holds.is_empty()) << 6;
+            | u8::from(!self.holds.is_empty()) << 6
+            | u8::from(entry.made.is_some()) << 7;
         out.u8(VERSION)
             .u8(kind_number(&entry.body))
             .u8(flags)
@@ -196,6 +199,9 @@ impl EntryRow {
                 out.u64(hold.0);
             });
         }
+        if let Some(made) = &entry.made {
+            write_made(&mut out, made);
+        }
         *buffer = out.0;
     }
 
@@ -236,6 +242,10 @@ impl EntryRow {
         let held = if flags & 64 != 0 { from.u16()? } else { 0 };
         let holds = (0..held).map(|_| from.u64().map(HoldId));
         let holds = holds.collect::<Option<Vec<_>>>()?;
+        let made = match flags & 128 != 0 {
+            true => Some(Box::new(read_made(&mut from)?)),
+            false => None,
+        };
         let entry = Entry {
             conversation,
             seq,
@@ -244,6 +254,7 @@ impl EntryRow {
             from: author,
             body,
             audience,
+            made,
         };
         Some(Self {
             entry: Arc::new(entry),
@@ -273,6 +284,20 @@ impl EntryRow {
             .and_then(|_| read_header(&mut from))
             .ok_or_else(|| damaged("an entry"))
     }
+}
+
+fn write_made(out: &mut Writer, made: &Made) {
+    out.bytes(made.plugin.as_bytes())
+        .u8(made.depth)
+        .bytes(made.stream.as_deref().unwrap_or_default().as_bytes());
+}
+
+fn read_made(from: &mut Reader<'_>) -> Option<Made> {
+    Some(Made {
+        plugin: from.text()?,
+        depth: from.u8()?,
+        stream: Some(from.text()?).filter(|stream| !stream.is_empty()),
+    })
 }
 
 /// A body of a kind; the edits and the recall of a message beside it.
@@ -387,6 +412,7 @@ fn read_record(from: &mut Reader<'_>) -> Option<DecisionRecord> {
         hooks,
         earlier,
         recall_window_ms: None,
+        made: None,
     })
 }
 
@@ -405,96 +431,4 @@ fn read_judgement(from: &mut Reader<'_>) -> Option<(u64, Vec<HookTrace>)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(body: Body, audience: Option<Arc<[UserId]>>) -> EntryRow {
-        let entry = Entry {
-            conversation: ConversationId(5),
-            seq: 9,
-            id: EntryId(77 << 20),
-            at: 77,
-            from: UserId(3),
-            body,
-            audience,
-        };
-        let hook = HookTrace {
-            binding: 2,
-            outcome: HookOutcome::Replaced,
-            duration_us: 11,
-        };
-        let earlier = vec![Judgement {
-            generation: 3,
-            hooks: vec![hook],
-        }];
-        EntryRow {
-            entry: Arc::new(entry),
-            record: DecisionRecord {
-                generation: 4,
-                hooks: vec![hook, hook],
-                earlier,
-                recall_window_ms: Some(5),
-            },
-            header: Header {
-                ordinal: 7,
-                last_message: 9,
-                streak: 2,
-                streak_author: 3,
-                written: 1,
-            },
-            edits: vec![],
-            recalled_by: 0,
-            replaced: true,
-            acked: RawValue::from_string("{}".to_owned()).ok(),
-            holds: vec![HoldId(6)],
-        }
-    }
-
-    #[test]
-    fn every_kind_of_entry_comes_back_as_it_was() {
-        let json = |text: &str| RawValue::from_string(text.to_owned()).expect("JSON");
-        let message = Message {
-            client_id: "c".into(),
-            content: Some(json("{\"type\":\"text\"}")),
-            reply_to: Some(2),
-            edited: true,
-            recalled: false,
-        };
-        let bodies = [
-            Body::Message(message),
-            Body::Recall {
-                target: 1,
-                by: UserId(8),
-            },
-            Body::Edit {
-                target: 1,
-                content: None,
-            },
-            Body::React {
-                target: 1,
-                emoji: "👍".into(),
-                on: true,
-            },
-            Body::System {
-                code: "title_changed".into(),
-                args: json("{}"),
-            },
-        ];
-        for body in bodies {
-            for audience in [None, Some(Arc::from([UserId(1), UserId(2)]))] {
-                let written = row(body.clone(), audience);
-                let mut bytes = Vec::new();
-                written.encode_into(&mut bytes);
-                let read = EntryRow::decode(ConversationId(5), 9, &bytes).expect("reads back");
-                assert_eq!(format!("{written:?}"), format!("{read:?}"));
-                assert_eq!(
-                    EntryRow::decode_header(&bytes).expect("reads"),
-                    written.header
-                );
-                for cut in 0..bytes.len() {
-                    assert!(EntryRow::decode(ConversationId(5), 9, &bytes[..cut]).is_err());
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 
 use fjall::{Keyspace, Readable, Snapshot};
 
+use super::kv::KvRow;
 use super::tables::unavailable;
 use super::{EmbeddedLog, key};
 use crate::store::StoreError;
@@ -11,6 +12,8 @@ use crate::store::values::{PluginValues, ValuesAt};
 struct Moment {
     snapshot: Snapshot,
     rows: Keyspace,
+    /// When it was: what had ended then is not there.
+    now: u64,
 }
 
 impl PluginValues for EmbeddedLog {
@@ -19,6 +22,7 @@ impl PluginValues for EmbeddedLog {
         Ok(Box::new(Moment {
             snapshot: tables.database.snapshot(),
             rows: tables.rows.clone(),
+            now: self.shared.clock.now_ms(),
         }))
     }
 }
@@ -26,6 +30,10 @@ impl PluginValues for EmbeddedLog {
 impl ValuesAt for Moment {
     fn value(&self, plugin: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let found = self.snapshot.get(&self.rows, key::kv(plugin, name));
-        Ok(found.map_err(unavailable)?.map(|value| value.to_vec()))
+        let row = found.map_err(unavailable)?;
+        let row = row.map(|bytes| KvRow::decode(&bytes)).transpose()?;
+        Ok(row
+            .filter(|row| !row.has_ended(self.now))
+            .map(|row| row.value))
     }
 }

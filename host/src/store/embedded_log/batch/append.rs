@@ -126,6 +126,7 @@ impl Batch<'_> {
             from: append.author,
             body: take_body(&mut append.body),
             audience: append.audience.take(),
+            made: append.record.made.take(),
         });
         let header = next_header(&before.conversation, before.header, &entry);
         let row = EntryRow {
@@ -162,7 +163,7 @@ impl Batch<'_> {
                 self.mark_narrowed(&entry, audience);
             }
         }
-        self.put_effects(std::mem::take(&mut append.effects));
+        self.put_effects(std::mem::take(&mut append.effects))?;
         if let Body::React { target, emoji, on } = &entry.body {
             self.put_reaction(&entry, *target, emoji, *on);
         }

@@ -104,7 +104,7 @@ impl Batch<'_> {
             reply: reply.clone(),
         };
         self.put_answer(conversation, author, &answer.key, stored);
-        self.put_effects(std::mem::take(&mut answer.effects));
+        self.put_effects(std::mem::take(&mut answer.effects))?;
         Ok(Ok(Outcome::Command { reply }))
     }
 

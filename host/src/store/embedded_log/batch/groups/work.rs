@@ -99,6 +99,7 @@ impl Batch<'_> {
                 args,
             },
             audience: None,
+            made: None,
         });
         let header = next_header(&state.conversation, state.header, &entry);
         (state.head, state.head_id, state.header) = (entry.seq, id.0, header);
@@ -197,7 +198,7 @@ impl Batch<'_> {
                 (state.conversation, state.changed) = (conversation.clone(), work.changed);
             }
         }
-        self.put_effects(effects);
+        self.put_effects(effects)?;
         Ok(Ok(Outcome::Group(Box::new(GroupDone {
             conversation,
             entries: work.entries,
