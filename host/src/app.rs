@@ -39,6 +39,7 @@ use crate::journey::search::Finder;
 use crate::media::Media;
 use crate::moderation::bans::Bans;
 use crate::moderation::{HAPPENED_MOST, Rules};
+use crate::plugins::after::AfterCommit;
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::Refusal;
@@ -95,11 +96,12 @@ impl App {
         let media = media::start(config, &data, (&tables, &log), &clock).await?;
         let index = index(config, &data);
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
-        let rollout = plugins::start(config, &data, &accounts, log.clone(), &clock).await?;
+        let ids = Arc::new(IdSource::new(0, 0));
+        let rollout = plugins::start(config, &data, (&accounts, &log), (&clock, &ids)).await?;
 
-        let stores = (&log, &tables);
-        let journey = journey(config, stores, (&rollout, &media, &bans), &clock);
+        let journey = journey(config, (&log, &tables), (&rollout, &media, &bans), &clock);
         let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
+        let after = after_commit(config, (&rollout, &journey, &registry), &log);
         let rules = rules(&tables, &rollout, bans, &registry, &clock);
         let identity = identity(config, &accounts, &rules).await?;
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
@@ -111,7 +113,7 @@ impl App {
                 journey: journey.clone(),
                 names: names::filtered(&rollout, &clock),
                 clock: clock.clone(),
-                ids: Arc::new(IdSource::new(0, 0)),
+                ids,
                 strangers: strangers.clone(),
                 pages: page_limits(config),
                 health: health.clone(),
@@ -130,6 +132,7 @@ impl App {
             registry: registry.clone(),
             words: Arc::new(Words::new(accounts, rollout.clone())),
             rollout: rollout.clone(),
+            after: after.clone(),
             clock: clock.clone(),
             ender: identity.clone(),
             rules: rules.clone(),
@@ -143,6 +146,7 @@ impl App {
             presence,
             rollout,
             rules,
+            after,
             media,
             log,
             index,
@@ -203,6 +207,7 @@ struct Running {
     presence: Arc<PresenceTeller>,
     rollout: Arc<Rollout>,
     rules: Arc<Rules>,
+    after: Arc<AfterCommit>,
     media: Arc<Media>,
     log: Arc<EmbeddedLog>,
     index: Option<Arc<Serving>>,
@@ -224,6 +229,7 @@ impl Running {
             presence,
             rollout,
             rules,
+            after,
             media,
             log,
             index,
@@ -257,6 +263,7 @@ impl Running {
             tokio::spawn(rollout.clone().watch()),
             tokio::spawn(second),
             tokio::spawn(rules.keep_telling(happens)),
+            tokio::spawn(after.run()),
             tokio::spawn(background::keep_paying(journey.clone())),
             tokio::spawn(media::sweep(media.clone(), clock.clone())),
             tokio::spawn(presence.clone().run()),
@@ -340,6 +347,18 @@ fn rules(
         registry: registry.clone(),
         clock: clock.clone(),
     })
+}
+
+fn after_commit(
+    config: &Config,
+    (rollout, journey, registry): (&Arc<Rollout>, &Arc<Journey>, &Arc<Registry>),
+    log: &Arc<EmbeddedLog>,
+) -> Arc<AfterCommit> {
+    AfterCommit::new(
+        (rollout.clone(), journey.clone(), registry.clone()),
+        (log.clone(), log.clone()),
+        config.limits.receipt_members,
+    )
 }
 
 async fn identity(

@@ -2,6 +2,7 @@
 //!
 //! Plugins decide, the host acts: a judgement is data. This file knows no WASM; `plugins/wasm.rs` does.
 
+pub mod after;
 pub mod bindings;
 mod flags;
 pub mod rollout;

@@ -41,6 +41,7 @@ impl Engine for Embedded {
             EmbeddedLog::open(self.folder.path(), clock).expect("the log opens");
         Opened {
             values: log.clone(),
+            kv: log.clone(),
             log,
             settlements,
         }
@@ -86,6 +87,7 @@ promises!(
         preferences_stay_and_a_new_message_shows_a_hidden_conversation,
         plugin_writes_commit_with_their_entry,
         a_moment_of_plugin_values_stays_as_it_was,
+        what_effects_and_the_plugin_itself_write_are_the_same_values,
         changes_since_a_token_are_told_once_each,
         a_token_of_elsewhere_asks_to_start_again,
         pages_are_cut_where_they_are_asked_to_be,

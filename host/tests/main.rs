@@ -2,6 +2,7 @@
 //! It holds nothing but the list.
 
 mod accounts;
+mod after;
 mod commands;
 mod conformance;
 mod conversations;

@@ -18,14 +18,15 @@ const LOG_LINE_BYTES: usize = 1024;
 const LOG_BURST: u32 = 100;
 const LOG_PER_SECOND: u32 = 20;
 
-/// A linker with everything tier T0 has.
+/// A linker with everything tier T0 has, and the refusal of everything else.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
     Everything::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut GuestState| state)?;
+    crate::after::link_denied(&mut linker)?;
     Ok(linker)
 }
 
-/// Interfaces of `kith:plugin` a component may import.
+/// Interfaces of `kith:plugin` a component may import without being granted anything.
 pub(crate) const OFFERED: [&str; 5] = ["log", "clock", "config", "kv-snapshot", "types"];
 
 /// What the host keeps beside one instance.

@@ -21,8 +21,8 @@ const SNAPSHOT_ROOM: usize = 1 << 20;
 /// Compiled functions remembered between bakes of one binary, bytes.
 const INCREMENTAL_CACHE_BYTES: usize = 64 << 20;
 
-/// An engine with its ticker running.
-pub(crate) fn start(settings: &Settings) -> Result<Engine, LoadError> {
+/// An engine for so many instances; all compile alike, so that what one compiled serves in each.
+pub(crate) fn start(settings: &Settings, instances: u32) -> Result<Engine, LoadError> {
     let broken = |error: wasmtime::Error| LoadError::Engine(format!("{error:#}"));
     let mut config = Config::new();
     config.epoch_interruption(true);
@@ -32,7 +32,7 @@ pub(crate) fn start(settings: &Settings) -> Result<Engine, LoadError> {
         .max(settings.preparation_cap_bytes);
     config.memory_guaranteed_dense_image_size(cap as u64);
     config.wasm_backtrace_max_frames(None);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings, cap)));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances, cap)));
     config
         .enable_incremental_compilation(std::sync::Arc::new(FunctionCache::default()))
         .map_err(broken)?;
@@ -52,8 +52,7 @@ pub(crate) fn start(settings: &Settings) -> Result<Engine, LoadError> {
     Ok(engine)
 }
 
-fn pool(settings: &Settings, cap: usize) -> PoolingAllocationConfig {
-    let instances = settings.total_instances;
+fn pool(instances: u32, cap: usize) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES))

@@ -18,9 +18,7 @@ pub enum LoadError {
     Malformed(String),
     #[error("the component does not export kith:plugin/lifecycle, which every plugin must")]
     NoLifecycle,
-    #[error(
-        "the component exports no hook; this host knows message-strategy, content-filter, command and admin-rule"
-    )]
+    #[error("the component exports no hook; this host knows {}", Hook::ALL.map(Hook::as_str).join(", "))]
     NoHook,
     #[error("the component speaks contract {found} ({name}); this host speaks 1.0.0")]
     OtherContract { name: String, found: String },

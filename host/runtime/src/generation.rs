@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::after::Grants;
 use crate::hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
 use crate::version::Version;
 
@@ -31,6 +32,10 @@ pub struct Binding {
     pub levels: BTreeMap<String, Level>,
     /// The commands it answers, known even of a version that could not be loaded.
     pub commands: Vec<String>,
+    /// What it may do after the commit.
+    pub grants: Arc<Grants>,
+    /// The account a responder answers for; empty is the plugin's own.
+    pub account: String,
     /// What serves, or why it could not be loaded.
     pub loaded: Result<Arc<Version>, String>,
 }
@@ -54,6 +59,8 @@ impl Binding {
             budget_us: wish.budget_us,
             levels: BTreeMap::new(),
             commands: version.command_names(),
+            grants: Arc::default(),
+            account: String::new(),
             loaded: Ok(version.clone()),
         })
     }
@@ -73,7 +80,7 @@ pub struct Generation {
     pub number: u64,
     bindings: Vec<Binding>,
     /// By hook and scope: which bindings, in order.
-    chains: [[Vec<u16>; 4]; Hook::ALL.len()],
+    chains: [[Vec<u16>; 4]; Hook::COUNT],
     /// By scope: how many of the newest entries its strategies want to see.
     recent: [u32; 4],
 }
@@ -191,6 +198,8 @@ mod tests {
             budget_us: 0,
             levels: BTreeMap::new(),
             commands: vec!["roll".into()],
+            grants: Arc::default(),
+            account: String::new(),
             loaded: Err("gone".into()),
         }
     }

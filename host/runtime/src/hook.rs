@@ -11,15 +11,25 @@ pub enum Hook {
     ContentFilter,
     Command,
     AdminRule,
+    Observer,
+    Responder,
 }
 
 impl Hook {
-    pub const ALL: [Self; 4] = [
+    pub const COUNT: usize = Self::ALL.len();
+    pub const ALL: [Self; 6] = [
         Self::MessageStrategy,
         Self::ContentFilter,
         Self::Command,
         Self::AdminRule,
+        Self::Observer,
+        Self::Responder,
     ];
+
+    /// Called after the commit (tier T1), not on the message's path.
+    pub const fn is_after_commit(self) -> bool {
+        matches!(self, Self::Observer | Self::Responder)
+    }
 
     /// The interface's name in the contract.
     pub const fn as_str(self) -> &'static str {
@@ -28,6 +38,8 @@ impl Hook {
             Self::ContentFilter => "content-filter",
             Self::Command => "command",
             Self::AdminRule => "admin-rule",
+            Self::Observer => "observer",
+            Self::Responder => "responder",
         }
     }
 
@@ -36,11 +48,12 @@ impl Hook {
     }
 
     /// What happens on failed and on absent when nobody says: a filter holds, a strategy makes the operation fail, a
-    /// command is not answered, what a rule was asked about is refused.
+    /// command is not answered, what a rule was asked about is refused; what follows a commit is tried again, then skipped.
     pub const fn default_policy(self) -> Policy {
         match self {
             Self::MessageStrategy | Self::Command | Self::AdminRule => Policy::Unavailable,
             Self::ContentFilter => Policy::Hold,
+            Self::Observer | Self::Responder => Policy::Pass,
         }
     }
 }

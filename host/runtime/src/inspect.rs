@@ -8,6 +8,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::abilities::OFFERED;
+use crate::after::{ABILITIES, SHARED_TYPES};
 use crate::bindings::lifecycle::{Description, HookDefault};
 use crate::code_cache::hex;
 use crate::error::LoadError;
@@ -113,9 +114,11 @@ pub(crate) fn shape(engine: &Engine, component: &Component) -> Result<Shape, Loa
             wasi = true;
             continue;
         }
-        let interface = contract_interface(name)?.filter(|interface| OFFERED.contains(interface));
-        match interface {
-            Some("types") => {}
+        let interface = contract_interface(name)?;
+        let offered =
+            |interface: &&str| OFFERED.contains(interface) || ABILITIES.contains(interface);
+        match interface.filter(|interface| offered(interface) || SHARED_TYPES.contains(interface)) {
+            Some(shared) if shared == "types" || SHARED_TYPES.contains(&shared) => {}
             Some(ability) => abilities.push(ability.to_owned()),
             None => return Err(LoadError::UnknownImport(name.to_owned())),
         }

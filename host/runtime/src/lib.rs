@@ -2,10 +2,12 @@
 //! nothing else of instant messaging; it decides nothing and acts on nothing.
 //!
 //! A file is inspected, prepared under a configuration (configured, tested, baked, compiled, warmed) and bound in a
-//! generation; a pinned generation is asked about an operation (`strategy`), about texts (`filter`) and about what users
-//! type for plugins (`command`), about who comes in and what administrators do (`rule`).
+//! generation; a pinned generation is asked about an operation (`strategy`), about texts (`filter`), about what users type
+//! for plugins (`command`), about who comes in and what administrators do (`rule`), and its bindings about what was
+//! committed (`observe`, `respond`).
 
 mod abilities;
+mod after;
 mod bake;
 mod bindings;
 mod breaker;
@@ -14,6 +16,7 @@ mod code_cache;
 mod configuration;
 mod engine;
 mod error;
+mod exported;
 mod generation;
 mod hook;
 mod inspect;
@@ -27,6 +30,11 @@ mod signature;
 mod values;
 mod version;
 
+pub use after::{
+    ABILITIES, Abilities, AbilityError, AfterCall, AfterEffect, DirectoryUser, Event, EventEffect,
+    EventFact, GrantError, Grants, HistoryEntry, HttpHeader, HttpRequest, HttpResponse, KvItem,
+    Observed, RelationOf, Retry, Sent,
+};
 pub use bindings::admin_rule::Occasion;
 pub use bindings::command::Invocation;
 pub use bindings::content_filter::Text;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
@@ -10,13 +11,13 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::abilities::{self, GuestLog, GuestState};
+use crate::after::{AfterEngine, AfterPart, Ground};
 use crate::bake::{self, Baked};
-use crate::bindings::command::Usage;
 use crate::bindings::preparation;
 use crate::breaker::{Breaker, HealthEvent};
-use crate::chain::command;
 use crate::code_cache::{CodeCache, hex};
 use crate::error::LoadError;
+use crate::exported::{check_types, commands_of};
 use crate::hook::Hook;
 use crate::inspect::{self, Inspection, Shape};
 use crate::instance::{Exports, Factory, classify};
@@ -43,6 +44,8 @@ struct Inner {
     settings: Arc<Settings>,
     linker: Linker<GuestState>,
     cache: CodeCache,
+    /// Started with the first version that needs it.
+    after: Mutex<Option<Arc<AfterEngine>>>,
     slots: Arc<Slots>,
     keeper: Arc<Keeper>,
     health: broadcast::Sender<HealthEvent>,
@@ -70,7 +73,7 @@ impl Runtime {
 
     /// A runtime whose guests read what they have written.
     pub fn with_values(settings: Settings, values: Arc<dyn Values>) -> Result<Self, LoadError> {
-        let engine = engine::start(&settings)?;
+        let engine = engine::start(&settings, settings.total_instances)?;
         let linker =
             abilities::linker(&engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
         let cache = CodeCache::open(&settings.cache_dir)?;
@@ -84,6 +87,7 @@ impl Runtime {
                 settings,
                 linker,
                 cache,
+                after: Mutex::default(),
                 slots,
                 keeper,
                 health,
@@ -140,7 +144,8 @@ impl Runtime {
             .map_err(LoadError::Configure)?;
         bake::set_up(&mut first, &factory, &configuration)?;
         drop(first);
-        self.version(prepared, factory, Some(not_baked))
+        let name = self.binary_key(&prepared.inspection.digest, "plain");
+        self.version(prepared, factory, Some(not_baked), (&name, bytes))
     }
 
     /// Loads what another node baked of this component under this configuration, without configuring anything.
@@ -300,16 +305,14 @@ impl Runtime {
             config: prepared.config.clone(),
             key: prepared.key.clone(),
         };
-        self.version(prepared, factory, None)
+        let name = prepared.key.clone();
+        self.version(prepared, factory, None, (&name, baked))
     }
 
     fn factory(&self, component: &Component, prepared: &Prepared) -> Result<Factory, LoadError> {
-        let imports_wasi = component
-            .component_type()
-            .imports(&self.inner.engine)
-            .any(|(name, _)| name.starts_with("wasi:"));
+        let wasi = imports_wasi(component, &self.inner.engine);
         let log = Arc::new(GuestLog::new(&prepared.inspection.name));
-        self.make_factory(component, imports_wasi, prepared.config.clone(), log)
+        self.make_factory(component, wasi, prepared.config.clone(), log)
     }
 
     fn make_factory(
@@ -349,12 +352,20 @@ impl Runtime {
         prepared: Prepared,
         factory: Factory,
         not_baked: Option<String>,
+        (name, wasm): (&str, &[u8]),
     ) -> Result<Arc<Version>, LoadError> {
         let settings = &self.inner.settings;
+        let on_path = prepared
+            .inspection
+            .hooks
+            .iter()
+            .any(|hook| !hook.is_after_commit());
         let (limit, warm) = match not_baked {
+            _ if !on_path => (1, 0),
             None => (settings.instances_per_version, settings.warm_instances),
             Some(_) => (settings.unbaked_instances, settings.unbaked_instances),
         };
+        let after = self.after_part(&prepared.inspection, &factory, name, wasm)?;
         let Prepared {
             inspection, key, ..
         } = prepared;
@@ -383,12 +394,45 @@ impl Runtime {
             not_baked,
             baked,
             pool,
+            after,
             breakers,
             commands,
             counts: Default::default(),
         });
         self.inner.keeper.watch(&version);
         Ok(version)
+    }
+
+    /// What is called after the commit, where there is such a hook: the same image in the engine of that tier.
+    fn after_part(
+        &self,
+        inspection: &Inspection,
+        factory: &Factory,
+        name: &str,
+        wasm: &[u8],
+    ) -> Result<Option<AfterPart>, LoadError> {
+        if !inspection.hooks.iter().any(|hook| hook.is_after_commit()) {
+            return Ok(None);
+        }
+        let engine = {
+            let mut started = self.inner.after.lock();
+            match &*started {
+                Some(engine) => engine.clone(),
+                None => started
+                    .insert(AfterEngine::start(&self.inner.settings)?)
+                    .clone(),
+            }
+        };
+        let component = self.inner.cache.component(&engine.engine, name, wasm)?;
+        let ground = Ground {
+            settings: factory.settings.clone(),
+            config: factory.config.clone(),
+            log: factory.log.clone(),
+            values: factory.values.clone(),
+            configuration: factory.configuration.clone(),
+        };
+        let wasi = imports_wasi(&component, &engine.engine);
+        AfterPart::new(engine, &component, wasi, ground).map(Some)
     }
 
     fn binary_key(&self, digest: &str, what: &str) -> String {
@@ -410,47 +454,11 @@ impl Runtime {
     }
 }
 
-/// Every function a component exports is checked against the contract's types.
-fn check_types(
-    instance: &mut crate::instance::Instance,
-    exports: &Exports,
-) -> Result<(), LoadError> {
-    let shape = |error: wasmtime::Error| LoadError::WrongShape(format!("{error:#}"));
-    exports
-        .lifecycle
-        .load(&mut instance.store, &instance.component)
-        .map_err(shape)?;
-    if let Some(preparation) = &exports.preparation {
-        preparation
-            .load(&mut instance.store, &instance.component)
-            .map_err(shape)?;
-    }
-    if exports.strategy.is_some() {
-        instance.strategy(exports).map_err(shape)?;
-    }
-    if exports.filter.is_some() {
-        instance.filter(exports).map_err(shape)?;
-    }
-    if exports.command.is_some() {
-        instance.command(exports).map_err(shape)?;
-    }
-    if exports.rule.is_some() {
-        instance.rule(exports).map_err(shape)?;
-    }
-    Ok(())
-}
-
-/// The commands a component answers under its configuration.
-fn commands_of(factory: &Factory) -> Result<Vec<Usage>, LoadError> {
-    if factory.exports.command.is_none() {
-        return Ok(Vec::new());
-    }
-    let mut instance = factory.make().map_err(LoadError::Names)?;
-    let named = instance
-        .command_names(&factory.exports, &factory.settings)
-        .map_err(LoadError::Names)?;
-    command::check_names(&named).map_err(LoadError::BadNames)?;
-    Ok(named)
+/// It imports interfaces of WASI, which lead to nothing.
+fn imports_wasi(component: &Component, engine: &Engine) -> bool {
+    let ty = component.component_type();
+    ty.imports(engine)
+        .any(|(name, _)| name.starts_with("wasi:"))
 }
 
 /// The part of a digest that names files.

@@ -23,6 +23,10 @@ pub struct Settings {
     pub hard_stop: Duration,
     /// A call on a message should take less; what takes more is counted. A binding may say otherwise.
     pub soft_budget: Duration,
+    /// A call after the commit is stopped after this long by the wall clock.
+    pub after_stop: Duration,
+    /// Most calls after the commit at once, of all versions together.
+    pub after_calls: u32,
     /// `describe`, `prepare`, `configure` and `self-test` are each stopped after this long.
     pub preparation_stop: Duration,
     /// How often the clock behind the stops ticks: they are late by at most this much.
@@ -51,6 +55,8 @@ impl Settings {
             preparation_cap_bytes: 512 << 20,
             hard_stop: Duration::from_millis(100),
             soft_budget: Duration::from_millis(2),
+            after_stop: Duration::from_secs(30),
+            after_calls: 16,
             preparation_stop: Duration::from_secs(30),
             tick: Duration::from_millis(5),
             max_output_bytes: 4 << 20,

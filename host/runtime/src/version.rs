@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::after::AfterPart;
 use crate::bindings::command::Usage;
 use crate::breaker::{Admission, Breaker, BreakerState};
 use crate::error::Failure;
@@ -23,7 +24,9 @@ pub struct Version {
     pub(crate) not_baked: Option<String>,
     pub(crate) baked: Option<PathBuf>,
     pub(crate) pool: Pool,
-    pub(crate) breakers: [Breaker; Hook::ALL.len()],
+    /// Where it exports a hook after the commit.
+    pub(crate) after: Option<AfterPart>,
+    pub(crate) breakers: [Breaker; Hook::COUNT],
     pub(crate) commands: Vec<Usage>,
     pub(crate) counts: Counts,
 }

@@ -9,23 +9,25 @@ use anyhow::Result;
 
 use crate::clock::Clock;
 use crate::config::{Config, SignaturePolicy};
+use crate::ids::IdSource;
 use crate::plugins::rollout::{Rollout, RolloutRules, Signatures};
 use crate::plugins::values::StoredValues;
 use crate::store::accounts::Accounts;
+use crate::store::feed::Feed;
 use crate::store::values::PluginValues;
 
 /// Starts the runtime and what was active, or what is there at first start.
-pub async fn start(
+pub async fn start<L: PluginValues + Feed>(
     config: &Config,
     data: &Path,
-    accounts: &Arc<dyn Accounts>,
-    values: Arc<dyn PluginValues>,
-    clock: &Arc<dyn Clock>,
+    (accounts, log): (&Arc<dyn Accounts>, &Arc<L>),
+    (clock, ids): (&Arc<dyn Clock>, &Arc<IdSource>),
 ) -> Result<Arc<Rollout>> {
     let mut settings = kith_runtime::Settings::new(data.join("plugin-cache"));
     settings.hard_stop = Duration::from_millis(config.plugins.hard_stop_ms.max(1));
+    settings.after_stop = Duration::from_millis(config.plugins.after_stop_ms.max(1));
     settings.memory_cap_bytes = usize::try_from(config.plugins.memory_mib.max(1) << 20)?;
-    let values = Arc::new(StoredValues(values));
+    let values = Arc::new(StoredValues(log.clone()));
     let runtime = kith_runtime::Runtime::with_values(settings, values)?;
     let rules = RolloutRules {
         signatures: match config.plugins.signatures {
@@ -39,8 +41,8 @@ pub async fn start(
     let (accounts, clock) = (accounts.clone(), clock.clone());
     let started = Rollout::start(
         runtime,
-        accounts,
-        clock,
+        (accounts, log.clone()),
+        (clock, ids.clone()),
         rules,
         super::content_limits(config),
         folder.as_deref(),

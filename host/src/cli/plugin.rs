@@ -2,6 +2,7 @@
 //! sign) and administrators (push, list, activate …).
 
 pub mod author;
+mod grants;
 pub mod registry;
 
 use std::path::PathBuf;
@@ -62,6 +63,21 @@ pub enum Command {
         /// Activate it although it was quarantined.
         #[arg(long)]
         force: bool,
+        /// What it may do, such as http:host=example.org,kv:bytes=1048576.
+        #[arg(long, value_name = "GRANTS")]
+        grant: Vec<String>,
+    },
+    /// Show or change what a plugin may do.
+    Grant {
+        #[command(flatten)]
+        server: Server,
+        name: String,
+        /// Added to what it may do, such as http:host=example.org.
+        #[arg(long, value_name = "GRANTS")]
+        grant: Vec<String>,
+        /// An ability taken back.
+        #[arg(long, value_name = "ABILITY")]
+        revoke: Vec<String>,
     },
     /// Change how a plugin is bound to a hook.
     Bind(Box<Bind>),
@@ -124,6 +140,9 @@ pub struct Bind {
     /// Soft budget of a call, microseconds.
     #[arg(long)]
     budget_us: Option<u32>,
+    /// The service account a responder answers for.
+    #[arg(long)]
+    account: Option<String>,
 }
 
 /// Runs one plugin command.
@@ -147,7 +166,14 @@ pub fn run(command: Command) -> Result<()> {
             server,
             version,
             force,
-        } => block_on(activate(server, version, force)),
+            grant,
+        } => block_on(grants::activate(server, version, force, grant)),
+        Command::Grant {
+            server,
+            name,
+            grant,
+            revoke,
+        } => block_on(grants::change(server, name, grant, revoke)),
         Command::Bind(bind) => block_on(bind_hook(*bind)),
         Command::Rollback { server, name } => block_on(simple(server, name, "rollback")),
         Command::Enable { server, name } => block_on(simple(server, name, "enable")),
@@ -250,25 +276,19 @@ async fn list(server: Server) -> Result<()> {
         .into_iter()
         .flatten()
         .map(|row| {
-            ["name", "version", "state", "hooks", "note", "digest"]
-                .map(|field| print::text(row, field))
-                .to_vec()
+            [
+                "name", "version", "state", "hooks", "grants", "note", "digest",
+            ]
+            .map(|field| print::text(row, field))
+            .to_vec()
         })
         .collect();
     print::table(
-        &["NAME", "VERSION", "STATE", "HOOKS", "NOTE", "DIGEST"],
+        &[
+            "NAME", "VERSION", "STATE", "HOOKS", "GRANTS", "NOTE", "DIGEST",
+        ],
         &rows,
     );
-    Ok(())
-}
-
-async fn activate(server: Server, version: String, force: bool) -> Result<()> {
-    let (name, version) = split(&version)?;
-    let body = json!({"version": version, "force": force});
-    let done = Api::new(&server)?
-        .post(&format!("/plugins/{}/activate", segment(name)), body)
-        .await?;
-    show_switched(&server, &done);
     Ok(())
 }
 
@@ -289,6 +309,7 @@ async fn bind_hook(bind: Bind) -> Result<()> {
         "fallback": bind.fallback,
         "isolation": bind.isolation,
         "budget_us": bind.budget_us,
+        "account": bind.account,
     });
     let path = format!(
         "/plugins/{}/bindings/{}",

@@ -253,6 +253,8 @@ sections! {
         trusted_keys: Vec<String> = Vec::new(),
         /// Milliseconds after which a call on the message path is stopped. Not reloadable.
         hard_stop_ms: u64 = 100_u64,
+        /// Milliseconds after which a call after the commit is stopped. Not reloadable.
+        after_stop_ms: u64 = 30_000_u64,
         /// MiB of memory of one instance. Not reloadable.
         memory_mib: u64 = 64_u64,
     }

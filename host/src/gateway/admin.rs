@@ -29,6 +29,7 @@ use crate::entry::Viewer;
 use crate::journey::reads::PageLimits;
 use crate::journey::{Journey, store_refusal};
 use crate::moderation::Rules;
+use crate::plugins::after::AfterCommit;
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::{Code, Refusal};
@@ -47,6 +48,7 @@ pub struct Admin {
     pub journey: Arc<Journey>,
     pub registry: Arc<Registry>,
     pub rollout: Arc<Rollout>,
+    pub after: Arc<AfterCommit>,
     pub words: Arc<Words>,
     pub clock: Arc<dyn Clock>,
     pub ender: Arc<dyn Ender>,
@@ -182,7 +184,7 @@ fn own_routes() -> OpenApiRouter<Admin> {
         .routes(routes!(nodes))
 }
 
-/// An entry with the decision that let it in.
+/// An entry with the decision that let it in; with `made`, where a plugin made it.
 #[utoipa::path(get, path = "/conversations/{conversation}/entries/{seq}", params(("conversation" = String, Path), ("seq" = String, Path)),
     responses((status = 200, description = "`entry` and its `decision`"), (status = 404)))]
 async fn entry(
@@ -215,9 +217,11 @@ async fn entry(
     } else {
         json!({"generation": record.generation, "hooks": hooks.take(), "earlier": earlier})
     };
-    Ok(Json(
-        json!({"entry": entry.view(Viewer::Author), "decision": decision}),
-    ))
+    let mut shown = json!({"entry": entry.view(Viewer::Author), "decision": decision});
+    if let Some(made) = &entry.made {
+        shown["made"] = json!(made);
+    }
+    Ok(Json(shown))
 }
 
 /// The nodes and the generation each serves.

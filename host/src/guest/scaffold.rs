@@ -22,20 +22,26 @@ macro_rules! embedded {
 /// The SDK and the contract, by their paths in the repository.
 const KIT: &[(&str, &str)] = embedded![
     "sdk/rust/src/lib.rs",
+    "sdk/rust/src/ability.rs",
+    "sdk/rust/src/after.rs",
     "sdk/rust/src/command.rs",
     "sdk/rust/src/exports.rs",
+    "sdk/rust/src/exports/admin_rule.rs",
     "sdk/rust/src/filter.rs",
     "sdk/rust/src/panic_text.rs",
     "sdk/rust/src/rule.rs",
     "sdk/rust/src/strategy.rs",
+    "wit/v1/abilities-after.wit",
     "wit/v1/abilities.wit",
     "wit/v1/admin-rule.wit",
     "wit/v1/command.wit",
     "wit/v1/content-filter.wit",
+    "wit/v1/events.wit",
     "wit/v1/kv-snapshot.wit",
     "wit/v1/lifecycle.wit",
     "wit/v1/message-strategy.wit",
     "wit/v1/types.wit",
+    "wit/v1/worlds-after.wit",
     "wit/v1/worlds.wit",
 ];
 

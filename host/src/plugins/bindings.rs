@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use kith_runtime::Grants;
 use serde::{Deserialize, Serialize};
 
 /// A generation's content: everything needed to build it again.
@@ -23,6 +24,9 @@ pub struct PluginPlan {
     pub previous: Option<VersionRef>,
     /// Unbound by an administrator; its bindings are kept for `enable`.
     pub disabled: bool,
+    /// What it may do after the commit.
+    #[serde(default)]
+    pub grants: Grants,
 }
 
 /// One version of a plugin.
@@ -45,10 +49,11 @@ pub enum FailurePolicy {
 }
 
 impl FailurePolicy {
-    /// The default of a hook: a filter holds, a strategy makes the send fail.
+    /// The default of a hook: a filter holds, a strategy makes the send fail, what follows a commit is skipped.
     pub fn default_of(hook: &str) -> Self {
         match hook {
             "content-filter" => Self::Hold,
+            "observer" | "responder" => Self::Pass,
             _ => Self::Unavailable,
         }
     }
@@ -93,6 +98,9 @@ pub struct BindingPlan {
     /// The commands it answers, as it last named them.
     #[serde(default)]
     pub commands: Vec<String>,
+    /// The id of the service account a responder answers for; empty is the plugin's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub account: String,
 }
 
 /// A change of a binding; `None` leaves a thing as it is.
@@ -117,6 +125,9 @@ pub struct BindingChange {
     pub isolation: Option<String>,
     #[serde(default)]
     pub budget_us: Option<u32>,
+    /// Responders: the service account they answer for, by name or id.
+    #[serde(default)]
+    pub account: Option<String>,
 }
 
 /// Reads one of an open set's names as its type.
@@ -193,6 +204,7 @@ mod tests {
             isolation: Isolation::Reuse,
             budget_us: 0,
             commands: Vec::new(),
+            account: String::new(),
         }
     }
 
@@ -260,6 +272,7 @@ mod tests {
             digest: version.digest.clone(),
             previous: None,
             disabled: true,
+            grants: Grants::default(),
         };
         plan.plugins.insert("dice".into(), disabled);
         assert_eq!(clash(&plan, "cards"), None);

@@ -5,6 +5,7 @@
 
 mod build;
 mod configure;
+mod grants;
 mod loaded;
 mod prune;
 mod switch;
@@ -26,9 +27,11 @@ use super::wasm::Pinned;
 use super::{Judge, Occasion, Plugins};
 use crate::clock::Clock;
 use crate::entry::HookTrace;
+use crate::ids::IdSource;
 use crate::journey::store_refusal;
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::{Accounts, StoredGeneration};
+use crate::store::feed::Feed;
 
 /// Largest component that can be pushed, bytes.
 pub const COMPONENT_BYTES_MAX: usize = runtime::MAX_COMPONENT_BYTES;
@@ -57,7 +60,9 @@ pub struct RolloutRules {
 pub struct Rollout {
     pub(super) runtime: Runtime,
     pub(super) accounts: Arc<dyn Accounts>,
+    pub(super) feed: Arc<dyn Feed>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: Arc<IdSource>,
     pub(super) rules: RolloutRules,
     pub(super) limits: crate::content::ContentLimits,
     pub(super) cell: Arc<GenerationCell>,
@@ -69,6 +74,8 @@ pub struct Rollout {
     pub(super) switched: tokio::sync::Notify,
     /// Where what filters flag is told.
     pub(super) happened: OnceLock<mpsc::Sender<Occasion>>,
+    /// The number of the generation in force, for those who follow it.
+    pub(super) generations: tokio::sync::watch::Sender<u64>,
 }
 
 /// What only one change at a time may touch.
@@ -100,6 +107,16 @@ impl Rollout {
     /// The number of the generation in force; 0 before the first.
     pub fn generation(&self) -> u64 {
         self.cell.pin().number
+    }
+
+    /// The generation in force, with its bindings.
+    pub(super) fn pinned(&self) -> Arc<runtime::Generation> {
+        self.cell.pin()
+    }
+
+    /// Changes with every generation that takes over.
+    pub(super) fn generations(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.generations.subscribe()
     }
 
     /// The generation in force, to judge by.

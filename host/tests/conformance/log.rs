@@ -12,11 +12,12 @@ pub use lists::*;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kith::clock::ManualClock;
+use kith::clock::{Clock, ManualClock};
 use kith::content::Fingerprint;
 use kith::conversation::Kind;
 use kith::entry::{Body, DecisionRecord, Entry, Message, Seq};
 use kith::ids::{ConversationId, HoldId, UserId};
+use kith::store::kv::{KvChange, KvWrite, PluginKv};
 use kith::store::values::PluginValues;
 use kith::store::{
     Append, Change, CommandAnswer, CommitError, FirstAnswer, Hold, HoldCause, MessageLog, NotTaken,
@@ -33,6 +34,7 @@ const BOB: UserId = UserId(22);
 pub struct Opened {
     pub log: Arc<dyn MessageLog>,
     pub values: Arc<dyn PluginValues>,
+    pub kv: Arc<dyn PluginKv>,
     pub settlements: mpsc::Receiver<Vec<Settlement>>,
 }
 

@@ -11,13 +11,14 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::support::{PATIENCE, TestSocket, TestUser, connect_to};
+use crate::support::{BOOTSTRAP, PATIENCE, TestSocket, TestUser, connect_to};
 
 pub struct ServerProcess {
     folder: TempDir,
     search: &'static str,
     child: Option<Child>,
     address: SocketAddr,
+    admin: SocketAddr,
     http: reqwest::Client,
 }
 
@@ -41,12 +42,13 @@ impl ServerProcess {
     async fn with(search: &'static str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("a folder");
-        let (child, address) = spawn(&folder, search).await;
+        let (child, address, admin) = spawn(&folder, search).await;
         Self {
             folder,
             search,
             child: Some(child),
             address,
+            admin,
             http: reqwest::Client::new(),
         }
     }
@@ -77,8 +79,8 @@ impl ServerProcess {
     }
 
     pub async fn restart(&mut self) {
-        let (child, address) = spawn(&self.folder, self.search).await;
-        (self.child, self.address) = (Some(child), address);
+        let (child, address, admin) = spawn(&self.folder, self.search).await;
+        (self.child, self.address, self.admin) = (Some(child), address, admin);
     }
 
     /// The message log's newest journal.
@@ -158,6 +160,20 @@ impl ServerProcess {
         )
     }
 
+    /// An administrator's call.
+    pub async fn administer(&self, path: &str, body: impl Into<reqwest::Body>) -> Value {
+        let url = format!("http://{}/admin/v1{path}", self.admin);
+        let request = self.http.post(url).bearer_auth(BOOTSTRAP).body(body);
+        let request = request.header("content-type", "application/json");
+        let response = request.send().await.expect("an answer");
+        assert!(
+            response.status().is_success(),
+            "{path}: {}",
+            response.status()
+        );
+        response.json().await.expect("JSON")
+    }
+
     pub async fn user(&self, name: &str) -> TestUser {
         let body = json!({"username": name, "password": "password-1"});
         let url = |path: &str| format!("http://{}{path}", self.address);
@@ -200,7 +216,7 @@ impl ServerProcess {
     }
 }
 
-async fn spawn(folder: &TempDir, search: &str) -> (Child, SocketAddr) {
+async fn spawn(folder: &TempDir, search: &str) -> (Child, SocketAddr, SocketAddr) {
     let started = async {
         loop {
             if let Some(started) = try_spawn(folder, search).await {
@@ -214,7 +230,7 @@ async fn spawn(folder: &TempDir, search: &str) -> (Child, SocketAddr) {
 }
 
 /// `None` while the process that was killed still holds the store.
-async fn try_spawn(folder: &TempDir, search: &str) -> Option<(Child, SocketAddr)> {
+async fn try_spawn(folder: &TempDir, search: &str) -> Option<(Child, SocketAddr, SocketAddr)> {
     let mut child = Command::new(program())
         .args([
             "serve",
@@ -228,6 +244,7 @@ async fn try_spawn(folder: &TempDir, search: &str) -> Option<(Child, SocketAddr)
         .args(["--plugins", "none"])
         .env("KITH_AUTH__ARGON2_MEMORY_KIB", "8")
         .env("KITH_AUTH__ARGON2_PASSES", "1")
+        .env("KITH_BOOTSTRAP_TOKEN", BOOTSTRAP)
         .env("KITH_LIMITS__RATE", "false")
         .env("KITH_SEARCH__ENGINE", search)
         .stderr(Stdio::piped())
@@ -236,13 +253,15 @@ async fn try_spawn(folder: &TempDir, search: &str) -> Option<(Child, SocketAddr)
         .expect("the program starts: is it built?");
     let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
     while let Some(line) = lines.next_line().await.expect("a line") {
-        if let Some(address) = line
-            .split("clients http://")
-            .nth(1)
-            .and_then(|rest| rest.split(' ').next())
+        let told = |what: &str| -> Option<SocketAddr> {
+            let (_, rest) = line.split_once(what)?;
+            rest.split(' ').next()?.parse().ok()
+        };
+        if let (Some(address), Some(admin)) =
+            (told("clients http://"), told("administration http://"))
         {
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Some((child, address.parse().expect("an address")));
+            return Some((child, address, admin));
         }
         assert!(
             line.contains("another process") || !line.starts_with("kith:"),

@@ -225,3 +225,32 @@ async fn post_admin_v1_plugins_name_config_rollback() {
     let none = "POST /plugins/none/config/rollback";
     world.admin(404, none, json!({})).await;
 }
+
+#[tokio::test]
+async fn post_admin_v1_plugins_name_grants() {
+    let world = World::with_plugins().await;
+    let route = "POST /plugins/direct-strategy/grants";
+    let change = json!({"grants": "http:host=example.org,random"});
+    let done = world.admin(200, route, change).await;
+    assert_eq!(done["grants"], "http:host=example.org,random");
+    assert_eq!(done["wanted"], json!([]));
+    let done = world.admin(200, route, json!({"revoke": ["random"]})).await;
+    assert_eq!(done["grants"], "http:host=example.org");
+    world.admin(400, route, json!({"grants": "moon"})).await;
+    world.admin(404, route, json!({"revoke": ["kv"]})).await;
+    world
+        .admin(404, "POST /plugins/none/grants", json!({}))
+        .await;
+}
+
+#[tokio::test]
+async fn get_admin_v1_plugins_name_consumers() {
+    let world = World::with_plugins().await;
+    let route = "GET /plugins/direct-strategy/consumers";
+    let shown = world.admin(200, route, None).await;
+    assert_eq!(
+        (&shown["consumers"], &shown["metrics"]),
+        (&json!([]), &json!({}))
+    );
+    world.admin(404, "GET /plugins/none/consumers", None).await;
+}

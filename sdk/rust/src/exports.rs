@@ -7,7 +7,8 @@ use crate::Level;
 pub mod abilities {
     wit_bindgen::generate!({
         path: "../../wit/v1",
-        inline: "package kith:sdk-abilities; world abilities { import kith:plugin/log@1.0.0; import kith:plugin/clock@1.0.0; import kith:plugin/kv-snapshot@1.0.0; }",
+        inline: "package kith:sdk-abilities; world abilities { import kith:plugin/log@1.0.0; import kith:plugin/clock@1.0.0;
+            import kith:plugin/kv-snapshot@1.0.0; include kith:plugin/abilities-after@1.0.0; }",
         generate_all,
         world: "kith:sdk-abilities/abilities",
     });
@@ -133,61 +134,32 @@ pub mod command {
 }
 
 #[cfg(target_arch = "wasm32")]
-pub mod admin_rule {
+pub mod admin_rule;
+
+#[cfg(target_arch = "wasm32")]
+pub mod observer {
     wit_bindgen::generate!({
         path: "../../wit/v1",
-        inline: "package kith:sdk-rule; world rule-part { export kith:plugin/admin-rule@1.0.0; }",
+        inline: "package kith:sdk-observer; world observer-part { export kith:plugin/observer@1.0.0; }",
         generate_all,
-        world: "kith:sdk-rule/rule-part",
+        world: "kith:sdk-observer/observer-part",
         pub_export_macro: true,
-        export_macro_name: "export_admin_rule",
-        default_bindings_module: "kith_plugin::exports::admin_rule",
+        export_macro_name: "export_observer",
+        default_bindings_module: "kith_plugin::exports::observer",
     });
+}
 
-    use self::exports::kith::plugin::admin_rule as wit;
-
-    pub fn occasion(occasion: wit::Occasion) -> crate::Occasion {
-        let fact = |fact: wit::Fact| crate::Fact {
-            name: fact.name,
-            value: fact.value,
-        };
-        crate::Occasion {
-            kind: occasion.kind,
-            user: occasion.user,
-            username: occasion.username,
-            actor: occasion.actor,
-            address: occasion.address,
-            device: occasion.device,
-            device_kind: occasion.device_kind,
-            conversation: occasion.conversation,
-            what: occasion.what,
-            text: occasion.text,
-            at_ms: occasion.at_ms,
-            facts: occasion.facts.into_iter().map(fact).collect(),
-        }
-    }
-
-    pub fn judgement(judgement: crate::Judgement) -> wit::Judgement {
-        let reason = |why: crate::Reason| wit::Reason {
-            code: why.code,
-            text: why.text,
-        };
-        let action = |action: crate::Action| wit::Action {
-            kind: action.kind,
-            subject: action.subject,
-            for_ms: action.for_ms,
-            text: action.text,
-        };
-        wit::Judgement {
-            ruling: match judgement.ruling {
-                crate::Ruling::Abstain => wit::Ruling::Abstain,
-                crate::Ruling::Allow => wit::Ruling::Allow,
-                crate::Ruling::Deny(why) => wit::Ruling::Deny(reason(why)),
-                crate::Ruling::RequireApproval(why) => wit::Ruling::RequireApproval(reason(why)),
-            },
-            actions: judgement.actions.into_iter().map(action).collect(),
-        }
-    }
+#[cfg(target_arch = "wasm32")]
+pub mod responder {
+    wit_bindgen::generate!({
+        path: "../../wit/v1",
+        inline: "package kith:sdk-responder; world responder-part { export kith:plugin/responder@1.0.0; }",
+        generate_all,
+        world: "kith:sdk-responder/responder-part",
+        pub_export_macro: true,
+        export_macro_name: "export_responder",
+        default_bindings_module: "kith_plugin::exports::responder",
+    });
 }
 
 /// Prepares a fresh instance: panics go to the log.
@@ -340,6 +312,45 @@ macro_rules! __export_part {
         }
         $crate::exports::admin_rule::export_admin_rule!(Component with_types_in $crate::exports::admin_rule);
     };
+    (observer, $plugin:ty) => {
+        impl $crate::exports::observer::exports::kith::plugin::observer::Guest for Component {
+            fn observe(
+                events: Vec<$crate::exports::observer::exports::kith::plugin::observer::Event>,
+            ) -> $crate::exports::observer::exports::kith::plugin::observer::Observed {
+                use $crate::exports::observer::exports::kith::plugin::observer as wit;
+                use $crate::exports::observer::kith::plugin::types::Effect;
+                let events: Vec<$crate::Event> =
+                    events.into_iter().map(|event| $crate::__event!(event)).collect();
+                let observed = $crate::Observer::observe(plugin(), &events);
+                let effects = observed.effects.into_iter().map(|(event, effect)| wit::EventEffect {
+                    event: event as u32,
+                    effect: Effect { kind: effect.kind, key: effect.key, value: effect.value },
+                });
+                wit::Observed {
+                    done: observed.done as u32,
+                    effects: effects.collect(),
+                    retry: observed.retry.map(|retry| wit::Retry {
+                        after_ms: retry.after_ms,
+                        reason: retry.reason,
+                    }),
+                }
+            }
+        }
+        $crate::exports::observer::export_observer!(Component with_types_in $crate::exports::observer);
+    };
+    (responder, $plugin:ty) => {
+        impl $crate::exports::responder::exports::kith::plugin::responder::Guest for Component {
+            fn respond(
+                event: $crate::exports::responder::exports::kith::plugin::responder::Event,
+                account: String,
+            ) -> Result<(), $crate::exports::responder::exports::kith::plugin::responder::Retry> {
+                use $crate::exports::responder::exports::kith::plugin::responder as wit;
+                let answered = $crate::Responder::respond(plugin(), &$crate::__event!(event), &account);
+                answered.map_err(|retry| wit::Retry { after_ms: retry.after_ms, reason: retry.reason })
+            }
+        }
+        $crate::exports::responder::export_responder!(Component with_types_in $crate::exports::responder);
+    };
     (message_strategy, $plugin:ty) => {
         impl $crate::exports::message_strategy::exports::kith::plugin::message_strategy::Guest for Component {
             fn decide(
@@ -351,6 +362,38 @@ macro_rules! __export_part {
         }
         $crate::exports::message_strategy::export_message_strategy!(Component with_types_in $crate::exports::message_strategy);
     };
+}
+
+/// An event of the contract, of whichever hook's bindings, as the kit's.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __event {
+    ($event:expr) => {{
+        let event = $event;
+        $crate::Event {
+            id: event.id,
+            kind: event.kind,
+            conversation: event.conversation,
+            conversation_kind: event.conversation_kind,
+            seq: event.seq,
+            at_ms: event.at_ms,
+            sender: event.sender,
+            entry_kind: event.entry_kind,
+            content_type: event.content_type,
+            text: event.text,
+            content: event.content,
+            target: event.target,
+            attempt: event.attempt,
+            facts: event
+                .facts
+                .into_iter()
+                .map(|fact| $crate::Fact {
+                    name: fact.name,
+                    value: fact.value,
+                })
+                .collect(),
+        }
+    }};
 }
 
 #[cfg(target_arch = "wasm32")]

@@ -35,6 +35,8 @@
 //! assert_eq!(hits.iter().map(|hit| (hit.start, hit.end)).collect::<Vec<_>>(), [(2, 6), (12, 16)]);
 //! ```
 
+pub mod ability;
+mod after;
 mod command;
 #[doc(hidden)]
 pub mod exports;
@@ -44,6 +46,7 @@ mod panic_text;
 mod rule;
 mod strategy;
 
+pub use after::{Event, Observed, Observer, Responder, Retry};
 pub use command::{Answer, Commands, Invocation, Outcome, Usage};
 pub use filter::{ContentFilter, Hit, Text};
 pub use rule::{Action, AdminRule, Judgement, Occasion, Ruling};
@@ -145,15 +148,15 @@ pub enum KvError {
     Unavailable(String),
 }
 
-/// What the plugin keeps under a key, as its effects have written it; all reads of one call see one moment. Outside a
-/// component nothing is kept.
+/// What the plugin keeps under a key, as its effects and `ability::kv_put` have written it; all reads of one call see
+/// one moment. Outside a component nothing is kept.
 pub fn kv_get(key: &str) -> Result<Option<Vec<u8>>, KvError> {
     exports::kv_get(key)
 }
 
 /// Makes a component of a type: lifecycle, and the hooks named behind the colon (`content_filter`,
-/// `message_strategy`, `command`, `admin_rule`, `preparation`). Does nothing where the target is not WebAssembly, so that a plugin's tests
-/// run natively.
+/// `message_strategy`, `command`, `admin_rule`, `observer`, `responder`, `preparation`). Does nothing where the target is
+/// not WebAssembly, so that a plugin's tests run natively.
 #[macro_export]
 macro_rules! register_plugin {
     ($plugin:ty : $($part:ident),+ $(,)?) => {

@@ -37,8 +37,19 @@ pub fn guests() -> &'static Guests {
     })
 }
 
+/// The guest with hooks after the commit, as a component.
+pub fn diligent() -> &'static [u8] {
+    static DILIGENT: OnceLock<Vec<u8>> = OnceLock::new();
+    DILIGENT.get_or_init(|| component(&build_guest("diligent", "default")))
+}
+
 fn build(feature: &str) -> Vec<u8> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests/obedient/Cargo.toml");
+    build_guest("obedient", feature)
+}
+
+fn build_guest(guest: &str, feature: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests");
+    let manifest = folder.join(guest).join("Cargo.toml");
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("guests");
     let output = Process::new(env!("CARGO"))
         .args([
@@ -63,7 +74,12 @@ fn build(feature: &str) -> Vec<u8> {
         output.status.success(),
         "the guest did not build; is the target there? `rustup target add {TARGET}`\n{said}"
     );
-    std::fs::read(target.join(TARGET).join("release/obedient_guest.wasm")).expect("the built guest")
+    std::fs::read(
+        target
+            .join(TARGET)
+            .join(format!("release/{guest}_guest.wasm")),
+    )
+    .expect("the built guest")
 }
 
 fn component(module: &[u8]) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! The runtime's tests: real components, built once a run, that behave and misbehave.
 //! Nothing here is mocked; every call is one of WebAssembly.
 
+mod after;
 mod commands;
 mod guests;
 mod loading;

@@ -1,5 +1,5 @@
 //! Routes of plugins: push, list, inspect, fetch, prune,
-//! activate, roll back, disable, bind, configure.
+//! activate, grant, roll back, disable, bind, configure.
 
 use axum::Json;
 use axum::body::Body;
@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use kith_runtime::Grants;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -27,6 +28,8 @@ pub fn routes() -> OpenApiRouter<Admin> {
         .routes(routes!(component))
         .routes(routes!(prune))
         .routes(routes!(activate))
+        .routes(routes!(grant))
+        .routes(routes!(consumers))
         .routes(routes!(rollback))
         .routes(routes!(disable))
         .routes(routes!(enable))
@@ -155,29 +158,83 @@ struct Activate {
     /// Activate it although it was quarantined.
     #[serde(default)]
     force: bool,
+    /// What it may do beyond what it was granted before: `http:host=example.org,kv:bytes=1048576`.
+    #[serde(default)]
+    grants: String,
+}
+
+fn grants(text: &str) -> Result<Grants, Refusal> {
+    Grants::parse(text).map_err(|error| Refusal::bad_request(error.to_string()))
+}
+
+/// What an administrator did to a plugin's grants, behind its name.
+fn granted(subject: String, added: &Grants, revoked: &[String]) -> String {
+    let mut subject = subject;
+    if !added.is_empty() {
+        subject.push_str(&format!(" grants {added}"));
+    }
+    if !revoked.is_empty() {
+        subject.push_str(&format!(" revokes {}", revoked.join(",")));
+    }
+    subject
 }
 
 /// Makes a version serve.
 #[utoipa::path(post, path = "/plugins/{name}/activate", params(("name" = String, Path)), request_body = Activate,
-    responses((status = 200), (status = 404), (status = 409)))]
+    responses((status = 200), (status = 400), (status = 404), (status = 409, description = "quarantined, or it wants grants: they are named")))]
 async fn activate(
     State(admin): State<Admin>,
     who: Administrator,
     Path(name): Path<String>,
     respond::Body(wanted): respond::Body<Activate>,
 ) -> Result<Json<Value>, Answer> {
+    let added = grants(&wanted.grants)?;
     let done = admin
         .rollout
-        .activate(&name, &wanted.version, wanted.force)
+        .activate(&name, &wanted.version, wanted.force, &added)
         .await?;
-    admin
-        .audit(
-            &who,
-            "plugin.activate",
-            &format!("{name}@{}", wanted.version),
-        )
-        .await?;
+    let subject = granted(format!("{name}@{}", wanted.version), &added, &[]);
+    admin.audit(&who, "plugin.activate", &subject).await?;
     Ok(Json(done))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct GrantChange {
+    /// Added to what it has: `http:host=example.org,kv:bytes=1048576`.
+    #[serde(default)]
+    grants: String,
+    /// Abilities taken back.
+    #[serde(default)]
+    revoke: Vec<String>,
+}
+
+/// Grants abilities to a plugin and takes them back; with neither, shows them.
+#[utoipa::path(post, path = "/plugins/{name}/grants", params(("name" = String, Path)), request_body = GrantChange,
+    responses((status = 200, description = "`grants`, and `wanted`: what the version that serves imports beyond them"), (status = 400), (status = 404)))]
+async fn grant(
+    State(admin): State<Admin>,
+    who: Administrator,
+    Path(name): Path<String>,
+    respond::Body(change): respond::Body<GrantChange>,
+) -> Result<Json<Value>, Answer> {
+    let added = grants(&change.grants)?;
+    let done = admin.rollout.grant(&name, &added, &change.revoke).await?;
+    if !added.is_empty() || !change.revoke.is_empty() {
+        let subject = granted(name, &added, &change.revoke);
+        admin.audit(&who, "plugin.grant", &subject).await?;
+    }
+    Ok(Json(done))
+}
+
+/// How a plugin's hooks after the commit come along, and the numbers it keeps.
+#[utoipa::path(get, path = "/plugins/{name}/consumers", params(("name" = String, Path)),
+    responses((status = 200, description = "`consumers` and `metrics`"), (status = 404)))]
+async fn consumers(
+    State(admin): State<Admin>,
+    _: Administrator,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Answer> {
+    Ok(Json(admin.after.report(&name).await?))
 }
 
 /// Goes back to the version before; the configuration stays as it is today.

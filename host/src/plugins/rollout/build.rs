@@ -14,19 +14,21 @@ use super::switch::Why;
 use super::{Rollout, RolloutRules, State};
 use crate::clock::Clock;
 use crate::content::ContentLimits;
+use crate::ids::IdSource;
 use crate::journey::store_refusal;
 use crate::plugins::bindings::{
     BindingPlan, BindingScope, FailurePolicy, Isolation, Plan, VersionRef,
 };
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Accounts;
+use crate::store::feed::Feed;
 
 impl Rollout {
     /// Builds the generation that was in force, or with `first` (a folder of components) the very first one.
     pub async fn start(
         runtime: Runtime,
-        accounts: Arc<dyn Accounts>,
-        clock: Arc<dyn Clock>,
+        (accounts, feed): (Arc<dyn Accounts>, Arc<dyn Feed>),
+        (clock, ids): (Arc<dyn Clock>, Arc<IdSource>),
         rules: RolloutRules,
         limits: ContentLimits,
         first: Option<&Path>,
@@ -56,7 +58,9 @@ impl Rollout {
         let rollout = Arc::new(Self {
             runtime,
             accounts,
+            feed,
             clock,
+            ids,
             rules,
             limits,
             cell: Arc::new(GenerationCell::default()),
@@ -65,6 +69,7 @@ impl Rollout {
             loaded: Loaded::default(),
             switched: tokio::sync::Notify::new(),
             happened: OnceLock::new(),
+            generations: tokio::sync::watch::Sender::new(0),
         });
         if is_first {
             if let Some(folder) = first {
@@ -156,6 +161,8 @@ impl Rollout {
                 budget_us: binding.budget_us,
                 levels: BTreeMap::new(),
                 commands: binding.commands.clone(),
+                grants: grants_of(plan, &binding.plugin),
+                account: binding.account.clone(),
                 loaded,
             });
         }
@@ -260,6 +267,15 @@ impl Rollout {
     }
 }
 
+fn grants_of(plan: &Plan, plugin: &str) -> Arc<runtime::Grants> {
+    let plugin = plan.plugins.get(plugin);
+    Arc::new(
+        plugin
+            .map(|plugin| plugin.grants.clone())
+            .unwrap_or_default(),
+    )
+}
+
 /// The versions of a plan that must be loaded: what serves, its fallbacks, and what a rollback would go to.
 pub(super) fn needed(plan: &Plan) -> Vec<(&str, VersionRef)> {
     let mut needed = Vec::new();
@@ -308,6 +324,7 @@ pub(super) fn default_bindings(version: &Arc<Version>, reference: &VersionRef) -
                 .collect(),
             _ => Vec::new(),
         },
+        account: String::new(),
     };
     inspection.defaults.iter().map(wish).collect()
 }

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use kith_runtime::Grants;
 use serde_json::{Value, json};
 use tokio::sync::MutexGuard;
 
@@ -31,7 +32,15 @@ pub(super) enum Why {
 
 impl Rollout {
     /// Makes a version serve.
-    pub async fn activate(&self, name: &str, version: &str, force: bool) -> Result<Value, Refusal> {
+    ///
+    /// `grants` are added to those the plugin has; what its binary imports beyond all of them refuses it.
+    pub async fn activate(
+        &self,
+        name: &str,
+        version: &str,
+        force: bool,
+        grants: &Grants,
+    ) -> Result<Value, Refusal> {
         // Nothing that is found now is pruned before it serves.
         let _changing = self.changing.lock().await;
         let found = self.find(name, version).await?;
@@ -48,6 +57,8 @@ impl Rollout {
             digest: found.digest.clone(),
         };
         let prepared = self.prepare(name, &target).await?;
+        self.check_grants(prepared.inspection(), grants).await?;
+        self.open_after(prepared.inspection()).await?;
         let bindings = super::build::default_bindings(&prepared, &target);
         if found.quarantined {
             self.accounts
@@ -60,6 +71,9 @@ impl Rollout {
         let mut state = self
             .change(&cause, |plan| {
                 replaced = activated(plan, name, &target, bindings.clone());
+                if let Some(own) = plan.plugins.get_mut(name) {
+                    own.grants.extend(grants.clone());
+                }
                 unclaimed(plan, name)
             })
             .await?;
@@ -83,6 +97,13 @@ impl Rollout {
         for (name, version) in versions {
             match self.prepare(name, version).await {
                 Ok(prepared) => {
+                    let inspection = prepared.inspection();
+                    let granted = self.check_grants(inspection, &Grants::default()).await;
+                    if let Err(refusal) = granted {
+                        tracing::info!(plugin = name, message = %refusal.message, "a first plugin waits");
+                        continue;
+                    }
+                    self.open_after(inspection).await?;
                     let bindings = super::build::default_bindings(&prepared, version);
                     ready.push((name, version, bindings));
                 }
@@ -158,6 +179,7 @@ impl Rollout {
         self.cell.activate(self.build(&plan, number).await);
         let switched = Instant::now();
         self.switched.notify_one();
+        self.generations.send_replace(number);
         state.fresh.remove(name);
         let cause = match why {
             Why::Asked => format!("rollback {name}"),
@@ -205,6 +227,10 @@ impl Rollout {
             }
             None => None,
         };
+        let mut change = change;
+        if let Some(account) = &mut change.account {
+            *account = self.service_account(account).await?.to_string();
+        }
         let state = self
             .change(&format!("bind {name} {hook}"), |plan| {
                 plan.plugins.get(name).ok_or_else(|| unknown(name))?;
@@ -261,6 +287,7 @@ impl Rollout {
         state.plan = plan;
         self.cell.activate(generation);
         self.switched.notify_one();
+        self.generations.send_replace(number);
         tracing::info!(generation = number, cause, "a generation took over");
         self.forget_unused(&state.plan).await
     }
@@ -353,6 +380,8 @@ fn activated(plan: &mut Plan, name: &str, target: &VersionRef, bindings: Vec<Bin
     let replaced = before
         .as_ref()
         .is_some_and(|before| before.digest != target.digest);
+    let grants = before.as_ref().map(|before| before.grants.clone());
+    let grants = grants.unwrap_or_default();
     let previous = match before {
         Some(before) if replaced => Some(VersionRef {
             version: before.version,
@@ -368,6 +397,7 @@ fn activated(plan: &mut Plan, name: &str, target: &VersionRef, bindings: Vec<Bin
             digest: target.digest.clone(),
             previous,
             disabled: false,
+            grants,
         },
     );
     replaced
@@ -387,6 +417,10 @@ fn change_binding(
     let binding =
         bound.ok_or_else(|| Refusal::not_found(format!("{name} does not export {hook}")))?;
     let bad = |what: String| Refusal::bad_request(what);
+    super::grants::check_change(hook, change)?;
+    if let Some(account) = &change.account {
+        binding.account.clone_from(account);
+    }
     if let Some(order) = change.order {
         binding.order = order;
     }

@@ -140,9 +140,12 @@ impl Rollout {
         let (_, inspection) = self
             .inspect_component(self.component(&found.digest).await?)
             .await?;
+        let grants = self.grants_of(name).await;
         let mut shown = inspection_json(&inspection);
         shown["signature"] = found.signature.into();
         shown["signed_by"] = found.signed_by.into();
+        shown["grants"] = grants.to_string().into();
+        shown["wanted"] = grants.wanted(&inspection.abilities).into();
         Ok(shown)
     }
 
@@ -257,6 +260,9 @@ impl Rollout {
             let commands: Vec<&String> = own.flat_map(|binding| &binding.commands).collect();
             if bound.is_some() && !commands.is_empty() {
                 row["commands"] = json!(commands);
+            }
+            if let Some(plan) = bound.filter(|plan| !plan.grants.is_empty()) {
+                row["grants"] = plan.grants.to_string().into();
             }
             if let Some(note) = bound.and_then(|_| self.note(version)) {
                 row["note"] = note.into();

@@ -149,31 +149,78 @@ pub async fn an_answered_command_is_remembered_with_what_was_written_and_leaves_
 
 pub async fn a_moment_of_plugin_values_stays_as_it_was(engine: impl Engine) {
     let mut open = engine.open().await;
-    let write = |client_id: &str, value: &str| {
-        Change::Command(Box::new(CommandAnswer {
-            conversation: place(),
-            author: ANN,
-            key: key(client_id, client_id),
-            reply: None,
-            effects: vec![PluginWrite {
-                plugin: "clerk".to_owned(),
-                key: "count".to_owned(),
-                value: Some(value.as_bytes().to_vec()),
-            }],
-            generation: 0,
-        }))
-    };
     let values = open.values.clone();
     let read = |plugin: &str| {
         let moment = values.values().expect("a moment");
         moment.value(plugin, "count").expect("a read")
     };
     assert_eq!(read("clerk"), None);
-    open.settle(write("1", "one")).await.expect("commits");
+    open.settle(counted("1", "one")).await.expect("commits");
     let before = values.values().expect("a moment");
-    open.settle(write("2", "two")).await.expect("commits");
+    open.settle(counted("2", "two")).await.expect("commits");
     let kept = before.value("clerk", "count").expect("a read");
     assert_eq!(kept.as_deref(), Some(&b"one"[..]));
     assert_eq!(read("clerk").as_deref(), Some(&b"two"[..]));
     assert_eq!(read("cler"), None, "another plugin's are not to be read");
+}
+
+/// A command that writes the clerk's count.
+fn counted(client_id: &str, value: &str) -> Change {
+    Change::Command(Box::new(CommandAnswer {
+        conversation: place(),
+        author: ANN,
+        key: key(client_id, client_id),
+        reply: None,
+        effects: vec![PluginWrite {
+            plugin: "clerk".to_owned(),
+            key: "count".to_owned(),
+            value: Some(value.as_bytes().to_vec()),
+        }],
+        generation: 0,
+    }))
+}
+
+pub async fn what_effects_and_the_plugin_itself_write_are_the_same_values(engine: impl Engine) {
+    let mut open = engine.open().await;
+    let (kv, values) = (open.kv.clone(), open.values.clone());
+    let moment = || {
+        let moment = values.values().expect("a moment");
+        moment.value("clerk", "count").expect("a read")
+    };
+    open.settle(counted("1", "one")).await.expect("commits");
+    let item = kv.kv("clerk", "count").await.expect("a read");
+    let item = item.expect("what the effect wrote");
+    assert_eq!(item.value, b"one");
+    let own = |value: &str, expected, expires_at| {
+        Change::Kv(Box::new(KvChange {
+            plugin: "clerk".to_owned(),
+            writes: vec![KvWrite {
+                key: "count".to_owned(),
+                value: Some(value.as_bytes().to_vec()),
+                expected: Some(expected),
+                expires_at,
+            }],
+            quota: 1 << 10,
+            cursor: None,
+        }))
+    };
+    let ends = engine.clock().now_ms() + 10;
+    let written = open.settle(own("two", item.version, ends)).await;
+    let Ok(Outcome::Kv(versions)) = written else {
+        panic!("not written: {written:?}");
+    };
+    assert_eq!(moment().as_deref(), Some(&b"two"[..]));
+    let log = open.log.clone();
+    let stored = async || log.plugin_value("clerk", "count").await.expect("a read");
+    assert_eq!(stored().await.as_deref(), Some(&b"two"[..]));
+    let before_the_end = values.values().expect("a moment");
+    engine.clock().advance(10);
+    assert_eq!((moment(), stored().await), (None, None), "it has ended");
+    let kept = before_the_end.value("clerk", "count").expect("a read");
+    assert_eq!(kept.as_deref(), Some(&b"two"[..]), "then it had not");
+    // An effect writes over it, and has another version than was seen.
+    open.settle(counted("2", "three")).await.expect("commits");
+    let refused = open.settle(own("four", versions[0], 0)).await;
+    assert!(matches!(refused, Err(CommitError::Changed)), "{refused:?}");
+    assert_eq!(moment().as_deref(), Some(&b"three"[..]));
 }

@@ -1,0 +1,74 @@
+//! Activating with grants: what a version wants is asked for on a terminal; elsewhere it must be given, and the refusal
+//! names it.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{print, segment, show_switched, split};
+use crate::cli::api::{Api, Server};
+
+pub async fn activate(
+    server: Server,
+    version: String,
+    force: bool,
+    grant: Vec<String>,
+) -> Result<()> {
+    let (name, version) = split(&version)?;
+    let api = Api::new(&server)?;
+    let mut grants = grant.join(",");
+    if grant.is_empty() && std::io::stdin().is_terminal() {
+        let path = format!("/plugins/{}/versions/{}", segment(name), segment(version));
+        let wanted = api.get(&path).await?["wanted"].clone();
+        let wanted = wanted.as_array().into_iter().flatten();
+        grants = ask(wanted.filter_map(|grant| grant.as_str()))?;
+    }
+    let body = json!({"version": version, "force": force, "grants": grants});
+    let path = format!("/plugins/{}/activate", segment(name));
+    let done = api.post(&path, body).await?;
+    show_switched(&server, &done);
+    Ok(())
+}
+
+/// Each wish, to be granted, filled in or left out.
+fn ask<'a>(wanted: impl Iterator<Item = &'a str>) -> Result<String> {
+    let mut granted: Vec<String> = Vec::new();
+    for wish in wanted {
+        let open = wish.strip_suffix("=HOST");
+        match open {
+            Some(scope) => eprint!("it wants {scope}: which host? (empty: none) "),
+            None => eprint!("it wants {wish}: grant it? [y/N] "),
+        }
+        std::io::stderr().flush()?;
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer)?;
+        match (open, answer.trim()) {
+            (_, "") => {}
+            (Some(scope), host) => granted.push(format!("{scope}={host}")),
+            (None, "y" | "Y" | "yes") => granted.push(wish.to_owned()),
+            (None, _) => {}
+        }
+    }
+    Ok(granted.join(","))
+}
+
+pub async fn change(
+    server: Server,
+    name: String,
+    grant: Vec<String>,
+    revoke: Vec<String>,
+) -> Result<()> {
+    let body = json!({"grants": grant.join(","), "revoke": revoke});
+    let path = format!("/plugins/{}/grants", segment(&name));
+    let done = Api::new(&server)?.post(&path, body).await?;
+    if server.json {
+        print::json(&done);
+        return Ok(());
+    }
+    println!("{name} may: {}", print::text(&done, "grants"));
+    for wish in done["wanted"].as_array().into_iter().flatten() {
+        println!("and wants: {}", wish.as_str().unwrap_or_default());
+    }
+    Ok(())
+}

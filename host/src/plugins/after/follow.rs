@@ -1,0 +1,108 @@
+//! One consumer's life: rounds, and what it waits for between them.
+//! What a round does is in `observing` and `responding`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kith_runtime::Hook;
+
+use super::AfterCommit;
+use super::places::Place;
+use crate::refusal::Refusal;
+
+/// How long what was committed is gathered before it is shown.
+const GATHER: Duration = Duration::from_millis(10);
+/// The pause after trouble of the host's own.
+const AFTER_TROUBLE: Duration = Duration::from_secs(1);
+/// Rows of the feed read at once: the largest batch.
+pub const BATCH: usize = 64;
+/// Failures of an event before it is skipped.
+pub const FAILURES_MOST: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Longest that a plugin's own wish is waited for.
+const RETRY_MOST: Duration = Duration::from_secs(3600);
+const RETRY_LEAST: Duration = Duration::from_millis(20);
+
+/// How a round ended.
+pub enum Round {
+    /// There may be more to read.
+    More,
+    /// Nothing to do until something is committed or bound.
+    Idle,
+    /// Again after this time, or with another generation.
+    Wait(Duration),
+}
+
+/// A consumer between its rounds.
+pub struct Consumer {
+    pub shared: Arc<AfterCommit>,
+    pub plugin: Arc<str>,
+    pub hook: Hook,
+    pub place: Place,
+    /// The first event that is not done, and how often calls ended at it.
+    pub ended_at: (String, u32),
+    /// Failures of the first outstanding event.
+    pub failures: u32,
+    /// Up to this stamp events are shown one at a time: one of them makes calls fail.
+    pub single_until: u64,
+}
+
+/// Runs for ever: while its hook is bound nowhere, it waits.
+pub async fn run(shared: Arc<AfterCommit>, plugin: Arc<str>, hook: Hook) {
+    let mut consumer = Consumer {
+        place: Place::of(&plugin, hook),
+        shared: shared.clone(),
+        plugin,
+        hook,
+        ended_at: (String::new(), 0),
+        failures: 0,
+        single_until: 0,
+    };
+    let mut commits = shared.feed.commits();
+    let mut generations = shared.rollout.generations();
+    loop {
+        commits.borrow_and_update();
+        generations.borrow_and_update();
+        let round = match hook {
+            Hook::Responder => consumer.answer().await,
+            _ => consumer.observe().await,
+        };
+        match round.unwrap_or_else(|refusal| consumer.in_trouble(&refusal)) {
+            Round::More => {}
+            Round::Idle => {
+                tokio::select! {
+                    changed = commits.changed() => if changed.is_err() {
+                        return;
+                    },
+                    _ = generations.changed() => {}
+                }
+                tokio::time::sleep(GATHER).await;
+            }
+            Round::Wait(pause) => {
+                // A new version may do better at once.
+                let _ = tokio::time::timeout(pause, generations.changed()).await;
+            }
+        }
+    }
+}
+
+impl Consumer {
+    fn in_trouble(&self, refusal: &Refusal) -> Round {
+        let why = refusal.to_string();
+        self.shared
+            .ledger
+            .waits(&self.plugin, self.hook, false, &why);
+        Round::Wait(AFTER_TROUBLE)
+    }
+}
+
+/// The pause after so many failures.
+pub fn pause(failures: u32) -> Duration {
+    (FIRST_PAUSE * 2_u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE)
+}
+
+/// What a plugin asks for, within bounds.
+pub fn wished(after_ms: u64) -> Duration {
+    Duration::from_millis(after_ms).clamp(RETRY_LEAST, RETRY_MOST)
+}

@@ -1,0 +1,159 @@
+//! What an administrator can see of the hooks after the commit: counts, the last trouble, notices, and the numbers plugins
+//! keep themselves. In memory and bounded.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kith_runtime::{AbilityError, Hook};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+const NOTICES: usize = 20;
+const METRICS: usize = 64;
+const NAME_CHARS: usize = 64;
+
+#[derive(Default)]
+pub struct Ledger {
+    consumers: Mutex<BTreeMap<(String, Hook), Row>>,
+    metrics: Mutex<BTreeMap<String, BTreeMap<String, Metric>>>,
+}
+
+#[derive(Default)]
+struct Row {
+    delivered: u64,
+    skipped: u64,
+    refused: u64,
+    failures: u64,
+    waiting_for: Option<String>,
+    notices: VecDeque<String>,
+}
+
+#[derive(Clone, Copy)]
+enum Metric {
+    Count(u64),
+    Value(f64),
+}
+
+impl Ledger {
+    /// Events a hook is done with.
+    pub fn delivered(&self, plugin: &str, hook: Hook, count: usize) {
+        self.change(plugin, hook, |row| {
+            row.delivered += count as u64;
+            row.waiting_for = None;
+        });
+    }
+
+    /// A call failed, or asked to be repeated.
+    pub fn waits(&self, plugin: &str, hook: Hook, failed: bool, why: &str) {
+        self.change(plugin, hook, |row| {
+            row.failures += u64::from(failed);
+            row.waiting_for = Some(why.to_owned());
+        });
+    }
+
+    /// An event was given up.
+    pub fn skipped(&self, plugin: &str, hook: Hook, notice: String) {
+        tracing::warn!(plugin, hook = hook.as_str(), notice, "an event was skipped");
+        self.change(plugin, hook, |row| {
+            row.skipped += 1;
+            row.waiting_for = None;
+            note(row, notice);
+        });
+    }
+
+    /// An effect was not carried out.
+    pub fn refused(&self, plugin: &str, hook: Hook, notice: String) {
+        tracing::warn!(
+            plugin,
+            hook = hook.as_str(),
+            notice,
+            "an effect was refused"
+        );
+        self.change(plugin, hook, |row| {
+            row.refused += 1;
+            note(row, notice);
+        });
+    }
+
+    fn change(&self, plugin: &str, hook: Hook, change: impl FnOnce(&mut Row)) {
+        let mut consumers = self.consumers.lock();
+        change(consumers.entry((plugin.to_owned(), hook)).or_default());
+    }
+
+    pub fn consumers(&self, plugin: &str) -> Vec<Value> {
+        let consumers = self.consumers.lock();
+        let own = consumers.iter().filter(|((name, _), _)| name == plugin);
+        own.map(|((_, hook), row)| {
+            json!({
+                "hook": hook.as_str(),
+                "delivered": row.delivered,
+                "skipped": row.skipped,
+                "refused": row.refused,
+                "failures": row.failures,
+                "waiting_for": row.waiting_for,
+                "notices": row.notices,
+            })
+        })
+        .collect()
+    }
+
+    pub fn count(&self, plugin: &str, name: &str, count: u64) -> Result<(), AbilityError> {
+        self.metric(plugin, name, |before| match before {
+            Some(Metric::Count(before)) => Metric::Count(before.saturating_add(count)),
+            _ => Metric::Count(count),
+        })
+    }
+
+    pub fn set(&self, plugin: &str, name: &str, value: f64) -> Result<(), AbilityError> {
+        if !value.is_finite() {
+            return Err(AbilityError::Invalid(
+                "a value is a finite number".to_owned(),
+            ));
+        }
+        self.metric(plugin, name, |_| Metric::Value(value))
+    }
+
+    fn metric(
+        &self,
+        plugin: &str,
+        name: &str,
+        change: impl FnOnce(Option<Metric>) -> Metric,
+    ) -> Result<(), AbilityError> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if name.is_empty() || name.len() > NAME_CHARS || !name.chars().all(plain) {
+            return Err(AbilityError::Invalid(format!(
+                "a metric's name has 1 to {NAME_CHARS} of a-z, 0-9 and _"
+            )));
+        }
+        let mut metrics = self.metrics.lock();
+        let own = metrics.entry(plugin.to_owned()).or_default();
+        let before = own.get(name).copied();
+        if before.is_none() && own.len() >= METRICS {
+            return Err(AbilityError::Quota(format!(
+                "at most {METRICS} metrics are kept"
+            )));
+        }
+        own.insert(name.to_owned(), change(before));
+        Ok(())
+    }
+
+    pub fn metrics(&self, plugin: &str) -> Value {
+        let metrics = self.metrics.lock();
+        let own = metrics.get(plugin).into_iter().flatten();
+        own.map(|(name, metric)| {
+            let value = match metric {
+                Metric::Count(count) => json!(count),
+                Metric::Value(value) => json!(value),
+            };
+            (name.clone(), value)
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+    }
+}
+
+fn note(row: &mut Row, notice: String) {
+    if row.notices.len() == NOTICES {
+        row.notices.pop_front();
+    }
+    row.notices.push_back(notice);
+}

@@ -1,0 +1,219 @@
+//! One round of a responder: the messages of a page, conversations side by side, in order within each. The place moves on
+//! when all of them are answered; what a crash repeats is sent once by its client id.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kith_runtime::{AfterCall, Failure, Hook};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::abilities::{Call, Cause};
+use super::events::{self, Placed};
+use super::follow::{BATCH, Consumer, FAILURES_MOST, Round, pause, wished};
+use super::{AfterCommit, Bound};
+use crate::entry::Entry;
+use crate::ids::{ConversationId, UserId};
+use crate::journey::store_refusal;
+use crate::refusal::Refusal;
+use crate::store::feed::FeedItem;
+
+/// Conversations answered at once by one responder.
+const LANES: usize = 8;
+/// Wishes to be called again before a message is given up.
+const WISHES_MOST: u32 = 20;
+/// Longest that others of the page are kept waiting for such a wish.
+const WISH_MOST: Duration = Duration::from_secs(60);
+const BROKEN: Duration = Duration::from_millis(250);
+
+/// A message to be answered, with its place in the feed.
+struct Waiting {
+    entry: Arc<Entry>,
+    stamp: u64,
+}
+
+impl Consumer {
+    pub(super) async fn answer(&mut self) -> Result<Round, Refusal> {
+        let shared = self.shared.clone();
+        let Some(bound) = shared.bound(&self.plugin, self.hook) else {
+            return Ok(Round::Idle);
+        };
+        let account = shared.speaker(&bound).await?;
+        let page = self.place.next(&shared, BATCH).await;
+        let page = page.map_err(|e| store_refusal(&e))?;
+        let mut lanes: BTreeMap<ConversationId, Vec<Waiting>> = BTreeMap::new();
+        for (item, stamp) in page.items.iter().zip(&page.places) {
+            if let FeedItem::Entry(entry) = item
+                && events::is_for_responder(entry, account)
+                && shared
+                    .is_bound_here(&bound, entry.conversation, account)
+                    .await?
+            {
+                let lane = lanes.entry(entry.conversation).or_default();
+                lane.push(Waiting {
+                    entry: entry.clone(),
+                    stamp: *stamp,
+                });
+            }
+        }
+        let places = Arc::new(Semaphore::new(LANES));
+        let mut running = JoinSet::new();
+        for lane in lanes.into_values() {
+            let (shared, places) = (shared.clone(), places.clone());
+            let plugin = self.plugin.clone();
+            running.spawn(async move {
+                let _place = places.acquire_owned().await;
+                shared.answer_all(plugin, lane).await
+            });
+        }
+        let mut all = true;
+        while let Some(answered) = running.join_next().await {
+            all &= answered.unwrap_or(false);
+        }
+        if !all {
+            return Ok(Round::Idle); // it was unbound meanwhile; the page comes again
+        }
+        let noted = self.place.note(&shared, page.next).await;
+        noted.map_err(|e| store_refusal(&e))?;
+        Ok(if page.more { Round::More } else { Round::Idle })
+    }
+}
+
+impl AfterCommit {
+    /// The account a responder answers for.
+    async fn speaker(&self, bound: &Bound) -> Result<UserId, Refusal> {
+        match bound.binding().account.parse() {
+            Ok(account) => Ok(account),
+            Err(_) => self.account(&bound.binding().plugin).await,
+        }
+    }
+
+    /// The account is a member, in a conversation the binding covers.
+    async fn is_bound_here(
+        &self,
+        bound: &Bound,
+        conversation: ConversationId,
+        account: UserId,
+    ) -> Result<bool, Refusal> {
+        let standing = self.journey.log.standing(conversation, account).await;
+        let standing = standing.map_err(|e| store_refusal(&e))?;
+        Ok(standing.is_some_and(|standing| {
+            let present = standing.member.is_some_and(|member| member.left.is_none());
+            present
+                && bound
+                    .binding()
+                    .scope
+                    .covers(events::to_scope(standing.conversation.kind))
+        }))
+    }
+
+    /// Messages of one conversation, one after another; false where nobody answers any more.
+    async fn answer_all(self: Arc<Self>, plugin: Arc<str>, lane: Vec<Waiting>) -> bool {
+        for waiting in lane {
+            match self.answer_one(&plugin, &waiting).await {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(refusal) => {
+                    let why = refusal.to_string();
+                    self.give_up(&plugin, &waiting, &why).await;
+                }
+            }
+        }
+        true
+    }
+
+    async fn answer_one(
+        self: &Arc<Self>,
+        plugin: &Arc<str>,
+        waiting: &Waiting,
+    ) -> Result<bool, Refusal> {
+        let (mut failures, mut wishes, mut attempt) = (0, 0, 0);
+        loop {
+            let Some(bound) = self.bound(plugin, Hook::Responder) else {
+                return Ok(false);
+            };
+            let account = self.speaker(&bound).await?;
+            let entry = &waiting.entry;
+            let standing = self.journey.log.standing(entry.conversation, account).await;
+            let kind = standing.map_err(|e| store_refusal(&e))?;
+            let kind = kind.map(|standing| standing.conversation.kind);
+            let mut event = events::of_entry(entry, kind);
+            event.attempt = attempt;
+            attempt += 1;
+            let cause = Cause {
+                name: event.id.clone(),
+                conversations: vec![entry.conversation],
+                depth: events::depth(entry),
+                answering: Some((entry.conversation, entry.seq)),
+            };
+            let host = Call::new(self, (plugin, Hook::Responder), account, &bound, cause);
+            let call = AfterCall {
+                grants: bound.binding().grants.clone(),
+                host: host.clone(),
+                now_ms: self.journey.clock.now_ms(),
+            };
+            let account = account.to_string().as_str().into();
+            let answer = bound
+                .binding()
+                .respond(call, Arc::new(event), account)
+                .await;
+            host.end().await;
+            let (why, wait) = match answer {
+                Ok(Ok(())) => {
+                    self.ledger.delivered(plugin, Hook::Responder, 1);
+                    return Ok(true);
+                }
+                Ok(Err(retry)) => {
+                    wishes += 1;
+                    (retry.reason, wished(retry.after_ms).min(WISH_MOST))
+                }
+                Err(failure @ (Failure::Broken(_) | Failure::NoInstance(_))) => {
+                    (failure.to_string(), BROKEN)
+                }
+                Err(failure) => {
+                    failures += 1;
+                    (failure.to_string(), pause(failures))
+                }
+            };
+            self.ledger
+                .waits(plugin, Hook::Responder, failures > 0, &why);
+            if failures >= FAILURES_MOST || wishes >= WISHES_MOST {
+                self.give_up(plugin, waiting, &why).await;
+                return Ok(true);
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn give_up(&self, plugin: &Arc<str>, waiting: &Waiting, why: &str) {
+        let placed = Placed {
+            event: events::of_entry(&waiting.entry, None),
+            stamp: waiting.stamp,
+            depth: 0,
+        };
+        self.tell_skipped((plugin, Hook::Responder), &placed, why)
+            .await;
+    }
+
+    /// An event is given up: the ledger and the audit log say so.
+    pub(super) async fn tell_skipped(
+        &self,
+        (plugin, hook): (&str, Hook),
+        placed: &Placed,
+        why: &str,
+    ) {
+        let event = &placed.event;
+        let notice = format!("{} {} {}: {why}", event.id, event.conversation, event.seq);
+        let line = crate::store::accounts::AuditLine {
+            at: self.journey.clock.now_ms(),
+            actor: "kith".to_owned(),
+            action: "plugin.skipped".to_owned(),
+            subject: format!("{plugin} {}: {notice}", hook.as_str()),
+        };
+        self.ledger.skipped(plugin, hook, notice);
+        if let Err(error) = self.journey.accounts.audit(&line).await {
+            tracing::warn!(%error, "a skipped event is not in the audit log");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What a plugin may do after the commit, and what it needs there before it serves: grants held against what the binary
+//! imports, an account of its own, a place in the feed to begin at.
+
+use kith_runtime::{Grants, Inspection};
+use serde_json::{Value, json};
+
+use super::Rollout;
+use crate::conversation::Profile;
+use crate::ids::UserId;
+use crate::journey::store_refusal;
+use crate::plugins::after::consumer_name;
+use crate::plugins::bindings::{BindingChange, VersionRef};
+use crate::refusal::{Code, Refusal};
+use crate::store::accounts::{User, UserKind};
+
+impl Rollout {
+    /// Refuses a version that imports more than is granted, and names the grants it wants.
+    pub(super) async fn check_grants(
+        &self,
+        inspection: &Inspection,
+        given: &Grants,
+    ) -> Result<(), Refusal> {
+        let mut grants = self.grants_of(&inspection.name).await;
+        grants.extend(given.clone());
+        let wanted = grants.wanted(&inspection.abilities);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "{} {} wants abilities that are not granted; activate it with --grant {}",
+            inspection.name,
+            inspection.version,
+            wanted.join(",")
+        );
+        Err(Refusal::new(Code::Conflict, message))
+    }
+
+    pub(super) async fn grants_of(&self, name: &str) -> Grants {
+        let state = self.state.lock().await;
+        let plan = state.plan.plugins.get(name);
+        plan.map(|plan| plan.grants.clone()).unwrap_or_default()
+    }
+
+    /// Refuses the name of a plugin that was never activated.
+    pub async fn check_known(&self, name: &str) -> Result<(), Refusal> {
+        self.known(&*self.state.lock().await, name).map(drop)
+    }
+
+    /// Grants more, and takes abilities back: a generation of its own. `{name, generation, grants, wanted}`.
+    pub async fn grant(
+        &self,
+        name: &str,
+        added: &Grants,
+        revoked: &[String],
+    ) -> Result<Value, Refusal> {
+        let _changing = self.changing.lock().await;
+        if !added.is_empty() || !revoked.is_empty() {
+            let change = |plan: &mut crate::plugins::bindings::Plan| {
+                let own = plan.plugins.get_mut(name).ok_or_else(|| unknown(name))?;
+                for ability in revoked {
+                    if !own.grants.revoke(ability) {
+                        let message = format!("{ability} was not granted to {name}");
+                        return Err(Refusal::not_found(message));
+                    }
+                }
+                own.grants.extend(added.clone());
+                Ok(())
+            };
+            drop(self.change(&format!("grant {name}"), change).await?);
+        }
+        let (version, grants) = {
+            let state = self.state.lock().await;
+            let plan = state.plan.plugins.get(name).ok_or_else(|| unknown(name))?;
+            let version = VersionRef {
+                version: plan.version.clone(),
+                digest: plan.digest.clone(),
+            };
+            (version, plan.grants.clone())
+        };
+        let prepared = self.prepare(name, &version).await?;
+        Ok(json!({
+            "name": name,
+            "generation": self.generation(),
+            "grants": grants.to_string(),
+            "wanted": grants.wanted(&prepared.inspection().abilities),
+        }))
+    }
+
+    /// Before hooks after the commit serve for the first time: the plugin's account, and its place in the feed, so that it
+    /// sees everything from now on, whatever happens in between.
+    pub(super) async fn open_after(&self, inspection: &Inspection) -> Result<(), Refusal> {
+        let mut hooks = inspection
+            .hooks
+            .iter()
+            .filter(|hook| hook.is_after_commit());
+        let mut any = false;
+        for hook in hooks.by_ref() {
+            any = true;
+            let consumer = consumer_name(&inspection.name, *hook);
+            let known = self.feed.cursor(&consumer).await;
+            if known.map_err(|e| store_refusal(&e))?.is_none() {
+                let end = self.feed.feed_end();
+                let put = self.feed.put_cursor(&consumer, &end).await;
+                put.map_err(|e| store_refusal(&e))?;
+            }
+        }
+        if any {
+            self.make_account(&inspection.name).await?;
+        }
+        Ok(())
+    }
+
+    /// The user a plugin speaks as; it cannot sign in.
+    async fn make_account(&self, name: &str) -> Result<(), Refusal> {
+        let known = self.accounts.user_named(name).await;
+        match known.map_err(|e| store_refusal(&e))? {
+            Some(user) if user.kind == UserKind::Service => return Ok(()),
+            Some(_) => return Err(taken(name)),
+            None => {}
+        }
+        let now = self.clock.now_ms();
+        let user = User {
+            profile: Profile {
+                id: UserId(self.ids.next(now)),
+                username: name.to_owned(),
+                display_name: name.to_owned(),
+                avatar: None,
+            },
+            kind: UserKind::Service,
+            password: None,
+            disabled: false,
+            created_at: now,
+        };
+        let made = self.accounts.create_user(&user).await;
+        match made.map_err(|e| store_refusal(&e))? {
+            true => Ok(()),
+            false => Err(taken(name)),
+        }
+    }
+
+    /// A service account by name or id.
+    pub(super) async fn service_account(&self, who: &str) -> Result<UserId, Refusal> {
+        let named = self.accounts.user_named(who).await;
+        let mut found = named.map_err(|e| store_refusal(&e))?;
+        if let (None, Ok(id)) = (&found, who.parse()) {
+            found = self
+                .accounts
+                .user(id)
+                .await
+                .map_err(|e| store_refusal(&e))?;
+        }
+        match found {
+            Some(user) if user.kind == UserKind::Service => Ok(user.profile.id),
+            Some(_) => Err(Refusal::bad_request(format!(
+                "{who} is a person; a responder answers for a service account"
+            ))),
+            None => Err(Refusal::not_found(format!("there is no user {who}"))),
+        }
+    }
+}
+
+fn unknown(name: &str) -> Refusal {
+    Refusal::not_found(format!("{name} was never activated"))
+}
+
+fn taken(name: &str) -> Refusal {
+    let message = format!("the user name {name}, which the plugin's account would have, is taken");
+    Refusal::new(Code::Conflict, message)
+}
+
+/// What of a binding can be said of a hook.
+pub(super) fn check_change(hook: &str, change: &BindingChange) -> Result<(), Refusal> {
+    let hook = kith_runtime::Hook::from_name(hook);
+    let after = hook.is_some_and(kith_runtime::Hook::is_after_commit);
+    let of_the_path = change.on_failed.is_some()
+        || change.on_absent.is_some()
+        || change.fallback.is_some()
+        || change.isolation.is_some()
+        || change.budget_us.is_some();
+    if after && of_the_path {
+        return Err(Refusal::bad_request(
+            "a hook after the commit has no policies, no isolation and no budget: it is tried again, then skipped",
+        ));
+    }
+    if change.account.is_some() && hook != Some(kith_runtime::Hook::Responder) {
+        return Err(Refusal::bad_request("only a responder has an account"));
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Grants: what a version imports must be granted before it serves; more of it waits, less of it does not; what is taken
+//! back answers `denied`.
+
+use serde_json::json;
+
+use super::{GRANTS, Stage, activate, versions};
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn a_version_that_wants_more_than_is_granted_waits_and_the_old_one_serves() {
+    let mut stage = Stage::new(GRANTS).await;
+    let (status, refused) = activate(&stage.server, "wide", "").await;
+    assert_eq!((status, refused["code"].as_str()), (409, Some("conflict")));
+    let message = refused["message"].as_str().expect("a message");
+    assert!(message.ends_with("--grant random"), "{message}");
+    assert!(
+        stage.ask("random").await.starts_with("no denied"),
+        "the old one serves"
+    );
+    let (status, done) = activate(&stage.server, "other", "").await;
+    assert_eq!(status, 200, "no more than before: {done}");
+    let (status, done) = activate(&stage.server, "wide", "random").await;
+    assert_eq!(status, 200, "{done}");
+    assert_eq!(stage.ask("random").await, "ok 32");
+}
+
+#[tokio::test]
+async fn the_first_activation_names_everything_that_is_wanted() {
+    let component = tokio::task::spawn_blocking(|| versions()[0].clone())
+        .await
+        .expect("the guest");
+    let server = TestServer::bare().await;
+    server.push(component).await;
+    let (status, refused) = activate(&server, "plain", "kv").await;
+    assert_eq!(status, 409);
+    let message = refused["message"].as_str().expect("a message");
+    let wanted = "--grant directory,history,http:host=HOST,metrics,reply,send";
+    assert!(message.ends_with(wanted), "{message}");
+    let (status, refused) = activate(&server, "plain", "moon").await;
+    assert_eq!(
+        (status, refused["code"].as_str()),
+        (400, Some("bad_request"))
+    );
+    let (_, shown) = server
+        .admin("GET", "/plugins/observant/versions/0.1.0-plain", None)
+        .await;
+    assert_eq!(shown["grants"], "", "{shown}");
+    assert_eq!(shown["wanted"].as_array().map(Vec::len), Some(7), "{shown}");
+}
+
+#[tokio::test]
+async fn what_is_taken_back_is_denied_and_what_is_given_back_works() {
+    let mut stage = Stage::new(GRANTS).await;
+    assert_eq!(stage.ask("members").await, "ok 2");
+    let change = json!({"revoke": ["directory"]});
+    let path = "/plugins/observant/grants";
+    let (status, done) = stage.server.admin("POST", path, Some(change)).await;
+    assert_eq!(
+        (status, &done["wanted"]),
+        (200, &json!(["directory"])),
+        "{done}"
+    );
+    assert_eq!(
+        stage.ask("members").await,
+        "no denied: directory is not granted"
+    );
+    let (status, _) = stage
+        .server
+        .admin("POST", path, Some(json!({"grants": "directory"})))
+        .await;
+    assert_eq!(status, 200);
+    assert_eq!(stage.ask("members").await, "ok 2");
+    let (_, list) = stage.server.admin("GET", "/plugins", None).await;
+    let rows = list["plugins"].as_array().expect("plugins");
+    let active = rows
+        .iter()
+        .find(|row| row["state"] == "active")
+        .expect("one serves");
+    assert_eq!(active["grants"], GRANTS, "{list}");
+}
+
+#[tokio::test]
+async fn a_plugin_whose_name_a_person_has_is_not_activated() {
+    let component = tokio::task::spawn_blocking(|| versions()[0].clone())
+        .await
+        .expect("the guest");
+    let server = TestServer::bare().await;
+    let body = json!({"username": "observant", "password": "password-1"});
+    let (status, user) = server.call("POST", "/v1/users", None, Some(body)).await;
+    assert_eq!(status, 201, "{user}");
+    server.push(component).await;
+    let (status, refused) = activate(&server, "plain", GRANTS).await;
+    assert_eq!(status, 409, "{refused}");
+    assert!(
+        refused["message"]
+            .as_str()
+            .is_some_and(|why| why.contains("user name")),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn without_a_terminal_the_command_line_names_the_grants_and_exits_with_one() {
+    let component = tokio::task::spawn_blocking(|| versions()[0].clone())
+        .await
+        .expect("the guest");
+    let server = TestServer::bare().await;
+    server.push(component).await;
+    let run = async |args: &[&str]| {
+        let url = format!("http://{}", server.app().admin_address);
+        let mut command = tokio::process::Command::new(crate::crash::process::program());
+        command.args(["plugin", "activate", "observant@0.1.0-plain"]);
+        command
+            .args(args)
+            .env("KITH_ADMIN_URL", url)
+            .env("KITH_ADMIN_TOKEN", crate::support::BOOTSTRAP)
+            .stdin(std::process::Stdio::null());
+        let output = command.output().await.expect("the program runs");
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    };
+    let (code, said) = run(&["--grant", "kv:bytes=65536"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    let wanted = "--grant directory,history,http:host=HOST,metrics,reply,send";
+    assert!(said.contains(wanted), "{said}");
+    let (code, said) = run(&["--grant", GRANTS]).await;
+    assert_eq!(code, Some(0), "{said}");
+}

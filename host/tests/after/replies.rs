@@ -1,0 +1,90 @@
+//! Replies: written while their reader watches, committed once,
+//! and ended for the reader where the guest falls.
+
+use serde_json::{Value, json};
+
+use super::{GRANTS, Stage};
+
+/// Stream events up to the entry that carries the stream; and the entry.
+async fn watched(stage: &mut Stage) -> (Vec<Value>, Value) {
+    let mut pieces = Vec::new();
+    loop {
+        let frame = stage.socket.frame().await.expect("a session that lasts");
+        if frame["ev"] == "stream" {
+            pieces.push(frame);
+        } else if frame["ev"] == "entry" && frame["entry"]["from"] == stage.bot.as_str() {
+            return (pieces, frame["entry"].clone());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reply_is_watched_while_it_is_written_and_then_an_entry() {
+    let mut stage = Stage::new(GRANTS).await;
+    let seq = stage.say("answer one two three").await;
+    let (pieces, entry) = watched(&mut stage).await;
+    let deltas: Vec<_> = pieces
+        .iter()
+        .map(|piece| piece["delta"].as_str().expect("text"))
+        .collect();
+    assert_eq!(deltas, ["one ", "two ", "three", ""]);
+    let numbers: Vec<_> = pieces
+        .iter()
+        .filter_map(|piece| piece["n"].as_u64())
+        .collect();
+    assert_eq!(numbers, [0, 1, 2, 3]);
+    let done: Vec<_> = pieces.iter().map(|piece| piece["done"] == true).collect();
+    assert_eq!(done, [false, false, false, true]);
+    assert_eq!(entry["content"]["text"], "one two three");
+    assert_eq!(entry["reply_to"], seq);
+    for piece in &pieces {
+        assert_eq!(piece["stream"], entry["stream"], "{piece}");
+        assert_eq!(piece["from"], stage.bot.as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_reply_whose_guest_falls_is_written_again_and_stands_once() {
+    let mut stage = Stage::new(GRANTS).await;
+    stage.say("answer stand up and fall").await;
+    let (pieces, entry) = watched(&mut stage).await;
+    assert_eq!(entry["content"]["text"], "stand up and fall");
+    let ends = pieces.iter().filter(|piece| piece["done"] == true).count();
+    assert_eq!(ends, 2, "the one that fell was ended too: {pieces:?}");
+    stage.server.restart().await;
+    stage.reconnect().await;
+    assert_eq!(stage.ask("total").await, "total 0");
+    let log = stage.log().await;
+    let replies = log
+        .iter()
+        .filter(|entry| !entry["stream"].is_null())
+        .count();
+    assert_eq!(replies, 1, "{log:?}");
+}
+
+#[tokio::test]
+async fn a_responder_answers_for_the_service_account_it_is_bound_to() {
+    let stage = Stage::new(GRANTS).await;
+    let path = "/plugins/observant/bindings/responder";
+    let bound = async |account: &str| {
+        stage
+            .server
+            .admin("PATCH", path, Some(json!({"account": account})))
+            .await
+    };
+    let (status, refused) = bound(&stage.ann.username).await;
+    assert_eq!(
+        status, 400,
+        "a person's name is not to be spoken in: {refused}"
+    );
+    assert_eq!(bound("nobody-here").await.0, 404);
+    let (status, done) = bound("observant").await;
+    assert_eq!(
+        (status, &done["binding"]["account"]),
+        (200, &json!(stage.bot)),
+        "{done}"
+    );
+    let policy = json!({"on_failed": "hold"});
+    let (status, refused) = stage.server.admin("PATCH", path, Some(policy)).await;
+    assert_eq!(status, 400, "{refused}");
+}
