@@ -8,6 +8,7 @@ mod reach;
 mod receiver;
 mod replies;
 mod values;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

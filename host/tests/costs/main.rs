@@ -137,10 +137,12 @@ async fn start(data: &tempfile::TempDir) -> App {
     let app = App::start(&config, launch)
         .await
         .expect("the server starts");
+    let list = app.rollout.list().await.expect("a list");
+    let serving = list.iter().filter(|row| row["state"] == "active");
     assert_eq!(
-        app.rollout.list().await.expect("a list").len(),
+        serving.count(),
         4,
-        "every plugin serves"
+        "every plugin serves that needs no grants"
     );
     app
 }
