@@ -137,12 +137,12 @@ async fn start(data: &tempfile::TempDir) -> App {
     let app = App::start(&config, launch)
         .await
         .expect("the server starts");
-    let list = app.rollout.list().await.expect("a list");
-    let serving = list.iter().filter(|row| row["state"] == "active");
+    let plugins = app.rollout.list().await.expect("a list");
+    let serving = plugins.iter().filter(|row| row["state"] == "active");
     assert_eq!(
         serving.count(),
         4,
-        "every plugin serves that needs no grants"
+        "every plugin of the message's path serves"
     );
     app
 }

@@ -38,9 +38,17 @@ async fn wayward(server: &TestServer) -> Vec<String> {
     own
 }
 
+/// What waits for its grants is needed by no plan: here it has them, and every shipped plugin serves.
+async fn all_serve(server: &TestServer) {
+    let granted = ["--grant", "http:host=nowhere.example,metrics"];
+    let activate = [&["activate", "webhook-out@0.1.0"][..], &granted].concat();
+    plugin(server, &activate).await.done();
+}
+
 #[tokio::test]
 async fn what_serves_what_a_rollback_goes_to_and_fallbacks_stay() {
     let server = swap::server().await;
+    all_serve(&server).await;
     for kind in ["good", "other"] {
         swap::activate(&server, kind).await;
     }
@@ -170,6 +178,7 @@ async fn a_pruned_version_is_its_digest_for_ever_and_its_quarantine_stays() {
 #[tokio::test]
 async fn a_disabled_plugin_keeps_its_version() {
     let server = TestServer::with_plugins().await;
+    all_serve(&server).await;
     plugin(&server, &["disable", "word-filter"]).await.done();
     let pruned = plugin(&server, &["prune", "--json"]).await.json();
     assert_eq!(pruned["removed"], json!([]));
