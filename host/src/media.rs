@@ -164,16 +164,21 @@ impl Media {
         }
     }
 
-    /// A complete upload, by its id or its thumbnail's, that a user may read now.
-    async fn readable(&self, user: UserId, id: MediaId) -> Result<Found, Refusal> {
+    /// A complete upload, by its id or its thumbnail's.
+    async fn complete_upload(&self, id: MediaId) -> Result<Found, Refusal> {
         let found = self
             .records
             .media(id)
             .await
             .map_err(|e| store_refusal(&e))?;
-        let found = found
+        found
             .filter(|found| found.record.state == MediaState::Complete)
-            .ok_or_else(no_such_media)?;
+            .ok_or_else(no_such_media)
+    }
+
+    /// The same, where a user may read it now.
+    async fn readable(&self, user: UserId, id: MediaId) -> Result<Found, Refusal> {
+        let found = self.complete_upload(id).await?;
         let media = found.record.id;
         if found.record.owner == user {
             return Ok(found);

@@ -6,11 +6,10 @@ use std::ops::Range;
 use super::blobs::{ByteStream, Presentation};
 use super::kinds::is_safe_to_show;
 use super::links::Purpose;
-use super::{Media, blob_refusal, no_such_media};
+use super::{Media, blob_refusal};
 use crate::ids::{MediaId, UserId};
-use crate::journey::store_refusal;
 use crate::refusal::Refusal;
-use crate::store::media::{Found, MediaState};
+use crate::store::media::Found;
 
 use super::intake::millis;
 
@@ -60,14 +59,7 @@ impl Media {
     /// What is behind a link of this server.
     pub async fn served(&self, id: MediaId, link: &Link) -> Result<Served, Refusal> {
         self.check_link(Purpose::Download, id, link)?;
-        let found = self
-            .records
-            .media(id)
-            .await
-            .map_err(|e| store_refusal(&e))?;
-        let found = found
-            .filter(|found| found.record.state == MediaState::Complete)
-            .ok_or_else(no_such_media)?;
+        let found = self.complete_upload(id).await?;
         let left = link.expires_at.saturating_sub(self.clock.now_ms());
         Ok(Served {
             shown: presentation(&found),
