@@ -178,9 +178,8 @@ impl Journey {
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
-            let recent = recent::wanted(&*judge, &place);
-            if recent > 0 && admitted.is_ok() {
-                place.recent = Box::pin(self.newest(author, &place, recent)).await?;
+            if admitted.is_ok() {
+                self.look_back(&*judge, author, &mut place).await?;
             }
             let sent = Admitted {
                 author,

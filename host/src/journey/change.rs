@@ -3,7 +3,7 @@
 
 use super::admit::{self, Place};
 use super::decide::{self, Judged, Question};
-use super::{Journey, Step, Target, overloaded, recent, store_refusal};
+use super::{Journey, Step, Target, overloaded, store_refusal};
 use crate::conversation::{Kind, Role};
 use crate::entry::{Body, DecisionRecord, Entry, Message, Seq};
 use crate::ids::{ConversationId, UserId};
@@ -32,10 +32,7 @@ impl Journey {
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
-            let recent = recent::wanted(&*judge, &place);
-            if recent > 0 {
-                place.recent = Box::pin(self.newest(author, &place, recent)).await?;
-            }
+            self.look_back(&*judge, author, &mut place).await?;
             let judged = match message.recalled {
                 // The log answers it with the first recall's, behind whatever it has told before.
                 true => None,

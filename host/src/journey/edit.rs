@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::admit::{self, Place};
 use super::decide::{self, Judged, Question};
-use super::{Journey, Step, Target, overloaded, recent, resend_key};
+use super::{Journey, Step, Target, overloaded, resend_key};
 use crate::content::Content;
 use crate::entry::{Body, Entry, Seq};
 use crate::ids::{ConversationId, UserId};
@@ -49,9 +49,8 @@ impl Journey {
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
-            let recent = recent::wanted(&*judge, &place);
-            if recent > 0 && target.is_ok() {
-                place.recent = Box::pin(self.newest(author, &place, recent)).await?;
+            if target.is_ok() {
+                self.look_back(&*judge, author, &mut place).await?;
             }
             let judged = match &target {
                 Ok(entry) => self

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::admit::{self, Place};
 use super::decide::{self, Judged, Keep, Kept, Question};
-use super::{Journey, Target, commit_refusal, overloaded, recent, store_refusal};
+use super::{Journey, Target, commit_refusal, overloaded, store_refusal};
 use crate::content::Content;
 use crate::conversation::Kind;
 use crate::entry::{Body, DecisionRecord, Entry, HookOutcome, Message, Seq};
@@ -195,10 +195,7 @@ impl Journey {
         };
         let judged = {
             let judge = self.plugins.pin(); // I4
-            let recent = recent::wanted(&*judge, &place);
-            if recent > 0 {
-                place.recent = self.newest(hold.author, &place, recent).await?;
-            }
+            self.look_back(&*judge, hold.author, &mut place).await?;
             self.judge_held(&*judge, held, &place, &content, target.as_deref())
         };
         let outcome = match judged {

@@ -3,7 +3,7 @@
 
 use super::admit::{self, Place};
 use super::decide::{self, Judged, Keep, Question};
-use super::{Journey, Step, Target, overloaded, recent};
+use super::{Journey, Step, Target, overloaded};
 use crate::emoji::is_emoji;
 use crate::entry::{Body, Entry, Seq};
 use crate::ids::{ConversationId, UserId};
@@ -41,10 +41,7 @@ impl Journey {
         let mut origin = origin;
         loop {
             let judge = self.plugins.pin(); // I4
-            let recent = recent::wanted(&*judge, &place);
-            if recent > 0 {
-                place.recent = Box::pin(self.newest(author, &place, recent)).await?;
-            }
+            self.look_back(&*judge, author, &mut place).await?;
             let keep = self.judge_reaction(&*judge, author, &place, &entry, &reaction.emoji)?;
             let change = Change::Append(Box::new(Append {
                 conversation,

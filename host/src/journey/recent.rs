@@ -10,17 +10,27 @@ use crate::plugins::{Judge, Recent};
 use crate::refusal::Refusal;
 use crate::store::Span;
 
-/// How many of a place's newest entries a generation wants to see; none where its author may not read.
-pub(super) fn wanted(judge: &dyn Judge, place: &Place) -> usize {
-    match place.is_member() {
-        true => judge.recent(decide::scope(place.kind)),
-        false => 0,
-    }
-}
-
 impl Journey {
-    /// The newest entries of a place, oldest first: those the author may see.
-    pub(super) async fn newest(
+    /// Puts as many of the newest entries into a place as the generation wants to see, oldest first: those the author may
+    /// see.
+    pub(super) async fn look_back(
+        &self,
+        judge: &dyn Judge,
+        author: UserId,
+        place: &mut Place,
+    ) -> Result<(), Refusal> {
+        let wanted = match place.is_member() {
+            true => judge.recent(decide::scope(place.kind)),
+            false => 0,
+        };
+        if wanted > 0 {
+            // Boxed, so that the future of whoever shows nothing is no larger for it.
+            place.recent = Box::pin(self.newest(author, place, wanted)).await?;
+        }
+        Ok(())
+    }
+
+    async fn newest(
         &self,
         author: UserId,
         place: &Place,
