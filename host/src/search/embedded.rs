@@ -198,13 +198,10 @@ impl Opened {
 
     fn apply(&self, changes: Vec<IndexChange>) -> Result<(), SearchError> {
         self.writing(|writing| {
-            for change in changes {
-                writing.removed |= !matches!(change, IndexChange::Add(_));
-                self.fields
-                    .apply(&writing.writer, change)
-                    .map_err(trouble)?;
-            }
-            Ok(())
+            writing.removed |= changes
+                .iter()
+                .any(|change| !matches!(change, IndexChange::Add(_)));
+            self.fields.apply(&writing.writer, changes).map_err(trouble)
         })
     }
 

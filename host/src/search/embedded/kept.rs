@@ -3,6 +3,7 @@
 
 use std::ops::Bound;
 
+use tantivy::indexer::UserOperation;
 use tantivy::query::{BooleanQuery, Query, RangeQuery, TermQuery};
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions,
@@ -57,8 +58,29 @@ pub fn schema() -> (Schema, Fields) {
     (schema.build(), fields)
 }
 
+/// New messages that are handed to the index's thread at once: it is woken once for all of them.
+const ADDED_AT_ONCE: usize = 256;
+
 impl Fields {
-    pub fn apply(&self, writer: &IndexWriter, change: IndexChange) -> tantivy::Result<()> {
+    pub fn apply(&self, writer: &IndexWriter, changes: Vec<IndexChange>) -> tantivy::Result<()> {
+        let mut added = Vec::new();
+        for change in changes {
+            if let IndexChange::Add(document) = change {
+                added.push(UserOperation::Add(self.document(&document)));
+                if added.len() == ADDED_AT_ONCE {
+                    writer.run(std::mem::take(&mut added))?;
+                }
+            } else {
+                // Whatever was added before a removal may be what it removes.
+                writer.run(std::mem::take(&mut added))?;
+                self.apply_other(writer, change)?;
+            }
+        }
+        writer.run(added)?;
+        Ok(())
+    }
+
+    fn apply_other(&self, writer: &IndexWriter, change: IndexChange) -> tantivy::Result<()> {
         match change {
             IndexChange::Add(document) => {
                 writer.add_document(self.document(&document))?;
