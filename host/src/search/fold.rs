@@ -79,9 +79,34 @@ impl Folded {
     }
 }
 
-/// Common characters without case that no normalisation changes.
-fn is_uncased(c: char) -> bool {
+/// Common characters without case that no normalisation changes. All of them are searched by themselves.
+pub fn is_uncased(c: char) -> bool {
     matches!(c, '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}')
+}
+
+/// What most texts are made of: folding changes nothing of it but the case of ASCII letters, and each stays one
+/// character of its class.
+pub fn is_simple(c: char) -> bool {
+    is_plain(c)
+        || matches!(
+            c,
+            '，' | '。'
+                | '、'
+                | '！'
+                | '？'
+                | '：'
+                | '；'
+                | '（'
+                | '）'
+                | '“'
+                | '”'
+                | '‘'
+                | '’'
+                | '《'
+                | '》'
+                | '【'
+                | '】'
+        )
 }
 
 /// Nothing to compose with what went before.

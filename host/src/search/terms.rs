@@ -1,7 +1,7 @@
 //! What a text is made of for searching, what a query asks for, and whether and where a text has it: the rule that
 //! every engine follows (see `search.rs`). No I/O, no engine.
 
-use super::fold::{Folded, fold};
+use super::fold::{Folded, fold, is_simple, is_uncased};
 
 /// A query longer than this, in Unicode scalar values, is refused; so a longer word need not be indexed.
 pub const QUERY_CHARS: usize = 256;
@@ -115,10 +115,10 @@ pub fn terms(query: &str) -> Vec<Term> {
 /// What an engine keeps of a text: words, and of characters that are searched by themselves each one and each pair,
 /// with the place of the first character. Places of neighbours differ by one, those across a gap by more.
 pub fn tokens(text: &str, mut each: impl FnMut(&str, usize)) {
-    let mut token = String::new();
-    if text.is_ascii() {
-        return ascii_words(text, &mut token, each);
+    if text.is_ascii() || text.chars().all(is_simple) {
+        return simple_tokens(&text.to_ascii_lowercase(), each);
     }
+    let mut token = String::new();
     let folded = fold(text);
     for piece in pieces(&folded.chars) {
         let chars = &folded.chars[piece.start..piece.end];
@@ -142,25 +142,36 @@ pub fn tokens(text: &str, mut each: impl FnMut(&str, usize)) {
     }
 }
 
-/// As `tokens`, where a text needs no folding but of case.
-fn ascii_words(text: &str, token: &mut String, mut each: impl FnMut(&str, usize)) {
-    let bytes = text.as_bytes();
-    let mut start = 0;
-    while start < bytes.len() {
-        let is_word = bytes[start].is_ascii_alphanumeric();
-        let rest = &bytes[start..];
-        let length = rest
-            .iter()
-            .position(|byte| byte.is_ascii_alphanumeric() != is_word)
-            .unwrap_or(rest.len());
-        if is_word && length <= QUERY_CHARS {
-            token.clear();
-            token.push_str(&text[start..start + length]);
-            token.make_ascii_lowercase();
-            each(token, start);
+/// As `tokens`, of a text that is folded already because there is little to fold in it.
+fn simple_tokens(text: &str, mut each: impl FnMut(&str, usize)) {
+    // Where a word began that has not ended, and where the character stands that this one may make a pair with.
+    let (mut word, mut before) = (None, None);
+    let end_word =
+        |word: &mut Option<(usize, usize)>, end: usize, each: &mut dyn FnMut(&str, usize)| {
+            if let Some((start, place)) = word.take()
+                && end - start <= QUERY_CHARS
+            {
+                each(&text[start..end], place);
+            }
+        };
+    for (place, (at, c)) in text.char_indices().enumerate() {
+        if c.is_ascii_alphanumeric() {
+            word.get_or_insert((at, place));
+            before = None;
+            continue;
         }
-        start += length;
+        end_word(&mut word, at, &mut each);
+        if !is_uncased(c) {
+            before = None;
+            continue;
+        }
+        let end = at + c.len_utf8();
+        if let Some((start, place)) = before.replace((at, place)) {
+            each(&text[start..end], place);
+        }
+        each(&text[at..end], place);
     }
+    end_word(&mut word, text.len(), &mut each);
 }
 
 /// The tokens of a run, each once: its pairs, or the one character. A text with the run has all of them.
@@ -256,12 +267,37 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_ascii_has_the_same_words_as_in_any_other() {
-        let plain = "Ab, x1  it's 007!";
-        let mut expected = kept(&format!("{plain} é"));
-        assert_eq!(expected.pop().map(|(word, _)| word), Some("é".to_owned()));
-        assert_eq!(kept(plain), expected);
+    fn a_simple_text_has_the_same_tokens_as_in_any_other() {
+        for plain in [
+            "Ab, x1  it's 007!",
+            "我们Today在北京，见面：3点（八楼）。カナand仮名",
+            "“好”、《书》【1】！？；‘a’",
+        ] {
+            // What must be folded takes the long way.
+            let mut expected = kept(&format!("{plain} é"));
+            assert_eq!(expected.pop().map(|(word, _)| word), Some("é".to_owned()));
+            assert_eq!(kept(plain), expected, "{plain}");
+        }
         assert_eq!(kept(&"a".repeat(QUERY_CHARS + 1)), []);
+    }
+
+    #[test]
+    fn every_simple_character_is_what_it_seems() {
+        for c in (0..=0x10ffff)
+            .filter_map(char::from_u32)
+            .filter(|c| is_simple(*c))
+        {
+            let folded = fold(&c.to_string()).chars;
+            let [folded] = folded[..] else {
+                panic!("{c:?} becomes {folded:?}");
+            };
+            let seen = match c {
+                _ if c.is_ascii_alphanumeric() => Class::Word,
+                _ if is_uncased(c) => Class::Run,
+                _ => Class::Separator,
+            };
+            assert!(class(folded) == seen, "{c:?}");
+        }
     }
 
     #[test]
