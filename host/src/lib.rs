@@ -17,6 +17,7 @@ pub mod guest;
 pub mod identity;
 pub mod ids;
 pub mod journey;
+pub mod maps;
 pub mod media;
 pub mod moderation;
 pub mod oci;

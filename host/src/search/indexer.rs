@@ -16,14 +16,13 @@ use crate::store::{MessageLog, StoreError};
 /// Items of the feed that are read at once.
 const PAGE: usize = 500;
 /// Items, and bytes of texts, after which an index that is far behind commits: no more waits in its memory (I5).
-const COMMIT_ITEMS: usize = 20_000;
+const COMMIT_ITEMS: usize = 50_000;
 const COMMIT_BYTES: usize = 16 * 1024 * 1024;
-/// How long what was committed is gathered before it is looked at: the most commits of an index a second.
+/// How long what was committed is gathered before it is looked at, so that it is still in memory then.
 const GATHER: Duration = Duration::from_millis(300);
-/// After a round of so many items the next one gathers longer: fewer, larger commits of an index under load.
-const BUSY_ITEMS: u64 = 2_000;
-const GATHER_BUSY: Duration = Duration::from_secs(1);
-/// An index that never catches up still shows what it has this often.
+/// After a round of so many items the index does not commit at once: fewer, larger commits of it under load.
+const BUSY_ITEMS: u64 = 700;
+/// Under load, or when it never catches up, an index still shows what it has this often.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// After trouble, and the longest after trouble that comes again at once.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -38,6 +37,26 @@ pub struct Indexer {
     pub feed: Arc<dyn Feed>,
     pub serving: Arc<Serving>,
     pub clock: Arc<dyn Clock>,
+}
+
+/// What was applied to the index and not committed.
+struct Pending {
+    any: bool,
+    items: usize,
+    bytes: usize,
+    /// When it was committed last.
+    since: tokio::time::Instant,
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        Self {
+            any: false,
+            items: 0,
+            bytes: 0,
+            since: tokio::time::Instant::now(),
+        }
+    }
 }
 
 /// Why an index could not be brought up to date.
@@ -91,13 +110,24 @@ impl Indexer {
             Ok(position) => position.unwrap_or_default(),
             Err(error) => return error.into(),
         };
+        let mut pending = Pending::default();
         loop {
             let reaches = *commits.borrow_and_update();
             let mut read = 0;
-            position = match self.catch_up(position, &mut |items, _| read = items).await {
+            let mut count = |items, _| read = items;
+            position = match self.read_on(position, &mut pending, &mut count).await {
                 Ok(position) => position,
                 Err(trouble) => return trouble,
             };
+            if pending.any && (read < BUSY_ITEMS || pending.since.elapsed() >= COMMIT_EVERY) {
+                if let Err(error) = self.commit(&position, &mut pending).await {
+                    return error.into();
+                }
+            }
+            if pending.any {
+                tokio::time::sleep(GATHER).await;
+                continue;
+            }
             self.serving.enter(Phase::Ready);
             self.serving.reached.send_replace(reaches);
             while !matches!(
@@ -108,22 +138,45 @@ impl Indexer {
                     return error.into();
                 }
             }
-            let busy = read >= BUSY_ITEMS;
-            tokio::time::sleep(if busy { GATHER_BUSY } else { GATHER }).await;
+            tokio::time::sleep(GATHER).await;
         }
     }
 
-    /// Follows the feed to its end; the place it has come to.
+    /// Follows the feed to its end and commits; the place it has come to.
     async fn catch_up(
         &self,
         from: FeedPosition,
         progress: Progress<'_>,
     ) -> Result<FeedPosition, IndexError> {
+        let mut pending = Pending::default();
+        let position = self.read_on(from, &mut pending, progress).await?;
+        if pending.any {
+            self.commit(&position, &mut pending).await?;
+        }
+        Ok(position)
+    }
+
+    async fn commit(
+        &self,
+        position: &FeedPosition,
+        pending: &mut Pending,
+    ) -> Result<(), SearchError> {
+        let now = self.clock.now_ms();
+        self.serving.engine.commit(position, now).await?;
+        *pending = Pending::default();
+        Ok(())
+    }
+
+    /// Follows the feed to its end, and commits where more waits than may; the place it has come to.
+    async fn read_on(
+        &self,
+        from: FeedPosition,
+        pending: &mut Pending,
+        progress: Progress<'_>,
+    ) -> Result<FeedPosition, IndexError> {
         let engine = &self.serving.engine;
         let total = self.feed.feed_length().await?;
-        let (mut position, mut items, mut since) = (from, 0, 0);
-        let (mut bytes, mut unsaid) = (0, false);
-        let mut committed = tokio::time::Instant::now();
+        let (mut position, mut items) = (from, 0);
         loop {
             let page = self.feed.feed(&position, PAGE).await?;
             if page.reset {
@@ -132,25 +185,24 @@ impl Indexer {
                 );
                 self.serving.enter(Phase::Behind);
                 engine.clear().await?;
-                (position, since) = (page.next, 0);
+                position = page.next;
+                *pending = Pending::default();
                 continue;
             }
-            unsaid |= page.next != position;
+            pending.any |= page.next != position;
             let changes = self.changes(&page.items).await?;
-            since += page.items.len();
+            pending.items += page.items.len();
             items += page.items.len() as u64;
-            bytes += changes.iter().map(IndexChange::bytes).sum::<usize>();
+            pending.bytes += changes.iter().map(IndexChange::bytes).sum::<usize>();
             if !changes.is_empty() {
                 engine.apply(changes).await?;
             }
             position = page.next;
-            let often = since >= COMMIT_ITEMS
-                || bytes >= COMMIT_BYTES
-                || self.serving.phase() == Phase::Ready && committed.elapsed() >= COMMIT_EVERY;
-            if unsaid && (often || !page.more) {
-                engine.commit(&position, self.clock.now_ms()).await?;
-                (since, bytes, unsaid) = (0, 0, false);
-                committed = tokio::time::Instant::now();
+            let often = pending.items >= COMMIT_ITEMS
+                || pending.bytes >= COMMIT_BYTES
+                || self.serving.phase() == Phase::Ready && pending.since.elapsed() >= COMMIT_EVERY;
+            if pending.any && often {
+                self.commit(&position, pending).await?;
             }
             progress(items, total.max(items));
             if !page.more {

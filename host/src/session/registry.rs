@@ -1,7 +1,6 @@
 //! Which sessions are here, by user. The one place that starts and ends a session's standing; sweeps the silent
 //! and the slow. Knows no socket: ending a session means asking its outbox to say goodbye.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::sync::watch;
 use super::presence::Presence;
 use super::{Bye, Event, Session};
 use crate::ids::{SessionId, UserId};
+use crate::maps::HashMap;
 
 const SHARDS: usize = 64;
 

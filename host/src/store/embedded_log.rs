@@ -21,6 +21,7 @@ mod rosters;
 mod rows;
 mod scrub;
 mod tables;
+mod tail;
 pub mod upkeep;
 mod values;
 

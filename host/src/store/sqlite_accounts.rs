@@ -13,7 +13,6 @@ mod relations;
 mod reports;
 mod schema;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::StoreError;
 use super::accounts::{Device, Relation, User};
 use crate::ids::UserId;
+use crate::maps::HashMap;
 
 /// Entries a cache may have before it starts again.
 const CACHED_MOST: usize = 100_000;
@@ -49,7 +49,7 @@ struct CacheState<K, V> {
 impl<K: std::hash::Hash + Eq, V: Clone> Cache<K, V> {
     fn new() -> Self {
         Self(Mutex::new(CacheState {
-            known: HashMap::new(),
+            known: HashMap::default(),
             age: 0,
         }))
     }

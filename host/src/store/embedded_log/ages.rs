@@ -1,11 +1,10 @@
 //! What is kept in memory of conversations, bounded, in two ages: what was not asked for while a whole age went by is
 //! forgotten. Loading happens under a shard's lock, so that no reader puts something older over something newer.
 
-use std::collections::HashMap;
-
 use parking_lot::Mutex;
 
 use crate::ids::ConversationId;
+use crate::maps::HashMap;
 
 pub const SHARDS: usize = 32;
 
@@ -28,8 +27,8 @@ impl<V: Clone> Ages<V> {
     pub fn new(most: usize, weigh: fn(&V) -> usize) -> Self {
         let shard = || {
             Mutex::new(Shard {
-                young: HashMap::new(),
-                old: HashMap::new(),
+                young: HashMap::default(),
+                old: HashMap::default(),
                 weight: 0,
             })
         };

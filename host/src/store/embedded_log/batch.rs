@@ -9,8 +9,6 @@ mod kv;
 mod media;
 mod target;
 
-use std::collections::{HashMap, HashSet};
-
 use fjall::{OwnedWriteBatch, PersistMode, UserKey, UserValue};
 use parking_lot::MutexGuard;
 
@@ -23,9 +21,11 @@ use super::kv::KvRow;
 use super::rosters::Move;
 use super::rows::EntryRow;
 use super::tables::unavailable;
+use super::tail::News;
 use crate::conversation::{Conversation, Kind, Member};
 use crate::entry::{Body, Seq};
 use crate::ids::{ConversationId, HoldId, JoinRequestId, UserId};
+use crate::maps::{HashMap, HashSet};
 use crate::store::{
     Change, CommitError, FirstAnswer, HeldMessage, Outcome, Prefs, ResendKey, StoreError,
 };
@@ -63,6 +63,10 @@ pub struct Batch<'a> {
     /// Something was taken out of the log that must leave the disk too.
     erased: bool,
     stamp: u64,
+    /// The newest stamp before the batch.
+    before: u64,
+    /// What those who follow the feed closely are told.
+    pub(super) news: News,
     /// Where a row is encoded before the engine copies it.
     scratch: Vec<u8>,
 }
@@ -75,19 +79,21 @@ impl<'a> Batch<'a> {
             shared,
             now,
             writes: OwnedWriteBatch::with_capacity(database, 1 + changes * ROWS),
-            states: HashMap::new(),
-            entries: HashMap::new(),
-            answers: HashMap::new(),
-            members: HashMap::new(),
-            changed: HashSet::new(),
-            held: HashMap::new(),
+            states: HashMap::default(),
+            entries: HashMap::with_capacity_and_hasher(changes, Default::default()),
+            answers: HashMap::with_capacity_and_hasher(changes, Default::default()),
+            members: HashMap::default(),
+            changed: HashSet::default(),
+            held: HashMap::default(),
             moves: Vec::new(),
-            requests: HashMap::new(),
-            reactions: HashMap::new(),
-            kv: HashMap::new(),
-            kv_used: HashMap::new(),
+            requests: HashMap::default(),
+            reactions: HashMap::default(),
+            kv: HashMap::default(),
+            kv_used: HashMap::default(),
             erased: false,
             stamp: shared.ids.last(),
+            before: shared.ids.last(),
+            news: News::default(),
             scratch: Vec::with_capacity(ROW_BYTES),
         }
     }
@@ -144,6 +150,7 @@ impl<'a> Batch<'a> {
             self.shared.heads.put(id, state);
         }
         self.shared.rosters.apply(self.moves);
+        self.shared.tail.extend(self.news, self.before, self.stamp);
         Ok(self.stamp)
     }
 
@@ -206,8 +213,19 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// A new entry, or an old one that has changed: the feed's row of that is the same as it was.
+    /// A new entry.
+    pub(super) fn append_entry(&mut self, row: EntryRow) {
+        self.news.entries.push(row.entry.clone());
+        self.write_entry(row);
+    }
+
+    /// An entry that has changed: the feed's row of it is the same as it was.
     pub(super) fn put_entry(&mut self, row: EntryRow) {
+        self.news.other = true;
+        self.write_entry(row);
+    }
+
+    fn write_entry(&mut self, row: EntryRow) {
         let (conversation, seq) = (row.entry.conversation, row.entry.seq);
         self.tell(row.entry.id.0, Told::Entry, conversation, seq);
         self.scratch.clear();

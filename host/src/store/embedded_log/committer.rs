@@ -14,6 +14,7 @@ use super::heads::Heads;
 use super::in_flight::Counts;
 use super::rosters::Rosters;
 use super::tables::Tables;
+use super::tail::Tail;
 use crate::clock::Clock;
 use crate::ids::IdSource;
 use crate::store::{
@@ -23,6 +24,8 @@ use crate::store::{
 /// Bounds of what may wait (I5).
 const WAITING_MOST: usize = 16_384;
 const WAITING_BYTES: usize = 64 * 1024 * 1024;
+/// Submissions that a list keeps room for when it is empty.
+const KEPT_ROOM: usize = 1024;
 
 #[derive(Default)]
 struct Queue {
@@ -46,6 +49,8 @@ pub struct Shared {
     pub settled: AtomicU64,
     /// The same stamp, for those who wait for it to rise.
     pub commits: watch::Sender<u64>,
+    /// What was committed last, for those who follow.
+    pub tail: Tail,
     pub in_flight: Counts,
     /// Since when erased content waits to leave the disk, milliseconds since 1970 UTC; 0 when none does.
     pub erased_since: Mutex<u64>,
@@ -70,6 +75,7 @@ impl Shared {
             clock,
             settled,
             commits,
+            tail: Tail::default(),
             in_flight: Counts::default(),
             erased_since: Mutex::new(erased_since),
             queue: Mutex::default(),
@@ -120,16 +126,19 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Everything that waits; `None` when there will be nothing more.
-    fn take(&self) -> Option<Vec<Submission>> {
+    /// Exchanges everything that waits for an empty list; `false` when there will be nothing more.
+    fn take(&self, taken: &mut Vec<Submission>) -> bool {
+        // A rush's room is given back.
+        taken.shrink_to(KEPT_ROOM);
         let mut queue = self.queue.lock();
         loop {
             if !queue.waiting.is_empty() {
                 queue.bytes = 0;
-                return Some(std::mem::take(&mut queue.waiting));
+                std::mem::swap(&mut queue.waiting, taken);
+                return true;
             }
             if queue.closed {
-                return None;
+                return false;
             }
             queue.parked = true;
             self.wake.wait(&mut queue);
@@ -195,8 +204,9 @@ fn effects_bytes(effects: &[PluginWrite]) -> usize {
 
 /// Runs until the log is closed or broken.
 pub fn run(shared: &Shared, settlements: &mpsc::Sender<Vec<Settlement>>) {
-    while let Some(waiting) = shared.take() {
-        let settled = commit(shared, waiting);
+    let mut waiting = Vec::new();
+    while shared.take(&mut waiting) {
+        let settled = commit(shared, &mut waiting);
         shared
             .in_flight
             .leave(settled.iter().map(|settlement| &settlement.change));
@@ -207,14 +217,15 @@ pub fn run(shared: &Shared, settlements: &mpsc::Sender<Vec<Settlement>>) {
     }
 }
 
-fn commit(shared: &Shared, waiting: Vec<Submission>) -> Vec<Settlement> {
+/// Leaves nothing in `waiting`.
+fn commit(shared: &Shared, waiting: &mut Vec<Submission>) -> Vec<Settlement> {
     if shared.health().is_err_and(|why| why != "the log is closed") {
-        return refused(waiting);
+        return refused(waiting.drain(..)).collect();
     }
     let now = shared.clock.now_ms();
     let mut batch = Batch::new(shared, now, waiting.len());
     let mut settled = Vec::with_capacity(waiting.len());
-    let mut waiting = waiting.into_iter();
+    let mut waiting = waiting.drain(..);
     while let Some(Submission { mut change, origin }) = waiting.next() {
         match batch.apply(&mut change) {
             Ok(result) => settled.push(Settlement {
@@ -229,7 +240,7 @@ fn commit(shared: &Shared, waiting: Vec<Submission>) -> Vec<Settlement> {
                     origin,
                     result: Err(CommitError::Unavailable),
                 });
-                settled.extend(refused(waiting.collect()));
+                settled.extend(refused(waiting));
                 return all_refused(settled);
             }
         }
@@ -247,13 +258,12 @@ fn commit(shared: &Shared, waiting: Vec<Submission>) -> Vec<Settlement> {
     }
 }
 
-fn refused(waiting: Vec<Submission>) -> Vec<Settlement> {
-    let refuse = |Submission { change, origin }| Settlement {
+fn refused(waiting: impl Iterator<Item = Submission>) -> impl Iterator<Item = Settlement> {
+    waiting.map(|Submission { change, origin }| Settlement {
         change,
         origin,
         result: Err(CommitError::Unavailable),
-    };
-    waiting.into_iter().map(refuse).collect()
+    })
 }
 
 /// Nothing of a batch that was not synced counts as done.

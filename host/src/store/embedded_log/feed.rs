@@ -41,6 +41,7 @@ impl Batch<'_> {
     ///
     /// Short enough to be held without an allocation: the seq goes without its leading zeros.
     pub(super) fn tell(&mut self, stamp: u64, told: Told, conversation: ConversationId, seq: Seq) {
+        self.news.other |= told != Told::Entry;
         let mut value = [0; 24];
         value[..16].copy_from_slice(&conversation.to_bytes());
         let zeros = seq.leading_zeros() as usize / 8;
@@ -88,6 +89,15 @@ pub fn page(log: &EmbeddedLog, after: &FeedPosition, limit: usize) -> Result<Fee
     };
     // What is on the disk and not settled yet is read next time: its place would be from the future.
     let settled = log.shared.settled.load(Ordering::Acquire);
+    if let Some((entries, more)) = log.shared.tail.read(after, settled, limit) {
+        page.more = more;
+        page.places = entries.iter().map(|entry| entry.id.0).collect();
+        if let Some(stamp) = page.places.last() {
+            page.next = FeedPosition(lists::token(log.instance, *stamp));
+        }
+        page.items = entries.into_iter().map(FeedItem::Entry).collect();
+        return Ok(page);
+    }
     let tables = log.tables();
     let (mut read, mut last) = (0, None);
     for guard in tables.feed.range(key(after.saturating_add(1), 0)..) {

@@ -1,12 +1,12 @@
 //! What is submitted and not yet settled, by conversation and author: counted in when it is queued and out when its
 //! commit is visible to readers. As bounded as the queue is; knows nothing of what a change does.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use parking_lot::Mutex;
 
 use crate::ids::{ConversationId, UserId};
+use crate::maps::HashMap;
 use crate::store::{Change, InFlight};
 
 #[derive(Default, Clone, Copy)]

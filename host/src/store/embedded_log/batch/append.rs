@@ -140,7 +140,7 @@ impl Batch<'_> {
             holds: Vec::new(),
         };
         let generation = row.record.generation;
-        self.put_entry(row);
+        self.append_entry(row);
         if let Some(state) = self.state(append.conversation)? {
             (state.head, state.head_id, state.header) = (seq, id.0, header);
             state.generation = state.generation.max(generation);

@@ -65,6 +65,7 @@ impl Batch<'_> {
             &self.shared.tables.entries,
             key::entry(conversation, seq).as_slice(),
         );
+        self.news.other = true;
         self.entries.insert((conversation, seq), None);
         Ok(Some(row))
     }

@@ -104,7 +104,7 @@ impl Batch<'_> {
         let header = next_header(&state.conversation, state.header, &entry);
         (state.head, state.head_id, state.header) = (entry.seq, id.0, header);
         state.generation = state.generation.max(work.record.generation);
-        self.put_entry(EntryRow {
+        self.append_entry(EntryRow {
             entry: entry.clone(),
             record: work.record.clone(),
             header,
