@@ -1,24 +1,30 @@
 //! Compiled and baked components on disk, by name. A file is written aside, synced and renamed, mode 0600; a compiled
 //! file is loaded only when its bytes have the sha256 that stands beside it. A mapped file is never written again.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::error::LoadError;
 
+/// What every file's name begins with: a digest in hexadecimal digits.
+const KEY_CHARS: usize = 64;
+
 pub(crate) struct CodeCache {
     folder: PathBuf,
     /// Components compiled since the start: a test counts them.
     compiled: AtomicU64,
     written: AtomicU64,
+    /// Compiled files whose hash was right: inode, bytes and change of each. A file of a name is never written twice.
+    checked: Mutex<HashMap<String, (u64, u64, i64)>>,
     /// Held by a sweep alone, and by those who read back what they have just written.
     sweeping: RwLock<()>,
 }
@@ -35,6 +41,7 @@ impl CodeCache {
             folder: folder.to_owned(),
             compiled: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            checked: Mutex::default(),
             sweeping: RwLock::new(()),
         })
     }
@@ -68,11 +75,10 @@ impl CodeCache {
         })
     }
 
-    fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
+    /// The compiled component of this name, where it is there and whole.
+    pub fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
         let path = self.folder.join(format!("{name}.cwasm"));
-        let expected = fs::read_to_string(self.folder.join(format!("{name}.cwasm.sha256"))).ok()?;
-        let code = fs::read(&path).ok()?;
-        if hex(&Sha256::digest(&code)) != expected {
+        if !self.is_whole(name, &path)? {
             tracing::warn!(
                 name,
                 "a compiled plugin in the cache is damaged; it is compiled anew"
@@ -90,6 +96,27 @@ impl CodeCache {
                 |error| tracing::info!(name, %error, "a compiled plugin does not fit this engine"),
             )
             .ok()
+    }
+
+    /// Whether a compiled file has the hash that stands beside it; `None` where it is not there. Its bytes are read once
+    /// a process, not with every load.
+    fn is_whole(&self, name: &str, path: &Path) -> Option<bool> {
+        let stands = fs::metadata(path).ok()?;
+        let seen = (stands.ino(), stands.len(), stands.mtime_nsec() ^ stands.mtime());
+        if self.checked.lock().get(name) == Some(&seen) {
+            return Some(true);
+        }
+        let expected = fs::read_to_string(self.folder.join(format!("{name}.cwasm.sha256"))).ok()?;
+        let code = fs::read(path).ok()?;
+        let whole = hex(&Sha256::digest(&code)) == expected;
+        if whole {
+            self.checked.lock().insert(name.to_owned(), seen);
+        }
+        Some(whole)
+    }
+
+    pub fn has(&self, file: &str) -> bool {
+        self.folder.join(file).is_file()
     }
 
     pub fn read(&self, file: &str) -> Option<Vec<u8>> {
@@ -122,9 +149,9 @@ impl CodeCache {
         )))
     }
 
-    /// The bytes of what belongs to none of these names; with `remove` it goes. Files in use stay mapped: unlinking is
-    /// harmless.
-    pub fn sweep(&self, keep: &[&str], remove: bool) -> Result<u64, LoadError> {
+    /// The bytes of what belongs to none of these names, each as long as a digest; with `remove` it goes. Files in use
+    /// stay mapped: unlinking is harmless.
+    pub fn sweep(&self, keep: &HashSet<&str>, remove: bool) -> Result<u64, LoadError> {
         // What was just written is first read back.
         let _reading = self.sweeping.write();
         let mut bytes = 0;
@@ -132,16 +159,16 @@ impl CodeCache {
         for file in fs::read_dir(&self.folder).map_err(LoadError::io(what()))? {
             let file = file.map_err(LoadError::io(what()))?;
             let name = file.file_name();
-            let kept = name
-                .to_str()
-                .is_some_and(|name| keep.iter().any(|keep| name.starts_with(keep)));
-            if kept {
+            let key = name.to_str().and_then(|name| name.get(..KEY_CHARS));
+            if key.is_some_and(|key| keep.contains(key)) {
                 continue;
             }
             bytes += file.metadata().map_or(0, |metadata| metadata.len());
             if remove {
                 fs::remove_file(file.path())
                     .map_err(LoadError::io(format!("{} stays", file.path().display())))?;
+                let code = name.to_str().and_then(|name| name.strip_suffix(".cwasm"));
+                code.map(|code| self.checked.lock().remove(code));
             }
         }
         Ok(bytes)

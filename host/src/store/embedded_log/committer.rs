@@ -47,6 +47,9 @@ pub struct Shared {
     /// The same stamp, for those who wait for it to rise.
     pub commits: watch::Sender<u64>,
     pub in_flight: Counts,
+    /// Groups of changes that were synced, and the changes in them: written by the one thread.
+    pub flushes: AtomicU64,
+    pub changes: AtomicU64,
     /// Since when erased content waits to leave the disk, milliseconds since 1970 UTC; 0 when none does.
     pub erased_since: Mutex<u64>,
     queue: Mutex<Queue>,
@@ -71,6 +74,8 @@ impl Shared {
             settled,
             commits,
             in_flight: Counts::default(),
+            flushes: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             erased_since: Mutex::new(erased_since),
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -238,6 +243,8 @@ fn commit(shared: &Shared, waiting: Vec<Submission>) -> Vec<Settlement> {
         Ok(stamp) => {
             shared.settled.store(stamp, Ordering::Release);
             shared.commits.send_replace(stamp);
+            shared.flushes.fetch_add(1, Ordering::Relaxed);
+            shared.changes.fetch_add(settled.len() as u64, Ordering::Relaxed);
             settled
         }
         Err(error) => {
