@@ -118,7 +118,9 @@ impl Delivery {
         let json = match result {
             Ok(Outcome::Committed(committed)) => {
                 let telemetry = &self.registry.telemetry;
-                telemetry.ack_seconds.observe(arrived.elapsed().as_secs_f64());
+                telemetry
+                    .ack_seconds
+                    .observe(arrived.elapsed().as_secs_f64());
                 let content = committed
                     .replaced
                     .then(|| content_of(&committed.entry))

@@ -49,7 +49,8 @@ impl Default for Telemetry {
                 "kith_entries_delivered_total",
                 "Entries put into the stream of a session, each session counted.",
             ),
-            ack_seconds: Histogram::with_opts(ack.buckets(ACK_SECONDS.into())).expect("bounds rise"),
+            ack_seconds: Histogram::with_opts(ack.buckets(ACK_SECONDS.into()))
+                .expect("bounds rise"),
             goodbyes: IntCounterVec::new(goodbyes, &["reason"]).expect("a good name"),
             registry,
         };

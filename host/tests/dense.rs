@@ -112,7 +112,9 @@ impl Crowd {
 
     async fn metric(&self, name: &str) -> f64 {
         let metrics = self.server.metrics().await;
-        *metrics.get(name).unwrap_or_else(|| panic!("{name} in {metrics:?}"))
+        *metrics
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} in {metrics:?}"))
     }
 
     fn anonymous(&self) -> usize {
@@ -169,7 +171,11 @@ async fn what_is_idle_costs_neither_time_at_start_nor_memory() {
     assert!(each < 16 << 10, "an idle plugin takes {each} bytes");
     // The stored plan of 1,000 is read, and that is all.
     let most = few_started.0 * 3 / 2 + Duration::from_millis(250);
-    assert!(crowd.started.0 < most, "{few_started:?}, {:?}", crowd.started);
+    assert!(
+        crowd.started.0 < most,
+        "{few_started:?}, {:?}",
+        crowd.started
+    );
     let (first, second) = first_calls(&mut crowd).await;
     println!(
         "first call of a cold plugin: p50 {:?}, p99 {:?}; the second: p50 {:?}, p99 {:?}",
@@ -179,7 +185,10 @@ async fn what_is_idle_costs_neither_time_at_start_nor_memory() {
         percentile(&second, 99)
     );
     let resident = crowd.metric("kith_plugins_resident").await;
-    assert_eq!(resident, FIRST_CALLS as f64, "what was called, and nothing else");
+    assert_eq!(
+        resident, FIRST_CALLS as f64,
+        "what was called, and nothing else"
+    );
 }
 
 /// The first and the second call of a hundred plugins, each sorted. No compiler runs for them.

@@ -51,7 +51,10 @@ async fn account(server: &TestServer, user: &TestUser, name: &str) -> String {
     let path = format!("/v1/users?query={name}");
     let (status, found) = server.call("GET", &path, Some(&user.token), None).await;
     assert_eq!(status, 200, "{found}");
-    found["users"][0]["id"].as_str().expect("the account").to_owned()
+    found["users"][0]["id"]
+        .as_str()
+        .expect("the account")
+        .to_owned()
 }
 
 #[tokio::test]
@@ -80,7 +83,10 @@ async fn a_filter_of_the_first_contract_still_masks() {
 async fn a_command_of_the_first_contract_still_answers() {
     let (server, ann, bob) = served("command", "").await;
     let mut from = server.session(&ann).await;
-    for (id, typed, answer) in [("1", "/elder one", "last "), ("2", "/elder two", "last one")] {
+    for (id, typed, answer) in [
+        ("1", "/elder one", "last "),
+        ("2", "/elder two", "last one"),
+    ] {
         let answered = from.send_text(&bob.id, id, typed).await;
         assert_eq!(answered["ok"]["reply"]["text"], answer, "{answered}");
     }
@@ -91,10 +97,18 @@ async fn a_rule_of_the_first_contract_still_rules() {
     let (server, ann, _) = served("admin-rule", "").await;
     let body = json!({"username": "ancient1", "password": "password-1"});
     let (status, refused) = server.call("POST", "/v1/users", None, Some(body)).await;
-    assert_eq!((status, &refused["code"]), (422, &json!("rejected")), "{refused}");
+    assert_eq!(
+        (status, &refused["code"]),
+        (422, &json!("rejected")),
+        "{refused}"
+    );
     let path = format!("/users?query={}", ann.username);
     let (_, found) = server.admin("GET", &path, None).await;
-    assert_eq!(found["users"][0]["labels"], json!(["seen-by-elder"]), "{found}");
+    assert_eq!(
+        found["users"][0]["labels"],
+        json!(["seen-by-elder"]),
+        "{found}"
+    );
 }
 
 #[tokio::test]

@@ -110,7 +110,8 @@ impl Siege {
     async fn ask(&mut self, arguments: &str) -> String {
         let answer = self.provoke(&format!("/rogue {arguments}")).await;
         let text = answer["ok"]["reply"]["text"].as_str();
-        text.unwrap_or_else(|| panic!("{arguments}: {answer}")).to_owned()
+        text.unwrap_or_else(|| panic!("{arguments}: {answer}"))
+            .to_owned()
     }
 
     /// Somebody else says something, and it is kept.
@@ -162,7 +163,13 @@ async fn a_filter_that_attacks_fails_its_call_and_no_other() {
 async fn a_strategy_that_attacks_fails_its_call_and_no_other() {
     let own = ["notify", "code", "kind", "value-lie", "effects", "audience"];
     let attacks: Vec<&str> = ATTACKS.into_iter().chain(own).collect();
-    attacked("message-strategy", "rogue-strategy", &attacks, "unavailable").await;
+    attacked(
+        "message-strategy",
+        "rogue-strategy",
+        &attacks,
+        "unavailable",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,7 +189,8 @@ async fn an_observer_that_attacks_is_skipped_and_the_next_event_is_served() {
     }
     // It is shown everything in the end: what could not be done is given up.
     let lag = "kith_consumer_lag_seconds{hook=\"observer\",plugin=\"rogue\"}";
-    let skipped = "kith_consumer_events_total{hook=\"observer\",plugin=\"rogue\",result=\"skipped\"}";
+    let skipped =
+        "kith_consumer_events_total{hook=\"observer\",plugin=\"rogue\",result=\"skipped\"}";
     let deadline = Instant::now() + Duration::from_secs(180);
     loop {
         let metrics = siege.metrics().await;
@@ -250,25 +258,37 @@ fn disguised(word: &str) -> String {
 async fn with_isolation_by_message_a_guest_that_remembers_finds_nothing_the_next_time() {
     let mut siege = Siege::begin().await;
     let half = &SECRET[..5];
-    siege.provoke(&format!("the {SECRET} is in the {SECRET}")).await;
+    siege
+        .provoke(&format!("the {SECRET} is in the {SECRET}"))
+        .await;
     assert_eq!(siege.ask(&format!("seen {half}")).await, "true", "reused");
-    assert_eq!(siege.ask(&format!("search {}", disguised(SECRET))).await, "true");
+    assert_eq!(
+        siege.ask(&format!("search {}", disguised(SECRET))).await,
+        "true"
+    );
     for hook in ["message-strategy", "content-filter", "command"] {
         siege.bind(hook, json!({"isolation": "message"})).await;
     }
     siege.renew().await;
     for _ in 0..8 {
-        siege.provoke(&format!("the {SECRET} is in the {SECRET}")).await;
+        siege
+            .provoke(&format!("the {SECRET} is in the {SECRET}"))
+            .await;
         assert_eq!(siege.ask(&format!("seen {half}")).await, "false");
         let found = siege.ask(&format!("search {}", disguised(SECRET))).await;
-        assert_eq!(found, "false", "nothing is left in the memory of an instance");
+        assert_eq!(
+            found, "false",
+            "nothing is left in the memory of an instance"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_key_leads_to_what_another_plugin_keeps() {
     let mut siege = Siege::begin().await;
-    let clerk = tokio::task::spawn_blocking(keeper).await.expect("the guest");
+    let clerk = tokio::task::spawn_blocking(keeper)
+        .await
+        .expect("the guest");
     let (status, pushed) = siege.server.push(clerk).await;
     assert!(matches!(status, 200 | 201), "{pushed}");
     let activate = json!({"version": "0.1.0-plain", "grants": crate::after::GRANTS});
@@ -289,7 +309,10 @@ async fn no_key_leads_to_what_another_plugin_keeps() {
         "\u{0}observant\u{0}word",
     ] {
         let answer = siege.ask(&format!("read {key}")).await;
-        assert!(matches!(&*answer, "nothing" | "refused"), "{key:?}: {answer}");
+        assert!(
+            matches!(&*answer, "nothing" | "refused"),
+            "{key:?}: {answer}"
+        );
     }
     assert_eq!(siege.ask("beyond-tier word").await, "refused");
     siege.provoke("rogue-observer other").await;
@@ -312,8 +335,16 @@ async fn what_imports_what_is_not_there_is_refused_by_its_name() {
     let rogue = tokio::task::spawn_blocking(component);
     let rogue = rogue.await.expect("the guest").to_vec();
     for (from, to, named) in [
-        ("kith:plugin/clock@1.0.0", "kith:plugin/cl0ck@1.0.0", "cl0ck"),
-        ("kith:plugin/clock@1.0.0", "mine:plugin/clock@1.0.0", "mine:plugin/clock"),
+        (
+            "kith:plugin/clock@1.0.0",
+            "kith:plugin/cl0ck@1.0.0",
+            "cl0ck",
+        ),
+        (
+            "kith:plugin/clock@1.0.0",
+            "mine:plugin/clock@1.0.0",
+            "mine:plugin/clock",
+        ),
     ] {
         let mut changed = rogue.clone();
         let places: Vec<usize> = (0..changed.len() - from.len())

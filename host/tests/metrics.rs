@@ -12,7 +12,10 @@ async fn scrape(server: &TestServer) -> String {
     let url = format!("http://{}/metrics", server.app().admin_address);
     let answer = server.http.get(url).send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
-    let kind = answer.headers()["content-type"].to_str().expect("a text").to_owned();
+    let kind = answer.headers()["content-type"]
+        .to_str()
+        .expect("a text")
+        .to_owned();
     assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
     answer.text().await.expect("a text")
 }
@@ -46,7 +49,9 @@ async fn what_happened_is_in_the_metrics() {
     assert!(grown("kith_log_flushes_total") >= 1.0);
     assert!(grown("kith_log_changes_total") >= 1.0);
     let calls = |hook: &str, plugin: &str| {
-        let wanted = format!("kith_hook_calls_total{{hook=\"{hook}\",outcome=\"passed\",plugin=\"{plugin}\"");
+        let wanted = format!(
+            "kith_hook_calls_total{{hook=\"{hook}\",outcome=\"passed\",plugin=\"{plugin}\""
+        );
         after.keys().any(|name| name.starts_with(&wanted))
     };
     assert!(calls("message-strategy", "direct-strategy"), "{after:?}");
@@ -77,9 +82,10 @@ async fn every_family_says_what_it_is_and_no_sample_names_anybody() {
             assert!(declared.insert(name.to_owned()), "{name} is declared twice");
         } else if !line.starts_with('#') {
             let name = line.split(['{', ' ']).next().expect("a name");
-            let family = ["_bucket", "_sum", "_count"]
-                .into_iter()
-                .find_map(|end| name.strip_suffix(end).filter(|name| declared.contains(*name)));
+            let family = ["_bucket", "_sum", "_count"].into_iter().find_map(|end| {
+                name.strip_suffix(end)
+                    .filter(|name| declared.contains(*name))
+            });
             assert!(declared.contains(family.unwrap_or(name)), "{line}");
             let value = line.rsplit(' ').next().expect("a value");
             assert!(value.parse::<f64>().is_ok(), "{line}");

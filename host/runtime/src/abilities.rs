@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, ResourceLimiter};
 
-use crate::budget::Growth;
 use crate::bindings::{Everything, clock, config, kv_snapshot, log, types};
+use crate::budget::Growth;
 use crate::values::{Reads, Values};
 
 /// Longest line of a guest's log, bytes; the rest is cut off.

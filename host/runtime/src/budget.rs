@@ -186,7 +186,9 @@ mod tests {
         let held = idle.clone();
         budget.evict_with(move |enough| {
             while !enough() {
-                let Some(oldest) = held.lock().pop() else { return };
+                let Some(oldest) = held.lock().pop() else {
+                    return;
+                };
                 drop(oldest);
             }
         });

@@ -61,7 +61,8 @@ impl Card {
     }
 
     pub fn write(&self, cache: &CodeCache, name: &str) -> Result<(), LoadError> {
-        let json = serde_json::to_vec(self).map_err(|error| LoadError::Compile(error.to_string()))?;
+        let json =
+            serde_json::to_vec(self).map_err(|error| LoadError::Compile(error.to_string()))?;
         cache.write(&file(name), &json)
     }
 }

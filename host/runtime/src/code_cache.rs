@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -25,8 +25,12 @@ pub(crate) struct CodeCache {
     written: AtomicU64,
     /// Compiled files whose hash was right: inode, bytes and change of each. A file of a name is never written twice.
     checked: Mutex<HashMap<String, (u64, u64, i64)>>,
-    /// Held by a sweep alone, and by those who read back what they have just written.
+    /// Held by a sweep alone, and by those who need what they have just written.
     sweeping: RwLock<()>,
+    /// How many versions need the files of a name, and may read them again.
+    needed: Mutex<HashMap<String, usize>>,
+    /// Names of which a sweep left the files because somebody needed them: they go with the last who does.
+    doomed: Mutex<HashSet<String>>,
 }
 
 impl CodeCache {
@@ -43,7 +47,55 @@ impl CodeCache {
             written: AtomicU64::new(0),
             checked: Mutex::default(),
             sweeping: RwLock::new(()),
+            needed: Mutex::default(),
+            doomed: Mutex::default(),
         })
+    }
+
+    /// Nothing is swept away while this is held. It may be taken again by whoever holds it.
+    pub fn unswept(&self) -> RwLockReadGuard<'_, ()> {
+        self.sweeping.read_recursive()
+    }
+
+    /// The files of these names stay until as many `release`.
+    pub fn need(&self, names: [&str; 3]) {
+        let mut needed = self.needed.lock();
+        for name in names {
+            *needed.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Whoever needed the files of these names does no longer; what a sweep left because of that goes.
+    pub fn release(&self, names: [&str; 3]) {
+        let mut free = HashSet::new();
+        let mut needed = self.needed.lock();
+        for name in names {
+            let Some(count) = needed.get_mut(name) else {
+                continue;
+            };
+            *count -= 1;
+            if *count == 0 {
+                needed.remove(name);
+                free.extend(self.doomed.lock().take(name));
+            }
+        }
+        drop(needed);
+        if free.is_empty() {
+            return;
+        }
+        // Something is being prepared, perhaps the same again: the next sweep takes it away.
+        let Some(_alone) = self.sweeping.try_write() else {
+            return;
+        };
+        let removed = self.each_file(|key, file| {
+            if key.is_some_and(|key| free.contains(key)) {
+                self.remove(file)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "files of a version that is gone stay in the cache");
+        }
     }
 
     pub fn compiled(&self) -> u64 {
@@ -64,7 +116,7 @@ impl CodeCache {
         let code = engine
             .precompile_component(wasm)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let _unswept = self.sweeping.read();
+        let _unswept = self.unswept();
         self.write(
             &format!("{name}.cwasm.sha256"),
             hex(&Sha256::digest(&code)).as_bytes(),
@@ -102,7 +154,11 @@ impl CodeCache {
     /// a process, not with every load.
     fn is_whole(&self, name: &str, path: &Path) -> Option<bool> {
         let stands = fs::metadata(path).ok()?;
-        let seen = (stands.ino(), stands.len(), stands.mtime_nsec() ^ stands.mtime());
+        let seen = (
+            stands.ino(),
+            stands.len(),
+            stands.mtime_nsec() ^ stands.mtime(),
+        );
         if self.checked.lock().get(name) == Some(&seen) {
             return Some(true);
         }
@@ -149,29 +205,54 @@ impl CodeCache {
         )))
     }
 
-    /// The bytes of what belongs to none of these names, each as long as a digest; with `remove` it goes. Files in use
-    /// stay mapped: unlinking is harmless.
+    /// The bytes of what belongs to none of these names, each as long as a digest; with `remove` it goes, or with the last
+    /// version that needs it.
     pub fn sweep(&self, keep: &HashSet<&str>, remove: bool) -> Result<u64, LoadError> {
-        // What was just written is first read back.
-        let _reading = self.sweeping.write();
+        // What was just written is first used.
+        let _using = self.sweeping.write();
         let mut bytes = 0;
+        self.each_file(|key, file| {
+            if key.is_some_and(|key| keep.contains(key)) {
+                return Ok(());
+            }
+            let needed = key.filter(|key| self.needed.lock().contains_key(*key));
+            if let Some(key) = needed {
+                if remove {
+                    self.doomed.lock().insert(key.to_owned());
+                }
+                return Ok(());
+            }
+            bytes += file.metadata().map_or(0, |metadata| metadata.len());
+            if remove {
+                self.remove(file)?;
+            }
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Every file, with what its name begins with.
+    fn each_file(
+        &self,
+        mut see: impl FnMut(Option<&str>, &fs::DirEntry) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
         let what = || format!("the plugin cache {} cannot be read", self.folder.display());
         for file in fs::read_dir(&self.folder).map_err(LoadError::io(what()))? {
             let file = file.map_err(LoadError::io(what()))?;
             let name = file.file_name();
-            let key = name.to_str().and_then(|name| name.get(..KEY_CHARS));
-            if key.is_some_and(|key| keep.contains(key)) {
-                continue;
-            }
-            bytes += file.metadata().map_or(0, |metadata| metadata.len());
-            if remove {
-                fs::remove_file(file.path())
-                    .map_err(LoadError::io(format!("{} stays", file.path().display())))?;
-                let code = name.to_str().and_then(|name| name.strip_suffix(".cwasm"));
-                code.map(|code| self.checked.lock().remove(code));
-            }
+            see(name.to_str().and_then(|name| name.get(..KEY_CHARS)), &file)?;
         }
-        Ok(bytes)
+        Ok(())
+    }
+
+    /// Whoever has it mapped keeps it: unlinking is harmless.
+    fn remove(&self, file: &fs::DirEntry) -> Result<(), LoadError> {
+        let name = file.file_name();
+        if let Some(code) = name.to_str().and_then(|name| name.strip_suffix(".cwasm")) {
+            self.checked.lock().remove(code);
+        }
+        fs::remove_file(file.path())
+            .map_err(LoadError::io(format!("{} stays", file.path().display())))
     }
 }
 

@@ -36,7 +36,10 @@ struct State {
 impl Keeper {
     pub fn start(settings: &Settings) -> Result<Arc<Self>, LoadError> {
         let idle_sweep = settings.idle_sweep.max(Duration::from_millis(1));
-        let sweeps = settings.idle_after.as_nanos().div_ceil(idle_sweep.as_nanos());
+        let sweeps = settings
+            .idle_after
+            .as_nanos()
+            .div_ceil(idle_sweep.as_nanos());
         let keeper = Arc::new(Self {
             clock: SweepClock::default(),
             idle_sweep,
@@ -68,9 +71,8 @@ impl Keeper {
             residents.sort_by_key(|resident| resident.used());
             // Some more than needed, so that not every load has to look for one.
             let spare = residents.len() - self.most + self.most / 64;
-            let unneeded = |resident: &Arc<Version>| {
-                !Arc::ptr_eq(resident, version) && resident.may_leave()
-            };
+            let unneeded =
+                |resident: &Arc<Version>| !Arc::ptr_eq(resident, version) && resident.may_leave();
             let gone: Vec<_> = residents
                 .iter()
                 .filter(|resident| unneeded(resident))
@@ -89,7 +91,10 @@ impl Keeper {
     /// How many versions are in memory.
     pub fn residents(&self) -> usize {
         let residents = living(&self.state.lock().residents);
-        residents.iter().filter(|version| version.is_resident()).count()
+        residents
+            .iter()
+            .filter(|version| version.is_resident())
+            .count()
     }
 
     pub fn wake(&self) {
@@ -117,7 +122,11 @@ impl Keeper {
     /// Waits for the next thing to do; false at the end.
     fn wait(&self, some_open: bool) -> bool {
         let mut state = self.state.lock();
-        let pause = if some_open { BREAKER_LOOK } else { self.idle_sweep };
+        let pause = if some_open {
+            BREAKER_LOOK
+        } else {
+            self.idle_sweep
+        };
         if !state.woken && !state.stopped {
             self.changed.wait_for(&mut state, pause);
         }

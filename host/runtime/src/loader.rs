@@ -177,7 +177,8 @@ impl Loader {
 
     fn configuration(&self, recipe: &Recipe) -> Result<Option<Arc<[u8]>>, LoadError> {
         let file = recipe.configuration.as_ref();
-        file.map(|file| Ok(self.kept(recipe, file)?.into())).transpose()
+        file.map(|file| Ok(self.kept(recipe, file)?.into()))
+            .transpose()
     }
 
     fn kept(&self, recipe: &Recipe, file: &str) -> Result<Vec<u8>, LoadError> {
@@ -185,7 +186,10 @@ impl Loader {
     }
 
     fn lost(&self, recipe: &Recipe) -> LoadError {
-        LoadError::Compile(format!("the configuration of {} is not in the cache", recipe.plugin))
+        LoadError::Compile(format!(
+            "the configuration of {} is not in the cache",
+            recipe.plugin
+        ))
     }
 }
 

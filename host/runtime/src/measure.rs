@@ -54,7 +54,9 @@ impl Measured {
     /// Puts another's counts to these.
     pub fn add(&mut self, other: &Self) {
         let pairs = |own: &mut [u64], others: &[u64]| {
-            own.iter_mut().zip(others).for_each(|(own, other)| *own += other);
+            own.iter_mut()
+                .zip(others)
+                .for_each(|(own, other)| *own += other);
         };
         pairs(&mut self.outcomes, &other.outcomes);
         pairs(&mut self.durations, &other.durations);

@@ -119,9 +119,10 @@ impl Runtime {
 
     /// Loads a component under a configuration, and bakes it where that can be. Blocks, up to seconds.
     pub fn prepare(&self, bytes: &[u8], config: &Value) -> Result<Arc<Version>, LoadError> {
+        let cache = &self.inner.loader.cache;
+        let _unswept = cache.unswept();
         let (inspection, plain) = self.look(bytes)?;
         let prepared = self.resolve(inspection, config)?;
-        let cache = &self.inner.loader.cache;
         let file = baked_file(&prepared.key);
         if let Some(baked) = cache.read(&file)
             && let Ok(version) = self.load_baked(&prepared, &baked)
@@ -170,6 +171,7 @@ impl Runtime {
     pub fn recall(&self, digest: &str, config: &Value) -> Option<Arc<Version>> {
         let loader = &self.inner.loader;
         let name = card::name(digest, config, &self.inner.engine_key);
+        let _unswept = loader.cache.unswept();
         let card = Card::read(&loader.cache, &name)?;
         let log = Arc::new(GuestLog::new(&card.inspection.name));
         Some(self.assemble(card, name, log, Residence::cold(), Residence::cold()))
@@ -182,6 +184,7 @@ impl Runtime {
         config: &Value,
         baked: &[u8],
     ) -> Result<Arc<Version>, LoadError> {
+        let _unswept = self.inner.loader.cache.unswept();
         let (inspection, _) = self.look(bytes)?;
         let prepared = self.resolve(inspection, config)?;
         let version = self.load_baked(&prepared, baked)?;
@@ -190,9 +193,10 @@ impl Runtime {
         Ok(version)
     }
 
-    /// Removes every file in the cache that belongs to none of these versions: configurations are in them.
+    /// Removes every file in the cache that belongs to none of these versions: configurations are in them. Those of a
+    /// version that is still in use go with it.
     pub fn sweep_cache(&self, keep: &[Arc<Version>]) -> Result<(), LoadError> {
-        let keep: HashSet<_> = keep.iter().flat_map(names_of).collect();
+        let keep: HashSet<_> = keep.iter().flat_map(|version| version.names()).collect();
         self.inner.loader.cache.sweep(&keep, true).map(drop)
     }
 
@@ -205,7 +209,8 @@ impl Runtime {
         remove: bool,
     ) -> Result<u64, LoadError> {
         let known = digests.iter().map(|digest| binary_name(digest));
-        let keep: HashSet<_> = loaded.iter().flat_map(names_of).chain(known).collect();
+        let own = loaded.iter().flat_map(|version| version.names());
+        let keep: HashSet<_> = own.chain(known).collect();
         self.inner.loader.cache.sweep(&keep, remove)
     }
 
@@ -389,7 +394,7 @@ impl Runtime {
         let breaker = |hook| Breaker::new(hook, plugin.clone(), digest.clone(), health.clone());
         let baked = card.not_baked.is_none();
         let folder = &loader.settings.cache_dir;
-        Arc::new_cyclic(|own| Version {
+        let version = Arc::new_cyclic(|own| Version {
             own: own.clone(),
             inspection,
             baked: baked.then(|| folder.join(baked_file(&card.key))),
@@ -405,7 +410,9 @@ impl Runtime {
             configure_took: Duration::from_micros(card.configure_us),
             counts: Default::default(),
             measures: Default::default(),
-        })
+        });
+        loader.cache.need(version.names());
+        version
     }
 
     fn binary_key(&self, digest: &str, what: &str) -> String {
@@ -443,12 +450,6 @@ fn has_after(inspection: &Inspection) -> bool {
     hooks.any(|hook| hook.is_after_commit())
 }
 
-/// What the names of a version's files begin with.
-fn names_of(version: &Arc<Version>) -> [&str; 3] {
-    let binary = binary_name(&version.inspection.digest);
-    [&version.key, &version.card, binary]
-}
-
 fn baked_file(key: &str) -> String {
     format!("{key}.baked.wasm")
 }
@@ -461,7 +462,7 @@ fn engine_key(engine: &Engine) -> String {
 }
 
 /// The part of a digest that names files.
-fn binary_name(digest: &str) -> &str {
+pub(crate) fn binary_name(digest: &str) -> &str {
     digest.strip_prefix("sha256:").unwrap_or(digest)
 }
 

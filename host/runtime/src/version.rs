@@ -2,8 +2,8 @@
 //! called, its pool and its code. It knows limits and second tries; what an answer means is the chain's.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -20,6 +20,7 @@ use crate::loader::{Loader, Recipe};
 use crate::measure::{Measure, Measured};
 use crate::pool::Pool;
 use crate::residence::Residence;
+use crate::runtime::binary_name;
 
 /// Configuring an instance may take this long on a message's path; of a version that takes longer one instance stays.
 const SLOW_CONFIGURE: Duration = Duration::from_millis(20);
@@ -163,6 +164,12 @@ impl Version {
     pub fn leave(&self) {
         drop(self.path.leave());
         drop(self.after.leave());
+    }
+
+    /// What the names of its files in the cache begin with.
+    pub(crate) fn names(&self) -> [&str; 3] {
+        let binary = binary_name(&self.inspection.digest);
+        [&self.key, &self.card, binary]
     }
 
     pub(crate) fn is_resident(&self) -> bool {
@@ -333,6 +340,12 @@ impl Version {
         if !pool.factory.is_baked() {
             self.loader.keeper.wake();
         }
+    }
+}
+
+impl Drop for Version {
+    fn drop(&mut self) {
+        self.loader.cache.release(self.names());
     }
 }
 

@@ -60,12 +60,18 @@ pub fn run(bench: &Bench) -> Result<()> {
 }
 
 fn runtime(bench: &Bench, cache: &str) -> Result<Runtime> {
-    Ok(Runtime::new(Settings::new(bench.folder.path().join(cache)))?)
+    Ok(Runtime::new(Settings::new(
+        bench.folder.path().join(cache),
+    ))?)
 }
 
 fn measure(bench: &Bench, file: &Path) -> Result<Costs> {
     let bytes = std::fs::read(file).with_context(|| format!("{}", file.display()))?;
-    let cache = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let cache = file
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let (first, none) = (runtime(bench, &cache)?, json!({}));
     let began = Instant::now();
     let version = first.prepare(&bytes, &none)?;
@@ -81,11 +87,16 @@ fn measure(bench: &Bench, file: &Path) -> Result<Costs> {
     let on_path = hooks.iter().any(|hook| !hook.is_after_commit());
     let mut calls = Vec::new();
     for hook in hooks {
-        let kept = (!hook.is_after_commit()).then(|| caller.cost(&bind(&version, hook, Isolation::Reuse)));
+        let kept =
+            (!hook.is_after_commit()).then(|| caller.cost(&bind(&version, hook, Isolation::Reuse)));
         let fresh = caller.cost(&bind(&version, hook, Isolation::Message));
         calls.push((hook, kept, fresh));
     }
-    let instance_kib = if on_path { Some(instance_kib(&version)?) } else { None };
+    let instance_kib = if on_path {
+        Some(instance_kib(&version)?)
+    } else {
+        None
+    };
     Ok(Costs {
         name: version.inspection().name.clone(),
         bytes: bytes.len(),
@@ -158,7 +169,9 @@ fn chains(bench: &Bench, files: &[std::path::PathBuf]) -> Result<Map<String, Val
     };
     let bound = |digest: &str, hook, scope| -> Result<Binding> {
         // Of each a version of its own, with its own instances.
-        let version = runtime.recall(digest, &json!({})).context("it was prepared")?;
+        let version = runtime
+            .recall(digest, &json!({}))
+            .context("it was prepared")?;
         let binding = Binding::as_wished(&version, hook).context("it exports the hook")?;
         Ok(Binding { scope, ..binding })
     };
@@ -171,7 +184,10 @@ fn chains(bench: &Bench, files: &[std::path::PathBuf]) -> Result<Map<String, Val
         for length in [1, 3, 10] {
             let chain = (0..length).map(|_| bound(digest, hook, BindingScope::All));
             let generation = Arc::new(Generation::new(1, chain.collect::<Result<_>>()?));
-            figures.insert(format!("{length} {name}, µs a message"), rounded(caller.cost(&generation)));
+            figures.insert(
+                format!("{length} {name}, µs a message"),
+                rounded(caller.cost(&generation)),
+            );
         }
     }
     let mut bindings = vec![
@@ -187,9 +203,18 @@ fn chains(bench: &Bench, files: &[std::path::PathBuf]) -> Result<Map<String, Val
     }
     let hundred = Arc::new(Generation::new(1, bindings.clone()));
     let a_second = |generation| rounded(1e6 / caller.message(generation));
-    figures.insert("3 bindings, all met: messages a second on a core".into(), a_second(&three));
-    figures.insert("100 bindings, 3 met: messages a second on a core".into(), a_second(&hundred));
-    figures.insert("a switch of 100 bindings, µs".into(), rounded(switch(&bindings)));
+    figures.insert(
+        "3 bindings, all met: messages a second on a core".into(),
+        a_second(&three),
+    );
+    figures.insert(
+        "100 bindings, 3 met: messages a second on a core".into(),
+        a_second(&hundred),
+    );
+    figures.insert(
+        "a switch of 100 bindings, µs".into(),
+        rounded(switch(&bindings)),
+    );
     Ok(figures)
 }
 
@@ -241,7 +266,9 @@ fn print(costs: &[Costs], chains: &Map<String, Value>) {
     );
     for cost in costs {
         let first = format!("{:.0}, {:.0}", cost.cold_us.0, cost.cold_us.1);
-        let instance = cost.instance_kib.map_or("-".to_owned(), |kib| format!("{kib:.0}"));
+        let instance = cost
+            .instance_kib
+            .map_or("-".to_owned(), |kib| format!("{kib:.0}"));
         println!(
             "{:<24}{:>9.1}{:>12.1}{:>11.2}{first:>16}{instance:>15}",
             cost.name,

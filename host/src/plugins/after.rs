@@ -120,15 +120,28 @@ impl AfterCommit {
         }
         let help = "How far a plugin's hook was behind the log when it last had everything.";
         families.gauges("kith_consumer_lag_seconds", help, lags);
-        let help = "Events shown to hooks after the commit: done with, given up, calls that failed.";
+        let help =
+            "Events shown to hooks after the commit: done with, given up, calls that failed.";
         families.counters("kith_consumer_events_total", help, events);
         let (mut counts, mut values) = (Vec::new(), Vec::new());
         for (plugin, name, value, rises) in self.ledger.numbers() {
             let row = Row::new([("plugin", plugin), ("name", name)], value);
-            if rises { counts.push(row) } else { values.push(row) }
+            if rises {
+                counts.push(row)
+            } else {
+                values.push(row)
+            }
         }
-        families.counters("kith_plugin_count_total", "What plugins count themselves.", counts);
-        families.gauges("kith_plugin_value", "What plugins measure themselves.", values);
+        families.counters(
+            "kith_plugin_count_total",
+            "What plugins count themselves.",
+            counts,
+        );
+        families.gauges(
+            "kith_plugin_value",
+            "What plugins measure themselves.",
+            values,
+        );
     }
 
     /// The generation in force, where it binds this hook of the plugin, with the binding's place.

@@ -109,7 +109,11 @@ fn durations(seen: &Seen) -> Classes<'static, 3> {
     let bound = |us: &u64| number(*us) / 1e6;
     Classes {
         labels: seen.labels(),
-        classes: DURATIONS_US.iter().map(bound).zip(classes.iter().copied()).collect(),
+        classes: DURATIONS_US
+            .iter()
+            .map(bound)
+            .zip(classes.iter().copied())
+            .collect(),
         above: above.iter().sum(),
         sum: number(measured.micros) / 1e6,
     }

@@ -59,7 +59,12 @@ impl Families {
 
     /// Histograms: of each its labels, its classes (upper bound and count, each by itself, rising), what is above the
     /// last bound, and the sum of all.
-    pub fn histograms<const N: usize>(&mut self, name: &str, help: &str, rows: Vec<Classes<'_, N>>) {
+    pub fn histograms<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: Vec<Classes<'_, N>>,
+    ) {
         let metrics = rows.into_iter().map(Classes::into_metric).collect();
         self.add(name, help, MetricType::HISTOGRAM, metrics);
     }

@@ -270,10 +270,7 @@ async fn spawn(folder: &TempDir, launch: &Launch) -> (Child, SocketAddr, SocketA
 }
 
 /// `None` while the process that was killed still holds the store.
-async fn try_spawn(
-    folder: &TempDir,
-    launch: &Launch,
-) -> Option<(Child, SocketAddr, SocketAddr)> {
+async fn try_spawn(folder: &TempDir, launch: &Launch) -> Option<(Child, SocketAddr, SocketAddr)> {
     let mut child = Command::new(program())
         .args([
             "serve",

@@ -63,7 +63,10 @@ fn a_pool_shrinks_to_nothing_before_its_version_leaves() {
     version.warm_up(16).expect("made");
     until("they stay", || version.stats().live_instances == 0);
     assert!(version.stats().resident, "its code waits longer");
-    assert_eq!(masked(&filtering(&version), "so bad").as_deref(), Some("so ***"));
+    assert_eq!(
+        masked(&filtering(&version), "so bad").as_deref(),
+        Some("so ***")
+    );
     assert_eq!(version.stats().cold_loads, 0);
 }
 
@@ -79,7 +82,10 @@ fn what_was_prepared_before_is_recalled_without_being_loaded() {
     assert_eq!((known.name.as_str(), known.hooks.len()), ("obedient", 4));
     let commands: Vec<_> = version.commands().map(|(name, _)| name).collect();
     assert_eq!(commands, ["do", "say"]);
-    assert_eq!(masked(&filtering(&version), "worse").as_deref(), Some("*****"));
+    assert_eq!(
+        masked(&filtering(&version), "worse").as_deref(),
+        Some("*****")
+    );
     assert_eq!((again.compiled(), version.stats().cold_loads), (0, 1));
     assert!(again.recall(&digest, &json!({"word": "other"})).is_none());
     assert!(again.recall("sha256:none", &config).is_none());
@@ -94,7 +100,10 @@ fn what_cannot_be_baked_is_recalled_with_its_configuration() {
     let again = Runtime::new(settings(bench.folder.path())).expect("a runtime");
     let version = again.recall(&digest, &config).expect("it is known");
     assert!(!version.is_baked());
-    assert_eq!(masked(&filtering(&version), "worse").as_deref(), Some("*****"));
+    assert_eq!(
+        masked(&filtering(&version), "worse").as_deref(),
+        Some("*****")
+    );
 }
 
 #[test]
@@ -108,7 +117,11 @@ fn compiled_code_that_is_lost_is_made_again_and_what_is_lost_whole_fails_the_cal
         let ending = paths.filter(|path| path.to_string_lossy().ends_with(end));
         ending.collect::<Vec<_>>()
     };
-    let remove = |end: &str| files(end).iter().for_each(|file| std::fs::remove_file(file).expect("removed"));
+    let remove = |end: &str| {
+        files(end)
+            .iter()
+            .for_each(|file| std::fs::remove_file(file).expect("removed"))
+    };
     version.leave();
     remove(".cwasm");
     assert_eq!(masked(&generation, "so bad").as_deref(), Some("so ***"));
@@ -116,9 +129,19 @@ fn compiled_code_that_is_lost_is_made_again_and_what_is_lost_whole_fails_the_cal
     remove(".cwasm");
     remove(".baked.wasm");
     let place = "message";
-    let ruling = generation.filter(Scope::Direct, &[Text { place, text: "so bad" }], 1);
+    let ruling = generation.filter(
+        Scope::Direct,
+        &[Text {
+            place,
+            text: "so bad",
+        }],
+        1,
+    );
     assert_eq!(ruling.records[0].outcome, Outcome::Failed);
-    assert!(matches!(ruling.verdict, Verdict::Hold { .. }), "as a failure is");
+    assert!(
+        matches!(ruling.verdict, Verdict::Hold { .. }),
+        "as a failure is"
+    );
 }
 
 #[test]
@@ -165,17 +188,31 @@ fn versions_come_and_go_under_calls_and_none_fails() {
 #[test]
 fn what_is_idle_gives_way_to_what_is_called_and_the_budget_holds() {
     let bench = bench_with(|settings| settings.memory_budget_bytes = 1 << 20);
-    let versions: Vec<_> = (0..12).map(|n| bench.version(json!({"word": format!("w{n}")}))).collect();
+    let versions: Vec<_> = (0..12)
+        .map(|n| bench.version(json!({"word": format!("w{n}")})))
+        .collect();
     for (n, version) in versions.iter().enumerate() {
         let word = format!("w{n}");
-        assert_eq!(masked(&filtering(version), &word), Some("*".repeat(word.len())));
+        assert_eq!(
+            masked(&filtering(version), &word),
+            Some("*".repeat(word.len()))
+        );
         assert!(bench.runtime.usage().memory_bytes <= 1 << 20);
     }
     // More than the budget for one is the host's refusal, and no reason to keep a guest from being asked.
     let place = "message";
     let hungry = filtering(&versions[0]);
-    let ruling = hungry.filter(Scope::Direct, &[Text { place, text: "do:hog" }], 1);
+    let ruling = hungry.filter(
+        Scope::Direct,
+        &[Text {
+            place,
+            text: "do:hog",
+        }],
+        1,
+    );
     assert_eq!(ruling.records[0].outcome, Outcome::Failed);
     assert_eq!(masked(&hungry, "w0").as_deref(), Some("**"));
-    until("it is given back", || bench.runtime.usage().memory_bytes <= 1 << 20);
+    until("it is given back", || {
+        bench.runtime.usage().memory_bytes <= 1 << 20
+    });
 }

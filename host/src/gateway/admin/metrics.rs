@@ -37,8 +37,16 @@ fn sessions(admin: &Admin, families: &mut Families) {
 
 async fn stores(sources: &Arc<dyn Sources>, families: &mut Families) {
     let (flushes, changes) = sources.flushes();
-    families.counter("kith_log_flushes_total", "Syncs of the message log.", flushes);
-    families.counter("kith_log_changes_total", "Changes written with them.", changes);
+    families.counter(
+        "kith_log_flushes_total",
+        "Syncs of the message log.",
+        flushes,
+    );
+    families.counter(
+        "kith_log_changes_total",
+        "Changes written with them.",
+        changes,
+    );
     if let Some(lag) = sources.index_lag_ms() {
         let help = "How far the search index is behind the log.";
         families.gauge("kith_search_lag_seconds", help, number(lag) / 1e3);
@@ -47,5 +55,9 @@ async fn stores(sources: &Arc<dyn Sources>, families: &mut Families) {
     let sizes = tokio::task::spawn_blocking(move || sources.store_bytes()).await;
     let row = |(store, bytes): (&str, u64)| Row::new([("store", store.to_owned())], number(bytes));
     let rows = sizes.unwrap_or_default().into_iter().map(row).collect();
-    families.gauges("kith_store_bytes", "Bytes of the embedded stores on disk.", rows);
+    families.gauges(
+        "kith_store_bytes",
+        "Bytes of the embedded stores on disk.",
+        rows,
+    );
 }

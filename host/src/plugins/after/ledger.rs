@@ -102,7 +102,9 @@ impl Ledger {
             hook: *hook,
             lag_ms: match row.reached >= newest || row.reached == 0 {
                 true => 0,
-                false => EntryId(newest).at_ms().saturating_sub(EntryId(row.reached).at_ms()),
+                false => EntryId(newest)
+                    .at_ms()
+                    .saturating_sub(EntryId(row.reached).at_ms()),
             },
             delivered: row.delivered,
             skipped: row.skipped,

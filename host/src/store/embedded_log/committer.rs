@@ -244,7 +244,9 @@ fn commit(shared: &Shared, waiting: Vec<Submission>) -> Vec<Settlement> {
             shared.settled.store(stamp, Ordering::Release);
             shared.commits.send_replace(stamp);
             shared.flushes.fetch_add(1, Ordering::Relaxed);
-            shared.changes.fetch_add(settled.len() as u64, Ordering::Relaxed);
+            shared
+                .changes
+                .fetch_add(settled.len() as u64, Ordering::Relaxed);
             settled
         }
         Err(error) => {
