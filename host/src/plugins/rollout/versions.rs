@@ -213,6 +213,8 @@ impl Rollout {
         if self.loaded.is_starting()
             && let Some(recalled) = self.runtime.recall(&version.digest, &values)
         {
+            let hooks = &recalled.inspection().hooks;
+            self.loaded.has_hooks(&version.digest, hooks);
             self.loaded.add(key, recalled.clone());
             return Ok(recalled);
         }

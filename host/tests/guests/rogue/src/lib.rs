@@ -106,13 +106,14 @@ fn remember(text: &str) {
     SEEN.with_borrow_mut(|seen| seen.push(text.to_owned()));
 }
 
-/// Whether the bytes stand anywhere in this instance's memory. `word` comes reversed, so that it is not found in itself.
+/// Whether a word stands anywhere in this instance's memory. It comes from behind and with each letter's case changed, so
+/// that it is not found where it was asked for.
 fn searched(reversed: &str) -> bool {
-    let word: Vec<u8> = reversed.bytes().rev().map(|byte| byte ^ 0x20).collect();
+    let word: Vec<u8> = reversed.bytes().rev().collect();
     let end = core::arch::wasm32::memory_size(0) << 16;
     let mut at = 1024;
     while at + word.len() <= end {
-        // Within the memory; what is compared is never the word itself, whose letters differ in one bit.
+        // Within the memory; the word as it stands here differs from what is looked for in one bit of each letter.
         let same = |(place, byte): (usize, &u8)| unsafe { *((at + place) as *const u8) } == byte ^ 0x20;
         if word.iter().enumerate().all(same) {
             return true;
