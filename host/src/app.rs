@@ -4,6 +4,7 @@
 mod background;
 mod limits;
 mod machine;
+mod measured;
 pub mod media;
 mod names;
 mod plugins;
@@ -139,6 +140,7 @@ impl App {
             health: health.clone(),
             bootstrap: launch.bootstrap(),
             node: machine::node_name(config, clock.now_ms()).into(),
+            sources: measured::Stores::new(&data, &log, &index),
         });
         Running {
             journey,

@@ -8,6 +8,7 @@ pub mod link;
 mod load;
 mod memory;
 pub mod people;
+mod plugins;
 mod report;
 mod rounds;
 pub mod speech;
@@ -72,6 +73,8 @@ pub enum Mode {
     Idle,
     /// Receivers that never read, beside others that talk at the rate.
     Stalled,
+    /// What the plugins in the folder cost by themselves, without a server.
+    Plugins,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,6 +107,7 @@ pub fn run(args: Args) -> Result<()> {
         Mode::W1 | Mode::W16 | Mode::Rate => rounds::run(&bench),
         Mode::Idle => memory::idle(&bench),
         Mode::Stalled => stalled::run(&bench),
+        Mode::Plugins => plugins::run(&bench),
     }
 }
 

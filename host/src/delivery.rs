@@ -67,7 +67,10 @@ impl Delivery {
         }
         self.answer(&change, &origin, &result).await;
         match &result {
-            Ok(Outcome::Committed(committed)) => self.deliver(committed, sender).await,
+            Ok(Outcome::Committed(committed)) => {
+                self.registry.telemetry.committed.inc();
+                self.deliver(committed, sender).await;
+            }
             Ok(Outcome::Held { hold, .. }) => {
                 if let Change::Hold(held) = &change
                     && held.again.is_none()
@@ -107,12 +110,17 @@ impl Delivery {
             user,
             session,
             request,
+            arrived,
         } = origin
         else {
             return;
         };
         let json = match result {
             Ok(Outcome::Committed(committed)) => {
+                let telemetry = &self.registry.telemetry;
+                telemetry
+                    .ack_seconds
+                    .observe(arrived.elapsed().as_secs_f64());
                 let content = committed
                     .replaced
                     .then(|| content_of(&committed.entry))
@@ -176,6 +184,7 @@ impl Delivery {
             return self.deliver_to_group(entry, sender).await;
         }
         let mut events: [Option<Event>; 3] = [None, None, None];
+        let mut delivered = 0;
         for &member in &committed.conversation.users {
             // What nobody gets is not encoded: most senders have no other session.
             if !self.registry.is_reached(member, sender) {
@@ -184,8 +193,9 @@ impl Delivery {
             let viewer = Viewer::of(entry, member);
             let event =
                 events[viewer as usize].get_or_insert_with(|| frames::entry_event(entry, viewer));
-            self.registry.push(member, sender, event);
+            delivered += self.registry.push(member, sender, event);
         }
+        self.registry.telemetry.delivered.inc_by(delivered);
     }
 
     /// A conversation its members have just been given, before its first entry.

@@ -26,3 +26,4 @@ pub mod refusal;
 pub mod search;
 pub mod session;
 pub mod store;
+pub mod telemetry;

@@ -5,6 +5,7 @@
 pub mod after;
 pub mod bindings;
 mod flags;
+pub mod measured;
 pub mod rollout;
 pub mod values;
 pub mod wasm;

@@ -18,6 +18,7 @@ pub mod sqlite_accounts;
 pub mod values;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
@@ -57,6 +58,8 @@ pub enum Origin {
         user: UserId,
         session: SessionId,
         request: u32,
+        /// When the host began with it.
+        arrived: Instant,
     },
     /// A caller inside the host (REST, the console, a release).
     Caller(oneshot::Sender<Result<Outcome, CommitError>>),

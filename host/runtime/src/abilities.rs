@@ -10,6 +10,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, ResourceLimiter};
 
 use crate::bindings::{Everything, clock, config, kv_snapshot, log, types};
+use crate::budget::Growth;
 use crate::values::{Reads, Values};
 
 /// Longest line of a guest's log, bytes; the rest is cut off.
@@ -52,7 +53,8 @@ impl GuestState {
         let limits = MemoryLimits {
             cap: memory_cap,
             used: 0,
-            refused: false,
+            growth: None,
+            refused: None,
         };
         Self {
             limits,
@@ -69,8 +71,19 @@ impl GuestState {
 pub(crate) struct MemoryLimits {
     pub cap: usize,
     pub used: usize,
+    /// What it grows by once it is made, of the budget of all.
+    pub growth: Option<Growth>,
     /// It asked for more than it may have.
-    pub refused: bool,
+    pub refused: Option<Refused>,
+}
+
+/// Why an instance got no more memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Its own cap.
+    Cap,
+    /// The budget of all is used up; not its fault.
+    Budget,
 }
 
 impl ResourceLimiter for MemoryLimits {
@@ -80,9 +93,16 @@ impl ResourceLimiter for MemoryLimits {
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let used = self.used.saturating_add(desired.saturating_sub(current));
+        let more = desired.saturating_sub(current);
+        let used = self.used.saturating_add(more);
         if used > self.cap {
-            self.refused = true;
+            self.refused = Some(Refused::Cap);
+            return Ok(false);
+        }
+        if let Some(growth) = &mut self.growth
+            && !growth.grow(more)
+        {
+            self.refused = Some(Refused::Budget);
             return Ok(false);
         }
         self.used = used;

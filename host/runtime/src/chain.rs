@@ -38,7 +38,7 @@ impl Generation {
             Ok(version) => match ask_version(version, binding, at_ms, &mut ask) {
                 Ok(answer) => return Ok(answer),
                 Err((why, took)) => {
-                    records.push(record(place, Outcome::Failed, took));
+                    records.push(record(binding, place, Outcome::Failed, took));
                     NoAnswer {
                         policy: binding.on_failed,
                         cause: HoldCause::Failed,
@@ -47,7 +47,7 @@ impl Generation {
                 }
             },
             Err(why) => {
-                records.push(record(place, Outcome::Absent, Duration::ZERO));
+                records.push(record(binding, place, Outcome::Absent, Duration::ZERO));
                 NoAnswer {
                     policy: binding.on_absent,
                     cause: HoldCause::Absent,
@@ -61,7 +61,7 @@ impl Generation {
         if let Some(fallback) = &binding.fallback {
             match ask_version(fallback, binding, at_ms, &mut ask) {
                 Ok(answer) => return Ok(answer),
-                Err((_, took)) => records.push(record(place, Outcome::Failed, took)),
+                Err((_, took)) => records.push(record(binding, place, Outcome::Failed, took)),
             }
         }
         Err(NoAnswer {
@@ -78,7 +78,7 @@ fn ask_version<T>(
     ask: &mut impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
 ) -> Result<(T, Duration), (String, Duration)> {
     let budget = match binding.budget_us {
-        0 => version.pool.factory.settings.soft_budget,
+        0 => version.loader.settings.soft_budget,
         budget => Duration::from_micros(u64::from(budget)),
     };
     let rules = CallRules {
@@ -132,9 +132,13 @@ fn settle(verdict: &mut Verdict, next: Verdict) -> bool {
     }
 }
 
-fn record(binding: u16, outcome: Outcome, took: Duration) -> HookRecord {
+/// What one hook did, counted where its version is.
+fn record(binding: &Binding, place: u16, outcome: Outcome, took: Duration) -> HookRecord {
+    if let Ok(version) = &binding.loaded {
+        version.measures[binding.hook as usize].add(outcome, took);
+    }
     HookRecord {
-        binding,
+        binding: place,
         outcome,
         duration_us: u32::try_from(took.as_micros()).unwrap_or(u32::MAX),
     }

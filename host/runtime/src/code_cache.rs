@@ -1,26 +1,36 @@
 //! Compiled and baked components on disk, by name. A file is written aside, synced and renamed, mode 0600; a compiled
 //! file is loaded only when its bytes have the sha256 that stands beside it. A mapped file is never written again.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::error::LoadError;
 
+/// What every file's name begins with: a digest in hexadecimal digits.
+const KEY_CHARS: usize = 64;
+
 pub(crate) struct CodeCache {
     folder: PathBuf,
     /// Components compiled since the start: a test counts them.
     compiled: AtomicU64,
     written: AtomicU64,
-    /// Held by a sweep alone, and by those who read back what they have just written.
+    /// Compiled files whose hash was right: inode, bytes and change of each. A file of a name is never written twice.
+    checked: Mutex<HashMap<String, (u64, u64, i64)>>,
+    /// Held by a sweep alone, and by those who need what they have just written.
     sweeping: RwLock<()>,
+    /// How many versions need the files of a name, and may read them again.
+    needed: Mutex<HashMap<String, usize>>,
+    /// Names of which a sweep left the files because somebody needed them: they go with the last who does.
+    doomed: Mutex<HashSet<String>>,
 }
 
 impl CodeCache {
@@ -35,8 +45,57 @@ impl CodeCache {
             folder: folder.to_owned(),
             compiled: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            checked: Mutex::default(),
             sweeping: RwLock::new(()),
+            needed: Mutex::default(),
+            doomed: Mutex::default(),
         })
+    }
+
+    /// Nothing is swept away while this is held. It may be taken again by whoever holds it.
+    pub fn unswept(&self) -> RwLockReadGuard<'_, ()> {
+        self.sweeping.read_recursive()
+    }
+
+    /// The files of these names stay until as many `release`.
+    pub fn need(&self, names: [&str; 3]) {
+        let mut needed = self.needed.lock();
+        for name in names {
+            *needed.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Whoever needed the files of these names does no longer; what a sweep left because of that goes.
+    pub fn release(&self, names: [&str; 3]) {
+        let mut free = HashSet::new();
+        let mut needed = self.needed.lock();
+        for name in names {
+            let Some(count) = needed.get_mut(name) else {
+                continue;
+            };
+            *count -= 1;
+            if *count == 0 {
+                needed.remove(name);
+                free.extend(self.doomed.lock().take(name));
+            }
+        }
+        drop(needed);
+        if free.is_empty() {
+            return;
+        }
+        // Something is being prepared, perhaps the same again: the next sweep takes it away.
+        let Some(_alone) = self.sweeping.try_write() else {
+            return;
+        };
+        let removed = self.each_file(|key, file| {
+            if key.is_some_and(|key| free.contains(key)) {
+                self.remove(file)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "files of a version that is gone stay in the cache");
+        }
     }
 
     pub fn compiled(&self) -> u64 {
@@ -57,7 +116,7 @@ impl CodeCache {
         let code = engine
             .precompile_component(wasm)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let _unswept = self.sweeping.read();
+        let _unswept = self.unswept();
         self.write(
             &format!("{name}.cwasm.sha256"),
             hex(&Sha256::digest(&code)).as_bytes(),
@@ -68,11 +127,10 @@ impl CodeCache {
         })
     }
 
-    fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
+    /// The compiled component of this name, where it is there and whole.
+    pub fn load(&self, engine: &Engine, name: &str) -> Option<Component> {
         let path = self.folder.join(format!("{name}.cwasm"));
-        let expected = fs::read_to_string(self.folder.join(format!("{name}.cwasm.sha256"))).ok()?;
-        let code = fs::read(&path).ok()?;
-        if hex(&Sha256::digest(&code)) != expected {
+        if !self.is_whole(name, &path)? {
             tracing::warn!(
                 name,
                 "a compiled plugin in the cache is damaged; it is compiled anew"
@@ -90,6 +148,31 @@ impl CodeCache {
                 |error| tracing::info!(name, %error, "a compiled plugin does not fit this engine"),
             )
             .ok()
+    }
+
+    /// Whether a compiled file has the hash that stands beside it; `None` where it is not there. Its bytes are read once
+    /// a process, not with every load.
+    fn is_whole(&self, name: &str, path: &Path) -> Option<bool> {
+        let stands = fs::metadata(path).ok()?;
+        let seen = (
+            stands.ino(),
+            stands.len(),
+            stands.mtime_nsec() ^ stands.mtime(),
+        );
+        if self.checked.lock().get(name) == Some(&seen) {
+            return Some(true);
+        }
+        let expected = fs::read_to_string(self.folder.join(format!("{name}.cwasm.sha256"))).ok()?;
+        let code = fs::read(path).ok()?;
+        let whole = hex(&Sha256::digest(&code)) == expected;
+        if whole {
+            self.checked.lock().insert(name.to_owned(), seen);
+        }
+        Some(whole)
+    }
+
+    pub fn has(&self, file: &str) -> bool {
+        self.folder.join(file).is_file()
     }
 
     pub fn read(&self, file: &str) -> Option<Vec<u8>> {
@@ -122,29 +205,54 @@ impl CodeCache {
         )))
     }
 
-    /// The bytes of what belongs to none of these names; with `remove` it goes. Files in use stay mapped: unlinking is
-    /// harmless.
-    pub fn sweep(&self, keep: &[&str], remove: bool) -> Result<u64, LoadError> {
-        // What was just written is first read back.
-        let _reading = self.sweeping.write();
+    /// The bytes of what belongs to none of these names, each as long as a digest; with `remove` it goes, or with the last
+    /// version that needs it.
+    pub fn sweep(&self, keep: &HashSet<&str>, remove: bool) -> Result<u64, LoadError> {
+        // What was just written is first used.
+        let _using = self.sweeping.write();
         let mut bytes = 0;
+        self.each_file(|key, file| {
+            if key.is_some_and(|key| keep.contains(key)) {
+                return Ok(());
+            }
+            let needed = key.filter(|key| self.needed.lock().contains_key(*key));
+            if let Some(key) = needed {
+                if remove {
+                    self.doomed.lock().insert(key.to_owned());
+                }
+                return Ok(());
+            }
+            bytes += file.metadata().map_or(0, |metadata| metadata.len());
+            if remove {
+                self.remove(file)?;
+            }
+            Ok(())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Every file, with what its name begins with.
+    fn each_file(
+        &self,
+        mut see: impl FnMut(Option<&str>, &fs::DirEntry) -> Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
         let what = || format!("the plugin cache {} cannot be read", self.folder.display());
         for file in fs::read_dir(&self.folder).map_err(LoadError::io(what()))? {
             let file = file.map_err(LoadError::io(what()))?;
             let name = file.file_name();
-            let kept = name
-                .to_str()
-                .is_some_and(|name| keep.iter().any(|keep| name.starts_with(keep)));
-            if kept {
-                continue;
-            }
-            bytes += file.metadata().map_or(0, |metadata| metadata.len());
-            if remove {
-                fs::remove_file(file.path())
-                    .map_err(LoadError::io(format!("{} stays", file.path().display())))?;
-            }
+            see(name.to_str().and_then(|name| name.get(..KEY_CHARS)), &file)?;
         }
-        Ok(bytes)
+        Ok(())
+    }
+
+    /// Whoever has it mapped keeps it: unlinking is harmless.
+    fn remove(&self, file: &fs::DirEntry) -> Result<(), LoadError> {
+        let name = file.file_name();
+        if let Some(code) = name.to_str().and_then(|name| name.strip_suffix(".cwasm")) {
+            self.checked.lock().remove(code);
+        }
+        fs::remove_file(file.path())
+            .map_err(LoadError::io(format!("{} stays", file.path().display())))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a component exports, held against the contract before it may serve: its functions' types, and the names of the
 //! commands it answers.
 
-use crate::bindings::command::Usage;
+use crate::card::Named;
 use crate::chain::command;
 use crate::error::LoadError;
 use crate::instance::{Exports, Factory, Instance};
@@ -34,7 +34,7 @@ pub(crate) fn check_types(instance: &mut Instance, exports: &Exports) -> Result<
 }
 
 /// The commands a component answers under its configuration.
-pub(crate) fn commands_of(factory: &Factory) -> Result<Vec<Usage>, LoadError> {
+pub(crate) fn commands_of(factory: &Factory) -> Result<Vec<Named>, LoadError> {
     if factory.exports.command.is_none() {
         return Ok(Vec::new());
     }
@@ -43,5 +43,9 @@ pub(crate) fn commands_of(factory: &Factory) -> Result<Vec<Usage>, LoadError> {
         .command_names(&factory.exports, &factory.settings)
         .map_err(LoadError::Names)?;
     command::check_names(&named).map_err(LoadError::BadNames)?;
-    Ok(named)
+    let named = named.into_iter().map(|usage| Named {
+        name: usage.name,
+        summary: usage.summary,
+    });
+    Ok(named.collect())
 }

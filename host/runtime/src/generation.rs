@@ -1,7 +1,7 @@
 //! Generations: one immutable set of all bindings, and the cell that holds the one in force. A number is never used
 //! twice and never falls; whoever pinned one keeps it whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -83,6 +83,8 @@ pub struct Generation {
     chains: [[Vec<u16>; 4]; Hook::COUNT],
     /// By scope: how many of the newest entries its strategies want to see.
     recent: [u32; 4],
+    /// By name: the bindings that answer a command, in order.
+    commands: HashMap<String, Vec<u16>>,
 }
 
 impl Generation {
@@ -100,11 +102,13 @@ impl Generation {
         let wished = |place: &u16| bindings[usize::from(*place)].recent();
         let recent =
             std::array::from_fn(|scope| strategies[scope].iter().map(wished).max().unwrap_or(0));
+        let commands = commands(&bindings, &chains[Hook::Command as usize]);
         Self {
             number,
             bindings,
             chains,
             recent,
+            commands,
         }
     }
 
@@ -124,15 +128,25 @@ impl Generation {
 
     /// The binding that answers a command in a scope: the first by order, should there be two.
     pub fn command_binding(&self, scope: Scope, name: &str) -> Option<u16> {
-        let answers = |place: &&u16| {
-            let commands = &self.bindings[usize::from(**place)].commands;
-            commands.iter().any(|known| known == name)
-        };
-        self.chain(Hook::Command, scope)
-            .iter()
-            .find(answers)
-            .copied()
+        let answering = self.commands.get(name)?;
+        let covers = |place: &&u16| self.bindings[usize::from(**place)].scope.covers(scope);
+        answering.iter().find(covers).copied()
     }
+}
+
+/// By name, and of each name by order: which bindings answer it, whatever their scope.
+fn commands(bindings: &[Binding], chains: &[Vec<u16>; 4]) -> HashMap<String, Vec<u16>> {
+    let mut commands: HashMap<String, Vec<u16>> = HashMap::new();
+    for &place in chains.iter().flatten() {
+        for name in &bindings[usize::from(place)].commands {
+            commands.entry(name.clone()).or_default().push(place);
+        }
+    }
+    for answering in commands.values_mut() {
+        answering.sort_by_key(|place| (bindings[usize::from(*place)].order, *place));
+        answering.dedup();
+    }
+    commands
 }
 
 fn chain(bindings: &[Binding], hook: Hook, scope: Scope) -> Vec<u16> {

@@ -1,6 +1,7 @@
 //! What a component file is: checked from its bytes and its own exports and imports, never from a claim. `describe`
 //! runs in a throw-away instance under limits.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use wasmparser::Payload;
@@ -20,7 +21,7 @@ const NAME_CHARS_MAX: usize = 64;
 const MOST_RECENT: u32 = 20;
 
 /// What a component is and asks for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Inspection {
     pub name: String,
     /// Semantic version.
@@ -42,7 +43,7 @@ pub struct Inspection {
 }
 
 /// How a plugin would like to be bound to a hook.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindingDefault {
     pub hook: Hook,
     /// Lower runs earlier.

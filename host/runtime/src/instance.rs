@@ -6,12 +6,12 @@ use std::sync::Arc;
 use wasmtime::component::InstancePre;
 use wasmtime::{Engine, Store, Trap};
 
-use crate::abilities::{GuestLog, GuestState};
+use crate::abilities::{GuestLog, GuestState, Refused};
 use crate::bindings::{
     admin_rule, command, content_filter, lifecycle, message_strategy, preparation,
 };
+use crate::budget::{Budget, Share};
 use crate::error::Failure;
-use crate::pool::{Slot, Slots};
 use crate::settings::Settings;
 use crate::values::Values;
 
@@ -45,16 +45,12 @@ pub(crate) struct Factory {
     pub pre: InstancePre<GuestState>,
     pub exports: Exports,
     pub settings: Arc<Settings>,
-    pub slots: Arc<Slots>,
-    /// Makes room when the engine is full of other versions' idle instances.
-    pub make_room: Arc<dyn Fn() + Send + Sync>,
+    pub budget: Arc<Budget>,
     /// The configuration as a JSON object, for the ability `config`.
     pub config: Arc<str>,
     pub log: Arc<GuestLog>,
     /// What plugins have written.
     pub values: Arc<dyn Values>,
-    /// Has the keeper look now: for new configured instances, or at an open breaker.
-    pub wake_keeper: Arc<dyn Fn() + Send + Sync>,
     /// What `configure` gets in each instance of a component that could not be baked.
     pub configuration: Option<Arc<[u8]>>,
 }
@@ -83,7 +79,7 @@ impl Factory {
 
     /// An instance nothing was called in yet.
     pub fn make_bare(&self, memory_cap: usize) -> Result<Instance, Failure> {
-        let slot = self.slots.take(&*self.make_room);
+        let share = self.budget.take();
         let state = GuestState::new(
             self.config.clone(),
             self.log.clone(),
@@ -99,7 +95,9 @@ impl Factory {
             Ok(component) => component,
             Err(error) => return Err(classify(&error, store.data_mut())),
         };
-        let used = store.data().limits.used;
+        let limits = &mut store.data_mut().limits;
+        limits.growth = Some(share.growth());
+        let used = limits.used;
         let high_water = used + (memory_cap.saturating_sub(used)) / 2;
         Ok(Instance {
             store,
@@ -109,7 +107,7 @@ impl Factory {
             command: None,
             rule: None,
             high_water,
-            _slot: slot,
+            _share: share,
         })
     }
 }
@@ -123,8 +121,8 @@ pub(crate) struct Instance {
     command: Option<command::Guest>,
     rule: Option<admin_rule::Guest>,
     high_water: usize,
-    // Last: the slot is free when the store is gone.
-    _slot: Slot,
+    // Last: there is room again when the store is gone.
+    _share: Share,
 }
 
 impl Instance {
@@ -270,8 +268,12 @@ fn missing(hook: &str) -> wasmtime::Error {
 /// What a failed call failed by.
 pub(crate) fn classify(error: &wasmtime::Error, state: &mut GuestState) -> Failure {
     let said = state.last_error.take();
-    if state.limits.refused {
-        return Failure::Memory;
+    match state.limits.refused {
+        Some(Refused::Cap) => return Failure::Memory,
+        Some(Refused::Budget) => {
+            return Failure::NoInstance("all plugins together have no more memory".to_owned());
+        }
+        None => {}
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return match trap {

@@ -4,13 +4,15 @@
 //! A file is inspected, prepared under a configuration (configured, tested, baked, compiled, warmed) and bound in a
 //! generation; a pinned generation is asked about an operation (`strategy`), about texts (`filter`), about what users type
 //! for plugins (`command`), about who comes in and what administrators do (`rule`), and its bindings about what was
-//! committed (`observe`, `respond`).
+//! committed (`observe`, `respond`). A version is in memory only while it is called.
 
 mod abilities;
 mod after;
 mod bake;
 mod bindings;
 mod breaker;
+mod budget;
+mod card;
 mod chain;
 mod code_cache;
 mod configuration;
@@ -22,7 +24,10 @@ mod hook;
 mod inspect;
 mod instance;
 mod keeper;
+mod loader;
+mod measure;
 mod pool;
+mod residence;
 mod ruling;
 mod runtime;
 mod settings;
@@ -45,11 +50,12 @@ pub use error::{Failure, LoadError};
 pub use generation::{Binding, Generation, GenerationCell};
 pub use hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
 pub use inspect::{BindingDefault, Inspection, exported_hooks};
+pub use measure::{DURATIONS_US, Measured};
 pub use ruling::{
     CommandOutcome, CommandRuling, Effect, EffectKind, FilterRuling, FoundHit, HoldCause,
     HookRecord, Outcome, Reason, Rule, RuleAct, RuleAction, RuleRuling, StrategyRuling, Verdict,
 };
-pub use runtime::Runtime;
+pub use runtime::{Runtime, Usage};
 pub use settings::{MAX_COMPONENT_BYTES, Settings};
 pub use signature::{SignatureError, check_key, is_signature, public_key, sign, verify_signature};
 pub use values::{Values, ValuesSnapshot};

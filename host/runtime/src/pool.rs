@@ -1,66 +1,16 @@
 //! Instances of one version: made, lent, given back, retired. Lent last in, first out; never more than the bound, and
-//! a full pool means waiting, never an error.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! a full pool means waiting, never an error. It grows with what is asked and shrinks to nothing when nothing is.
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::Failure;
 use crate::instance::{Factory, Instance};
 
-/// How often room is made anew while nothing was freed.
-const ROOM_LOOK: Duration = Duration::from_millis(1);
-
-/// How many instances may live in the whole engine: its own limit is an error, this one a wait.
-pub(crate) struct Slots {
-    free: Mutex<u32>,
-    freed: Condvar,
-}
-
-/// The right to one instance of the engine.
-pub(crate) struct Slot(Arc<Slots>);
-
-impl Slots {
-    pub fn new(count: u32) -> Arc<Self> {
-        Arc::new(Self {
-            free: Mutex::new(count),
-            freed: Condvar::new(),
-        })
-    }
-
-    pub fn try_take(self: &Arc<Self>) -> Option<Slot> {
-        let mut free = self.free.lock();
-        *free = free.checked_sub(1)?;
-        Some(Slot(self.clone()))
-    }
-
-    /// Waits for room; `make_room` lets idle instances of others go.
-    pub fn take(self: &Arc<Self>, make_room: &dyn Fn()) -> Slot {
-        loop {
-            if let Some(slot) = self.try_take() {
-                return slot;
-            }
-            make_room();
-            let mut free = self.free.lock();
-            if *free == 0 {
-                self.freed.wait_for(&mut free, ROOM_LOOK);
-            }
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        *self.0.free.lock() += 1;
-        self.0.freed.notify_one();
-    }
-}
-
 pub(crate) struct Pool {
     pub factory: Factory,
     limit: u32,
-    warm: u32,
+    /// Kept made while it is in memory: of what cannot be baked, whose instances take long to make.
+    ready: u32,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -75,11 +25,11 @@ struct State {
 }
 
 impl Pool {
-    pub fn new(factory: Factory, limit: u32, warm: u32) -> Self {
+    pub fn new(factory: Factory, limit: u32, ready: u32) -> Self {
         Self {
             factory,
             limit: limit.max(1),
-            warm: warm.min(limit),
+            ready: ready.min(limit),
             state: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -149,11 +99,16 @@ impl Pool {
         self.changed.notify_one();
     }
 
-    /// Makes instances until the warm ones are there.
+    /// Makes instances until the ready ones are there.
     pub fn fill(&self) -> Result<(), Failure> {
+        self.fill_to(self.ready)
+    }
+
+    /// Makes instances until so many live.
+    pub fn fill_to(&self, count: u32) -> Result<(), Failure> {
         loop {
             let mut state = self.state.lock();
-            if state.live >= self.warm {
+            if state.live >= count.min(self.limit) {
                 return Ok(());
             }
             state.live += 1;
@@ -163,13 +118,20 @@ impl Pool {
         }
     }
 
-    /// Lets idle instances go that were not needed since the last sweep, all but the warm ones.
+    /// Lets idle instances go that were not needed since the last sweep, all but the ready ones.
     pub fn sweep(&self) {
         let mut state = self.state.lock();
         let spare = state
             .least_idle
-            .min((state.live.saturating_sub(self.warm)) as usize);
+            .min((state.live.saturating_sub(self.ready)) as usize);
         state.least_idle = state.idle.len() - spare.min(state.idle.len());
+        self.let_go(state, spare);
+    }
+
+    /// Lets all idle instances but one go.
+    pub fn keep_one(&self) {
+        let state = self.state.lock();
+        let spare = state.idle.len().saturating_sub(1);
         self.let_go(state, spare);
     }
 

@@ -1,35 +1,36 @@
 //! From a component file to a version that may serve: inspect, configure, bake, compile, warm. Everything here may
 //! take long and blocks; nothing here is called on a message's path.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 
-use crate::abilities::{self, GuestLog, GuestState};
-use crate::after::{AfterEngine, AfterPart, Ground};
+use crate::abilities::GuestLog;
+use crate::after::AfterPart;
 use crate::bake::{self, Baked};
 use crate::bindings::preparation;
 use crate::breaker::{Breaker, HealthEvent};
-use crate::code_cache::{CodeCache, hex};
+use crate::card::{self, Card};
+use crate::code_cache::hex;
 use crate::error::LoadError;
 use crate::exported::{check_types, commands_of};
 use crate::hook::Hook;
 use crate::inspect::{self, Inspection, Shape};
-use crate::instance::{Exports, Factory, classify};
-use crate::keeper::Keeper;
-use crate::pool::{Pool, Slots};
+use crate::instance::{Factory, classify};
+use crate::loader::{Loader, Recipe};
+use crate::pool::Pool;
+use crate::residence::Residence;
 use crate::settings::Settings;
 use crate::values::{NoValues, Values};
 use crate::version::Version;
 use crate::{configuration, engine};
 
-/// Counted up when what is kept in the cache changes its meaning.
-const CACHE_FORMAT: &str = "1";
 /// Changes of breakers kept for a slow listener.
 const HEALTH_EVENTS: usize = 256;
 
@@ -40,21 +41,14 @@ pub struct Runtime {
 }
 
 struct Inner {
-    engine: Engine,
-    settings: Arc<Settings>,
-    linker: Linker<GuestState>,
-    cache: CodeCache,
-    /// Started with the first version that needs it.
-    after: Mutex<Option<Arc<AfterEngine>>>,
-    slots: Arc<Slots>,
-    keeper: Arc<Keeper>,
-    health: broadcast::Sender<HealthEvent>,
-    values: Arc<dyn Values>,
+    loader: Arc<Loader>,
+    /// Of the engine that compiles: names in the cache hold it.
+    engine_key: String,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.keeper.stop();
+        self.loader.keeper.stop();
     }
 }
 
@@ -63,6 +57,20 @@ struct Prepared {
     inspection: Inspection,
     config: Arc<str>,
     key: String,
+    card: String,
+}
+
+/// What all versions of a runtime take now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Versions whose code is in memory.
+    pub resident_versions: usize,
+    pub instances: u32,
+    /// Bytes of the memory budget.
+    pub memory_bytes: usize,
+    pub memory_budget_bytes: usize,
+    /// Components compiled, not taken from the cache, since the start.
+    pub compiled: u64,
 }
 
 impl Runtime {
@@ -74,36 +82,34 @@ impl Runtime {
     /// A runtime whose guests read what they have written.
     pub fn with_values(settings: Settings, values: Arc<dyn Values>) -> Result<Self, LoadError> {
         let engine = engine::start(&settings, settings.total_instances)?;
-        let linker =
-            abilities::linker(&engine).map_err(|error| LoadError::Engine(format!("{error:#}")))?;
-        let cache = CodeCache::open(&settings.cache_dir)?;
-        let keeper = Keeper::start(settings.idle_sweep)?;
         let (health, _) = broadcast::channel(HEALTH_EVENTS);
-        let slots = Slots::new(settings.total_instances);
-        let settings = Arc::new(settings);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                engine,
-                settings,
-                linker,
-                cache,
-                after: Mutex::default(),
-                slots,
-                keeper,
-                health,
-                values,
-            }),
-        })
+        let engine_key = engine_key(&engine);
+        let loader = Loader::new(engine, Arc::new(settings), values, health)?;
+        let inner = Arc::new(Inner { loader, engine_key });
+        Ok(Self { inner })
     }
 
     /// Every change of a breaker from now on.
     pub fn health(&self) -> broadcast::Receiver<HealthEvent> {
-        self.inner.health.subscribe()
+        self.inner.loader.health.subscribe()
     }
 
     /// How many components were compiled, not taken from the cache, since the start.
     pub fn compiled(&self) -> u64 {
-        self.inner.cache.compiled()
+        self.inner.loader.cache.compiled()
+    }
+
+    /// What all versions take now.
+    pub fn usage(&self) -> Usage {
+        let loader = &self.inner.loader;
+        let (instances, memory_bytes) = loader.budget.used();
+        Usage {
+            resident_versions: loader.keeper.residents(),
+            instances,
+            memory_bytes,
+            memory_budget_bytes: loader.settings.memory_budget_bytes,
+            compiled: loader.cache.compiled(),
+        }
     }
 
     /// What a component is; a sentence where it is none this host can take.
@@ -113,10 +119,12 @@ impl Runtime {
 
     /// Loads a component under a configuration, and bakes it where that can be. Blocks, up to seconds.
     pub fn prepare(&self, bytes: &[u8], config: &Value) -> Result<Arc<Version>, LoadError> {
+        let cache = &self.inner.loader.cache;
+        let _unswept = cache.unswept();
         let (inspection, plain) = self.look(bytes)?;
         let prepared = self.resolve(inspection, config)?;
-        let file = format!("{}.baked.wasm", prepared.key);
-        if let Some(baked) = self.inner.cache.read(&file)
+        let file = baked_file(&prepared.key);
+        if let Some(baked) = cache.read(&file)
             && let Ok(version) = self.load_baked(&prepared, &baked)
         {
             return Ok(version);
@@ -124,7 +132,7 @@ impl Runtime {
         let configuration: Arc<[u8]> = self.run_prepare(&plain, &prepared)?.into();
         let not_baked = match self.bake(bytes, &prepared, &configuration)? {
             Baked::Component(baked) => {
-                self.inner.cache.write(&file, &baked)?;
+                cache.write(&file, &baked)?;
                 match self.load_baked(&prepared, &baked) {
                     Ok(version) => return Ok(version),
                     Err(error) => format!("the baked component does not serve: {error}"),
@@ -139,13 +147,34 @@ impl Runtime {
         );
         let mut factory = self.factory(&plain, &prepared)?;
         factory.configuration = Some(configuration.clone());
+        let settings = &self.inner.loader.settings;
         let mut first = factory
-            .make_bare(self.inner.settings.memory_cap_bytes)
+            .make_bare(settings.memory_cap_bytes)
             .map_err(LoadError::Configure)?;
         bake::set_up(&mut first, &factory, &configuration)?;
         drop(first);
-        let name = self.binary_key(&prepared.inspection.digest, "plain");
-        self.version(prepared, factory, Some(not_baked), (&name, bytes))
+        let binary = binary_name(&prepared.inspection.digest);
+        let component = format!("{binary}.plain.wasm");
+        cache.write(&component, bytes)?;
+        let kept = format!("{}.configuration", prepared.key);
+        cache.write(&kept, &configuration)?;
+        let files = Files {
+            code: self.binary_key(&prepared.inspection.digest, "plain"),
+            component,
+            configuration: Some(kept),
+        };
+        self.version(prepared, factory, files, Some(not_baked))
+    }
+
+    /// A version that was prepared here before under this configuration, without loading anything: it comes into memory
+    /// with its first call. `None` where it was not, by this host and for this engine.
+    pub fn recall(&self, digest: &str, config: &Value) -> Option<Arc<Version>> {
+        let loader = &self.inner.loader;
+        let name = card::name(digest, config, &self.inner.engine_key);
+        let _unswept = loader.cache.unswept();
+        let card = Card::read(&loader.cache, &name)?;
+        let log = Arc::new(GuestLog::new(&card.inspection.name));
+        Some(self.assemble(card, name, log, Residence::cold(), Residence::cold()))
     }
 
     /// Loads what another node baked of this component under this configuration, without configuring anything.
@@ -155,24 +184,20 @@ impl Runtime {
         config: &Value,
         baked: &[u8],
     ) -> Result<Arc<Version>, LoadError> {
+        let _unswept = self.inner.loader.cache.unswept();
         let (inspection, _) = self.look(bytes)?;
         let prepared = self.resolve(inspection, config)?;
         let version = self.load_baked(&prepared, baked)?;
-        self.inner
-            .cache
-            .write(&format!("{}.baked.wasm", prepared.key), baked)?;
+        let cache = &self.inner.loader.cache;
+        cache.write(&baked_file(&prepared.key), baked)?;
         Ok(version)
     }
 
-    /// Removes every file in the cache that belongs to none of these versions: configurations are in them.
+    /// Removes every file in the cache that belongs to none of these versions: configurations are in them. Those of a
+    /// version that is still in use go with it.
     pub fn sweep_cache(&self, keep: &[Arc<Version>]) -> Result<(), LoadError> {
-        let binaries: Vec<&str> = keep
-            .iter()
-            .map(|version| binary_name(&version.inspection.digest))
-            .collect();
-        let keys = keep.iter().map(|version| version.key.as_str());
-        let keep: Vec<_> = keys.chain(binaries).collect();
-        self.inner.cache.sweep(&keep, true).map(drop)
+        let keep: HashSet<_> = keep.iter().flat_map(|version| version.names()).collect();
+        self.inner.loader.cache.sweep(&keep, true).map(drop)
     }
 
     /// The bytes in the cache that belong to none of these loaded versions and to no binary of these digests; with
@@ -183,34 +208,22 @@ impl Runtime {
         digests: &[&str],
         remove: bool,
     ) -> Result<u64, LoadError> {
-        let own = loaded.iter().flat_map(|version| {
-            [
-                version.key.as_str(),
-                binary_name(&version.inspection.digest),
-            ]
-        });
         let known = digests.iter().map(|digest| binary_name(digest));
-        let keep: Vec<_> = own.chain(known).collect();
-        self.inner.cache.sweep(&keep, remove)
+        let own = loaded.iter().flat_map(|version| version.names());
+        let keep: HashSet<_> = own.chain(known).collect();
+        self.inner.loader.cache.sweep(&keep, remove)
     }
 
     fn look(&self, bytes: &[u8]) -> Result<(Inspection, Component), LoadError> {
-        inspect::check_bytes(bytes, self.inner.settings.max_component_bytes)?;
+        let loader = &self.inner.loader;
+        let settings = &loader.settings;
+        inspect::check_bytes(bytes, settings.max_component_bytes)?;
         let digest = inspect::digest(bytes);
-        let component = self.inner.cache.component(
-            &self.inner.engine,
-            &self.binary_key(&digest, "plain"),
-            bytes,
-        )?;
-        let shape: Shape = inspect::shape(&self.inner.engine, &component)?;
-        let unknown: Arc<str> = "{}".into();
-        let factory = self.make_factory(
-            &component,
-            shape.wasi,
-            unknown,
-            Arc::new(GuestLog::new("unknown")),
-        )?;
-        let settings = &self.inner.settings;
+        let name = self.binary_key(&digest, "plain");
+        let component = loader.cache.component(&loader.engine, &name, bytes)?;
+        let shape: Shape = inspect::shape(&loader.engine, &component)?;
+        let unknown = Arc::new(GuestLog::new("unknown"));
+        let factory = loader.factory(&component, "{}".into(), unknown)?;
         let mut instance = factory
             .make_bare(settings.memory_cap_bytes)
             .map_err(LoadError::Describe)?;
@@ -221,26 +234,18 @@ impl Runtime {
         Ok((inspect::inspection(bytes, shape, said)?, component))
     }
 
-    /// The configuration complete, and the name of what comes out.
-    fn resolve(&self, inspection: Inspection, config: &Value) -> Result<Prepared, LoadError> {
-        let complete = configuration::complete(&inspection.config_schema, config)
+    /// The configuration complete, and the names of what comes out.
+    fn resolve(&self, inspection: Inspection, given: &Value) -> Result<Prepared, LoadError> {
+        let complete = configuration::complete(&inspection.config_schema, given)
             .map_err(LoadError::BadConfiguration)?;
         let config: Arc<str> = complete.to_string().into();
-        let mut hash = Sha256::new();
-        for part in [
-            CACHE_FORMAT,
-            &inspection.digest,
-            &config,
-            &self.engine_key(),
-        ] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
-        }
-        let key = hex(&hash.finalize());
+        let engine = &self.inner.engine_key;
+        let (digest, key) = (&inspection.digest, "version");
         Ok(Prepared {
+            key: card::named(key, digest, &config, engine),
+            card: card::name(digest, given, engine),
             inspection,
             config,
-            key,
         })
     }
 
@@ -249,7 +254,7 @@ impl Runtime {
         let Some(exports) = &factory.exports.preparation else {
             return Ok(prepared.config.as_bytes().to_vec());
         };
-        let settings = &self.inner.settings;
+        let settings = &self.inner.loader.settings;
         let mut instance = factory
             .make_bare(settings.preparation_cap_bytes)
             .map_err(LoadError::Prepare)?;
@@ -278,11 +283,8 @@ impl Runtime {
             Err(why) => return Ok(Baked::Not(why)),
         };
         let name = self.binary_key(&prepared.inspection.digest, "instrumented");
-        let component = match self
-            .inner
-            .cache
-            .component(&self.inner.engine, &name, &instrumented)
-        {
+        let loader = &self.inner.loader;
+        let component = match loader.cache.component(&loader.engine, &name, &instrumented) {
             Ok(component) => component,
             Err(error) => return Ok(Baked::Not(error.to_string())),
         };
@@ -290,13 +292,13 @@ impl Runtime {
     }
 
     fn load_baked(&self, prepared: &Prepared, baked: &[u8]) -> Result<Arc<Version>, LoadError> {
-        let component = self
-            .inner
+        let loader = &self.inner.loader;
+        let component = loader
             .cache
-            .component(&self.inner.engine, &prepared.key, baked)?;
+            .component(&loader.engine, &prepared.key, baked)?;
         let factory = self.factory(&component, prepared)?;
         let mut instance = factory
-            .make_bare(self.inner.settings.memory_cap_bytes)
+            .make_bare(loader.settings.memory_cap_bytes)
             .map_err(LoadError::SelfTest)?;
         bake::test(&mut instance, &factory)?;
         drop(instance);
@@ -304,165 +306,163 @@ impl Runtime {
             inspection: prepared.inspection.clone(),
             config: prepared.config.clone(),
             key: prepared.key.clone(),
+            card: prepared.card.clone(),
         };
-        let name = prepared.key.clone();
-        self.version(prepared, factory, None, (&name, baked))
+        let files = Files {
+            code: prepared.key.clone(),
+            component: baked_file(&prepared.key),
+            configuration: None,
+        };
+        self.version(prepared, factory, files, None)
     }
 
     fn factory(&self, component: &Component, prepared: &Prepared) -> Result<Factory, LoadError> {
-        let wasi = imports_wasi(component, &self.inner.engine);
         let log = Arc::new(GuestLog::new(&prepared.inspection.name));
-        self.make_factory(component, wasi, prepared.config.clone(), log)
+        let config = prepared.config.clone();
+        self.inner.loader.factory(component, config, log)
     }
 
-    fn make_factory(
-        &self,
-        component: &Component,
-        wasi: bool,
-        config: Arc<str>,
-        log: Arc<GuestLog>,
-    ) -> Result<Factory, LoadError> {
-        let shape = |error: wasmtime::Error| LoadError::WrongShape(format!("{error:#}"));
-        let mut linker = self.inner.linker.clone();
-        if wasi {
-            // A toolchain's WASI leads to nothing: calling it traps.
-            linker
-                .define_unknown_imports_as_traps(component)
-                .map_err(shape)?;
-        }
-        let pre = linker.instantiate_pre(component).map_err(shape)?;
-        let exports = Exports::probe(&pre).map_err(shape)?;
-        let (room, wake) = (self.inner.keeper.clone(), self.inner.keeper.clone());
-        Ok(Factory {
-            pre,
-            exports,
-            settings: self.inner.settings.clone(),
-            slots: self.inner.slots.clone(),
-            make_room: Arc::new(move || room.empty_pools()),
-            config,
-            log,
-            values: self.inner.values.clone(),
-            wake_keeper: Arc::new(move || wake.wake()),
-            configuration: None,
-        })
-    }
-
+    /// Everything that was prepared, warm, and noted so that it can be recalled.
     fn version(
         &self,
         prepared: Prepared,
         factory: Factory,
+        files: Files,
         not_baked: Option<String>,
-        (name, wasm): (&str, &[u8]),
     ) -> Result<Arc<Version>, LoadError> {
-        let settings = &self.inner.settings;
-        let on_path = prepared
-            .inspection
-            .hooks
-            .iter()
-            .any(|hook| !hook.is_after_commit());
-        let (limit, warm) = match not_baked {
-            _ if !on_path => (1, 0),
-            None => (settings.instances_per_version, settings.warm_instances),
-            Some(_) => (settings.unbaked_instances, settings.unbaked_instances),
-        };
-        let after = self.after_part(&prepared.inspection, &factory, name, wasm)?;
+        let loader = &self.inner.loader;
         let Prepared {
-            inspection, key, ..
+            inspection,
+            config,
+            key,
+            card: name,
         } = prepared;
+        let config_file = format!("{key}.config.json");
+        loader.cache.write(&config_file, config.as_bytes())?;
+        let log = factory.log.clone();
+        let commands = commands_of(&factory)?;
+        let pool = loader.pool_of(factory, is_on_path(&inspection));
+        let began = Instant::now();
+        pool.fill_to(1).map_err(LoadError::Configure)?;
+        let configure = not_baked.as_ref().map(|_| began.elapsed());
+        pool.fill_to(loader.settings.warm_instances)
+            .and_then(|()| pool.fill())
+            .map_err(LoadError::Configure)?;
+        let card = Card {
+            inspection,
+            key,
+            code: files.code,
+            component: files.component,
+            config: config_file,
+            configuration: files.configuration,
+            not_baked,
+            commands,
+            configure_us: u64::try_from(configure.unwrap_or_default().as_micros())
+                .unwrap_or(u64::MAX),
+        };
+        card.write(&loader.cache, &name)?;
+        let now = loader.keeper.clock.now();
+        let path = match is_on_path(&card.inspection) {
+            true => Residence::warm(pool, now),
+            false => Residence::cold(),
+        };
+        let after = match has_after(&card.inspection) {
+            true => Residence::warm(loader.after(&recipe_of(&card, &log))?.checked()?, now),
+            false => Residence::cold(),
+        };
+        let version = self.assemble(card, name, log, path, after);
+        loader.keeper.watch(&version);
+        Ok(version)
+    }
+
+    fn assemble(
+        &self,
+        card: Card,
+        name: String,
+        log: Arc<GuestLog>,
+        path: Residence<Pool>,
+        after: Residence<AfterPart>,
+    ) -> Arc<Version> {
+        let loader = &self.inner.loader;
+        let recipe = recipe_of(&card, &log);
+        let inspection = card.inspection;
         let (plugin, digest): (Arc<str>, Arc<str>) = (
             inspection.name.as_str().into(),
             inspection.digest.as_str().into(),
         );
-        let breaker = |hook| {
-            Breaker::new(
-                hook,
-                plugin.clone(),
-                digest.clone(),
-                self.inner.health.clone(),
-            )
-        };
-        let baked = not_baked
-            .is_none()
-            .then(|| settings.cache_dir.join(format!("{key}.baked.wasm")));
-        let breakers = Hook::ALL.map(breaker);
-        let commands = commands_of(&factory)?;
-        let pool = Pool::new(factory, limit, warm);
-        pool.fill().map_err(LoadError::Configure)?;
-        let version = Arc::new(Version {
+        let health = &loader.health;
+        let breaker = |hook| Breaker::new(hook, plugin.clone(), digest.clone(), health.clone());
+        let baked = card.not_baked.is_none();
+        let folder = &loader.settings.cache_dir;
+        let version = Arc::new_cyclic(|own| Version {
+            own: own.clone(),
             inspection,
-            key,
-            not_baked,
-            baked,
-            pool,
+            baked: baked.then(|| folder.join(baked_file(&card.key))),
+            key: card.key,
+            card: name,
+            not_baked: card.not_baked,
+            loader: loader.clone(),
+            recipe,
+            path,
             after,
-            breakers,
-            commands,
+            breakers: Hook::ALL.map(breaker),
+            commands: card.commands,
+            configure_took: Duration::from_micros(card.configure_us),
             counts: Default::default(),
+            measures: Default::default(),
         });
-        self.inner.keeper.watch(&version);
-        Ok(version)
-    }
-
-    /// What is called after the commit, where there is such a hook: the same image in the engine of that tier.
-    fn after_part(
-        &self,
-        inspection: &Inspection,
-        factory: &Factory,
-        name: &str,
-        wasm: &[u8],
-    ) -> Result<Option<AfterPart>, LoadError> {
-        if !inspection.hooks.iter().any(|hook| hook.is_after_commit()) {
-            return Ok(None);
-        }
-        let engine = {
-            let mut started = self.inner.after.lock();
-            match &*started {
-                Some(engine) => engine.clone(),
-                None => started
-                    .insert(AfterEngine::start(&self.inner.settings)?)
-                    .clone(),
-            }
-        };
-        let component = self.inner.cache.component(&engine.engine, name, wasm)?;
-        let ground = Ground {
-            settings: factory.settings.clone(),
-            config: factory.config.clone(),
-            log: factory.log.clone(),
-            values: factory.values.clone(),
-            configuration: factory.configuration.clone(),
-        };
-        let wasi = imports_wasi(&component, &engine.engine);
-        AfterPart::new(engine, &component, wasi, ground).map(Some)
+        loader.cache.need(version.names());
+        version
     }
 
     fn binary_key(&self, digest: &str, what: &str) -> String {
-        format!(
-            "{}-{}-{what}",
-            binary_name(digest),
-            &self.engine_key()[..16]
-        )
-    }
-
-    fn engine_key(&self) -> String {
-        use std::hash::Hash as _;
-        let mut hasher = StableHasher(Sha256::new());
-        self.inner
-            .engine
-            .precompile_compatibility_hash()
-            .hash(&mut hasher);
-        hex(&hasher.0.finalize())
+        let engine = &self.inner.engine_key[..16];
+        format!("{}-{engine}-{what}", binary_name(digest))
     }
 }
 
-/// It imports interfaces of WASI, which lead to nothing.
-fn imports_wasi(component: &Component, engine: &Engine) -> bool {
-    let ty = component.component_type();
-    ty.imports(engine)
-        .any(|(name, _)| name.starts_with("wasi:"))
+/// What a version's files are called.
+struct Files {
+    code: String,
+    component: String,
+    configuration: Option<String>,
+}
+
+fn recipe_of(card: &Card, log: &Arc<GuestLog>) -> Recipe {
+    Recipe {
+        plugin: card.inspection.name.clone(),
+        code: card.code.clone(),
+        component: card.component.clone(),
+        config: card.config.clone(),
+        configuration: card.configuration.clone(),
+        log: log.clone(),
+        on_path: is_on_path(&card.inspection),
+    }
+}
+
+fn is_on_path(inspection: &Inspection) -> bool {
+    let mut hooks = inspection.hooks.iter();
+    hooks.any(|hook| !hook.is_after_commit())
+}
+
+fn has_after(inspection: &Inspection) -> bool {
+    let mut hooks = inspection.hooks.iter();
+    hooks.any(|hook| hook.is_after_commit())
+}
+
+fn baked_file(key: &str) -> String {
+    format!("{key}.baked.wasm")
+}
+
+fn engine_key(engine: &Engine) -> String {
+    use std::hash::Hash as _;
+    let mut hasher = StableHasher(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hex(&hasher.0.finalize())
 }
 
 /// The part of a digest that names files.
-fn binary_name(digest: &str) -> &str {
+pub(crate) fn binary_name(digest: &str) -> &str {
     digest.strip_prefix("sha256:").unwrap_or(digest)
 }
 

@@ -33,16 +33,25 @@ pub struct Settings {
     pub tick: Duration,
     /// Most bytes a guest may hand to the host in one call: arguments of abilities and its answer.
     pub max_output_bytes: usize,
+    /// Most memory of all instances together, bytes: what each has grown by, and a fixed part for itself. What is idle
+    /// gives way to what is called.
+    pub memory_budget_bytes: usize,
     /// Most instances alive at once, of all versions together.
     pub total_instances: u32,
     /// Most instances of one version.
     pub instances_per_version: u32,
-    /// Instances made before a version serves, and kept when it is idle.
+    /// Instances made before a version serves.
     pub warm_instances: u32,
-    /// Configured instances kept of a version that cannot be baked.
+    /// Configured instances kept of a version that cannot be baked, while it is called.
     pub unbaked_instances: u32,
-    /// How often idle instances beyond the warm ones are let go.
+    /// How often idle instances are let go.
     pub idle_sweep: Duration,
+    /// A version that was not called for this long leaves the memory, code and instances; the next call loads it from
+    /// the code cache.
+    pub idle_after: Duration,
+    /// Most versions whose code is in memory: each takes about three of the process's maps. Those not called longest
+    /// leave first.
+    pub resident_versions: u32,
 }
 
 impl Settings {
@@ -60,11 +69,14 @@ impl Settings {
             preparation_stop: Duration::from_secs(30),
             tick: Duration::from_millis(5),
             max_output_bytes: 4 << 20,
-            total_instances: 256,
+            memory_budget_bytes: 1 << 30,
+            total_instances: 512,
             instances_per_version: 64,
             warm_instances: 2,
             unbaked_instances: 4,
             idle_sweep: Duration::from_secs(10),
+            idle_after: Duration::from_secs(300),
+            resident_versions: 1024,
         }
     }
 

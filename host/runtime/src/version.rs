@@ -1,34 +1,53 @@
-//! One component under one configuration, ready to be called: its pool, its breakers, its counts. It knows limits and
-//! second tries; what an answer means is the chain's.
+//! One component under one configuration: what it is, its breakers, its counts; and, in memory only while it is
+//! called, its pool and its code. It knows limits and second tries; what an answer means is the chain's.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::RuntimeFlavor;
 
 use crate::after::AfterPart;
-use crate::bindings::command::Usage;
 use crate::breaker::{Admission, Breaker, BreakerState};
-use crate::error::Failure;
+use crate::card::Named;
+use crate::error::{Failure, LoadError};
 use crate::hook::{Hook, Isolation};
 use crate::inspect::Inspection;
 use crate::instance::{Exports, Instance, classify};
+use crate::loader::{Loader, Recipe};
+use crate::measure::{Measure, Measured};
 use crate::pool::Pool;
+use crate::residence::Residence;
+use crate::runtime::binary_name;
+
+/// Configuring an instance may take this long on a message's path; of a version that takes longer one instance stays.
+const SLOW_CONFIGURE: Duration = Duration::from_millis(20);
 
 /// A version that may serve.
 pub struct Version {
+    /// Itself, for the keeper.
+    pub(crate) own: Weak<Version>,
     pub(crate) inspection: Inspection,
     /// The name of its files in the cache: of binary, configuration and engine together.
     pub(crate) key: String,
+    /// The name of its card there.
+    pub(crate) card: String,
     pub(crate) not_baked: Option<String>,
     pub(crate) baked: Option<PathBuf>,
-    pub(crate) pool: Pool,
-    /// Where it exports a hook after the commit.
-    pub(crate) after: Option<AfterPart>,
+    pub(crate) loader: Arc<Loader>,
+    pub(crate) recipe: Recipe,
+    /// What is called on a message's path.
+    pub(crate) path: Residence<Pool>,
+    /// What is called after the commit.
+    pub(crate) after: Residence<AfterPart>,
     pub(crate) breakers: [Breaker; Hook::COUNT],
-    pub(crate) commands: Vec<Usage>,
+    pub(crate) commands: Vec<Named>,
+    /// How long an instance takes to configure, where each must be.
+    pub(crate) configure_took: Duration,
     pub(crate) counts: Counts,
+    pub(crate) measures: [Measure; Hook::COUNT],
 }
 
 #[derive(Default)]
@@ -48,6 +67,10 @@ pub struct Stats {
     pub retired: u64,
     pub live_instances: u32,
     pub idle_instances: u32,
+    /// Whether its code is in memory.
+    pub resident: bool,
+    /// How often a call found it cold.
+    pub cold_loads: u64,
     pub log_lines: u64,
     /// Lines the log's limits swallowed.
     pub log_lines_lost: u64,
@@ -108,15 +131,23 @@ impl Version {
         self.breakers[hook as usize].state()
     }
 
+    /// What the calls of a hook came to.
+    pub fn measured(&self, hook: Hook) -> Measured {
+        self.measures[hook as usize].read()
+    }
+
     pub fn stats(&self) -> Stats {
-        let (live_instances, idle_instances) = self.pool.counts();
-        let (log_lines, log_lines_lost) = self.pool.factory.log.counts();
+        let pool = self.path.look();
+        let (live_instances, idle_instances) = pool.map_or((0, 0), |pool| pool.counts());
+        let (log_lines, log_lines_lost) = self.recipe.log.counts();
         Stats {
             calls: self.breakers.iter().map(Breaker::calls).sum(),
             over_budget: self.counts.over_budget.load(Ordering::Relaxed),
             retired: self.counts.retired.load(Ordering::Relaxed),
             live_instances,
             idle_instances,
+            resident: self.is_resident(),
+            cold_loads: self.path.loads() + self.after.loads(),
             log_lines,
             log_lines_lost,
         }
@@ -125,13 +156,94 @@ impl Version {
     /// Makes this many instances at once and keeps them idle: for measuring memory, and before a rush. Never more than
     /// its pool may hold.
     pub fn warm_up(&self, instances: usize) -> Result<(), Failure> {
-        let made: Result<Vec<Instance>, Failure> = (0..instances.min(self.pool.limit()))
-            .map(|_| self.pool.take())
-            .collect();
-        made?
-            .into_iter()
-            .for_each(|instance| self.pool.give_back(instance));
-        Ok(())
+        let pool = self.pool()?;
+        pool.fill_to(u32::try_from(instances).unwrap_or(u32::MAX))
+    }
+
+    /// Lets go of its code and its instances; the next call loads it again. Calls that are under way end first.
+    pub fn leave(&self) {
+        drop(self.path.leave());
+        drop(self.after.leave());
+    }
+
+    /// What the names of its files in the cache begin with.
+    pub(crate) fn names(&self) -> [&str; 3] {
+        let binary = binary_name(&self.inspection.digest);
+        [&self.key, &self.card, binary]
+    }
+
+    pub(crate) fn is_resident(&self) -> bool {
+        self.path.look().is_some() || self.after.look().is_some()
+    }
+
+    /// The keeper's time of the last call.
+    pub(crate) fn used(&self) -> u64 {
+        self.path.used().max(self.after.used())
+    }
+
+    /// Nothing is lost by its leaving that the next call could not wait for: its breakers have nothing to tell.
+    pub(crate) fn may_leave(&self) -> bool {
+        let closed = |breaker: &Breaker| breaker.state() == BreakerState::Closed;
+        self.configure_took <= SLOW_CONFIGURE && self.breakers.iter().all(closed)
+    }
+
+    pub(crate) fn empty_pool(&self) {
+        if let Some(pool) = self.path.look() {
+            pool.empty();
+        }
+    }
+
+    /// Has its idle instances go. Of one that stays though nobody calls it a single instance is kept.
+    pub(crate) fn sweep(&self, is_idle: bool) {
+        let Some(pool) = self.path.look() else { return };
+        if is_idle {
+            pool.keep_one();
+        } else {
+            pool.sweep();
+        }
+    }
+
+    /// Makes the configured instances that are missing, of a version that is called.
+    pub(crate) fn refill(&self) {
+        let Some(pool) = self.path.look() else { return };
+        if let Err(error) = pool.fill() {
+            tracing::warn!(plugin = self.inspection.name, %error, "an instance could not be made");
+        }
+    }
+
+    pub(crate) fn tell_if_due(&self) -> bool {
+        let mut some_open = false;
+        for breaker in &self.breakers {
+            some_open |= breaker.tell_if_due();
+        }
+        some_open
+    }
+
+    /// What is called on a message's path, loaded from the code cache where it is not in memory.
+    pub(crate) fn pool(&self) -> Result<Arc<Pool>, Failure> {
+        let now = self.loader.keeper.clock.now();
+        if let Some(pool) = self.path.present(now) {
+            return Ok(pool);
+        }
+        let load = || self.path.get(now, || self.loader.pool(&self.recipe));
+        self.came(giving_way(load))
+    }
+
+    /// What is called after the commit. As `pool`.
+    pub(crate) fn after_part(&self) -> Result<Arc<AfterPart>, Failure> {
+        let now = self.loader.keeper.clock.now();
+        match self.after.present(now) {
+            Some(part) => Ok(part),
+            None => self.came(self.after.get(now, || self.loader.after(&self.recipe))),
+        }
+    }
+
+    fn came<T>(&self, loaded: Result<Arc<T>, LoadError>) -> Result<Arc<T>, Failure> {
+        let part = loaded.map_err(|error| Failure::NoInstance(error.to_string()))?;
+        if let Some(own) = self.own.upgrade() {
+            self.loader.keeper.watch(&own);
+        }
+        Ok(part)
     }
 
     /// Asks a guest, at most twice, under the breaker and the limits of a message's path.
@@ -145,13 +257,20 @@ impl Version {
         let Some(admission) = breaker.admit() else {
             return (Err(Failure::Broken(hook)), Duration::ZERO);
         };
+        let pool = match self.pool() {
+            Ok(pool) => pool,
+            Err(failure) => {
+                breaker.failed(admission, &failure);
+                return (Err(failure), Duration::ZERO);
+            }
+        };
         let wanted = breaker.is_measuring() && admission == Admission::Ordinary;
         let cpu_before = wanted.then(thread_cpu);
         let began = Instant::now();
         let fresh = rules.isolation == Isolation::Message;
-        let mut answer = self.ask_once(fresh, rules, &mut ask);
+        let mut answer = self.ask_once(&pool, fresh, rules, &mut ask);
         if answer.as_ref().err().is_some_and(Failure::is_stop) {
-            answer = self.ask_once(true, rules, &mut ask);
+            answer = self.ask_once(&pool, true, rules, &mut ask);
         }
         let wall = began.elapsed();
         match &answer {
@@ -165,7 +284,7 @@ impl Version {
             Err(failure) => {
                 breaker.failed(admission, failure);
                 if breaker.state() != BreakerState::Closed {
-                    (self.pool.factory.wake_keeper)(); // it tells when the pause is over
+                    self.loader.keeper.wake(); // it tells when the pause is over
                 }
             }
         }
@@ -174,15 +293,16 @@ impl Version {
 
     fn ask_once<T>(
         &self,
+        pool: &Pool,
         fresh: bool,
         rules: CallRules,
         ask: &mut impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> Result<T, Failure> {
-        let factory = &self.pool.factory;
+        let factory = &pool.factory;
         let mut instance = if fresh {
-            self.pool.take_fresh()?
+            pool.take_fresh()?
         } else {
-            self.pool.take()?
+            pool.take()?
         };
         instance.arm(
             factory.settings.ticks(factory.settings.hard_stop),
@@ -194,11 +314,12 @@ impl Version {
         match answer {
             Ok(answer) => {
                 if rules.isolation == Isolation::Message {
-                    self.pool.retire(instance);
+                    pool.retire(instance);
                 } else if instance.has_swollen() {
-                    self.retire(instance);
+                    self.retire(pool, instance);
                 } else {
-                    self.pool.give_back(instance);
+                    instance.store.data_mut().limits.refused = None;
+                    pool.give_back(instance);
                 }
                 Ok(answer)
             }
@@ -207,18 +328,24 @@ impl Version {
                     Fault::Guest(error) => classify(&error, instance.store.data_mut()),
                     Fault::BadOutput(what) => Failure::BadOutput(what),
                 };
-                self.retire(instance);
+                self.retire(pool, instance);
                 Err(failure)
             }
         }
     }
 
-    fn retire(&self, instance: Instance) {
+    fn retire(&self, pool: &Pool, instance: Instance) {
         self.counts.retired.fetch_add(1, Ordering::Relaxed);
-        self.pool.retire(instance);
-        if !self.pool.factory.is_baked() {
-            (self.pool.factory.wake_keeper)();
+        pool.retire(instance);
+        if !pool.factory.is_baked() {
+            self.loader.keeper.wake();
         }
+    }
+}
+
+impl Drop for Version {
+    fn drop(&mut self) {
+        self.loader.cache.release(self.names());
     }
 }
 
@@ -228,6 +355,17 @@ impl std::fmt::Debug for Version {
             .field("inspection", &self.inspection)
             .field("not_baked", &self.not_baked)
             .finish()
+    }
+}
+
+/// Does what may take a while, with other tasks moved off this thread where it carries any.
+fn giving_way<T>(work: impl FnOnce() -> T) -> T {
+    let carries = tokio::runtime::Handle::try_current()
+        .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if carries {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
     }
 }
 

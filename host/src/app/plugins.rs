@@ -27,6 +27,10 @@ pub async fn start<L: PluginValues + Feed>(
     settings.hard_stop = Duration::from_millis(config.plugins.hard_stop_ms.max(1));
     settings.after_stop = Duration::from_millis(config.plugins.after_stop_ms.max(1));
     settings.memory_cap_bytes = usize::try_from(config.plugins.memory_mib.max(1) << 20)?;
+    settings.memory_budget_bytes = usize::try_from(config.plugins.memory_budget_mib.max(1) << 20)?;
+    settings.idle_after = Duration::from_millis(config.plugins.idle_ms.max(1));
+    settings.idle_sweep = settings.idle_sweep.min(settings.idle_after);
+    settings.resident_versions = config.plugins.resident.max(1);
     let values = Arc::new(StoredValues(log.clone()));
     let runtime = kith_runtime::Runtime::with_values(settings, values)?;
     let rules = RolloutRules {

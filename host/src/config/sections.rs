@@ -257,5 +257,13 @@ sections! {
         after_stop_ms: u64 = 30_000_u64,
         /// MiB of memory of one instance. Not reloadable.
         memory_mib: u64 = 64_u64,
+        /// MiB of memory of all instances together, besides what they share. What is idle gives way to what is called;
+        /// when nothing is idle, calls wait. Not reloadable.
+        memory_budget_mib: u64 = 1024_u64,
+        /// Milliseconds without a call after which a plugin leaves the memory; its next call loads it from the code
+        /// cache. Not reloadable.
+        idle_ms: u64 = 300_000_u64,
+        /// Plugins whose code is in memory at once; those not called longest leave first. Not reloadable.
+        resident: u32 = 1024_u32,
     }
 }

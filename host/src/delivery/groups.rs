@@ -23,13 +23,14 @@ impl Delivery {
 
     fn push_entry(&self, roster: &Roster, entry: &Entry, sender: Option<SessionId>) {
         let events: [OnceCell<Event>; 3] = Default::default();
-        self.registry.push_each(&roster.users, sender, |place| {
+        let delivered = self.registry.push_each(&roster.users, sender, |place| {
             if !roster.gets(place, entry.seq) {
                 return None;
             }
             let viewer = Viewer::of(entry, roster.users[place]);
             Some(events[viewer as usize].get_or_init(|| frames::entry_event(entry, viewer)))
         });
+        self.registry.telemetry.delivered.inc_by(delivered);
     }
 
     /// Everything that follows a change of a group, in the order its members are to see it.

@@ -3,6 +3,7 @@
 
 pub mod bans;
 pub mod held;
+pub mod metrics;
 pub mod people;
 pub mod plugins;
 pub mod reports;
@@ -58,6 +59,7 @@ pub struct Admin {
     pub bootstrap: Option<Arc<str>>,
     pub health: Arc<super::http::health::Health>,
     pub node: Arc<str>,
+    pub sources: Arc<dyn metrics::Sources>,
 }
 
 /// A request with a good administrator's token; `0` is the token's name.
@@ -163,6 +165,7 @@ pub fn router(admin: Admin) -> Router {
     router
         .route("/healthz", axum::routing::get(super::http::health::healthz))
         .route("/readyz", axum::routing::get(readyz))
+        .route("/metrics", axum::routing::get(metrics::metrics))
         .route(
             "/admin/v1/openapi.json",
             axum::routing::get(async move || Json((*document).clone())),

@@ -18,6 +18,7 @@ use crate::ids::SessionId;
 use crate::refusal::{Code, Refusal};
 use crate::session::registry::Registry;
 use crate::session::{Bye, Codec, Drained, Session, to_msgpack};
+use crate::telemetry::Telemetry;
 
 /// Requests read in a row before what waits is written.
 const BURST: usize = 64;
@@ -55,6 +56,22 @@ impl Drop for Attached<'_> {
     }
 }
 
+/// A connection that is counted while it is open.
+struct Open<'a>(&'a Telemetry);
+
+impl<'a> Open<'a> {
+    fn new(telemetry: &'a Telemetry) -> Self {
+        telemetry.connections.inc();
+        Self(telemetry)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}
+
 /// Serves a connection until it ends.
 pub async fn serve<S>(
     gateway: Arc<Gateway>,
@@ -64,6 +81,7 @@ pub async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let open = Open::new(&gateway.registry.telemetry);
     let welcomed = Box::pin(welcome_in_time(&gateway, &mut socket, (codec, address))).await;
     let end = match welcomed {
         Ok((attached, hello)) => attended(&gateway, &mut socket, &attached.session, hello).await,
@@ -72,7 +90,10 @@ pub async fn serve<S>(
     match end {
         End::Lost => {}
         End::Closed => Box::pin(answer_close(&mut socket)).await,
-        End::Goodbye(bye) => Box::pin(goodbye(&mut socket, codec, bye)).await,
+        End::Goodbye(bye) => {
+            open.0.goodbye(bye);
+            Box::pin(goodbye(&mut socket, codec, bye)).await;
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::refusal::Refusal;
 use crate::session::registry::Registry;
 use crate::store::feed::Feed;
 use crate::store::kv::PluginKv;
+use crate::telemetry::{Families, Row, number};
 use ledger::Ledger;
 
 /// Under which name a plugin's hook keeps its place in the feed.
@@ -94,6 +95,53 @@ impl AfterCommit {
             "consumers": self.ledger.consumers(plugin),
             "metrics": self.ledger.metrics(plugin),
         }))
+    }
+
+    /// Consumers and plugins' own numbers.
+    pub fn measure(&self, families: &mut Families) {
+        let newest = *self.feed.commits().borrow();
+        let (mut lags, mut events) = (Vec::new(), Vec::new());
+        for follower in self.ledger.followers(newest) {
+            let labels = || {
+                let plugin = ("plugin", follower.plugin.clone());
+                (plugin, ("hook", follower.hook.as_str().to_owned()))
+            };
+            let (plugin, hook) = labels();
+            lags.push(Row::new([plugin, hook], number(follower.lag_ms) / 1e3));
+            for (what, count) in [
+                ("delivered", follower.delivered),
+                ("skipped", follower.skipped),
+                ("failed", follower.failures),
+            ] {
+                let (plugin, hook) = labels();
+                let result = ("result", what.to_owned());
+                events.push(Row::new([plugin, hook, result], number(count)));
+            }
+        }
+        let help = "How far a plugin's hook was behind the log when it last had everything.";
+        families.gauges("kith_consumer_lag_seconds", help, lags);
+        let help =
+            "Events shown to hooks after the commit: done with, given up, calls that failed.";
+        families.counters("kith_consumer_events_total", help, events);
+        let (mut counts, mut values) = (Vec::new(), Vec::new());
+        for (plugin, name, value, rises) in self.ledger.numbers() {
+            let row = Row::new([("plugin", plugin), ("name", name)], value);
+            if rises {
+                counts.push(row)
+            } else {
+                values.push(row)
+            }
+        }
+        families.counters(
+            "kith_plugin_count_total",
+            "What plugins count themselves.",
+            counts,
+        );
+        families.gauges(
+            "kith_plugin_value",
+            "What plugins measure themselves.",
+            values,
+        );
     }
 
     /// The generation in force, where it binds this hook of the plugin, with the binding's place.

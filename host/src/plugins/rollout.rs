@@ -109,6 +109,16 @@ impl Rollout {
         self.cell.pin().number
     }
 
+    /// Every version that is loaded, in memory or known only.
+    pub fn versions(&self) -> Vec<Arc<runtime::Version>> {
+        self.loaded.all()
+    }
+
+    /// What all versions take now.
+    pub fn usage(&self) -> runtime::Usage {
+        self.runtime.usage()
+    }
+
     /// The generation in force, with its bindings.
     pub(super) fn pinned(&self) -> Arc<runtime::Generation> {
         self.cell.pin()

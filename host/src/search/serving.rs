@@ -66,6 +66,11 @@ impl Serving {
         self.engine.close().await;
     }
 
+    /// The number of the newest commit that can be found.
+    pub fn newest(&self) -> u64 {
+        *self.reached.borrow()
+    }
+
     /// Returns once everything up to a commit can be found.
     pub async fn reached(&self, commit: u64) {
         let mut reached = self.reached.subscribe();

@@ -12,6 +12,7 @@ use super::presence::Presence;
 use super::{Bye, Event, Session};
 use crate::ids::{SessionId, UserId};
 use crate::maps::HashMap;
+use crate::telemetry::Telemetry;
 
 const SHARDS: usize = 64;
 
@@ -39,6 +40,7 @@ pub struct Registry {
     /// Set once every session is to end, those to come too.
     ending: watch::Sender<Option<Bye>>,
     pub presence: Presence,
+    pub telemetry: Telemetry,
 }
 
 impl Registry {
@@ -50,6 +52,7 @@ impl Registry {
             coarse_now: AtomicU64::new(now_ms),
             ending: watch::Sender::new(None),
             presence: Presence::default(),
+            telemetry: Telemetry::default(),
         }
     }
 
@@ -127,28 +130,34 @@ impl Registry {
         look(shard.get(&user).map_or(&[], Vec::as_slice))
     }
 
-    /// Pushes an event to every session of a user but one.
-    pub fn push(&self, user: UserId, except: Option<SessionId>, event: &Event) {
+    /// Pushes an event to every session of a user but one; to how many.
+    pub fn push(&self, user: UserId, except: Option<SessionId>, event: &Event) -> u64 {
         let now = self.coarse_now();
         self.with(user, |sessions| {
+            let mut pushed = 0;
             for session in sessions.iter().filter(|session| Some(session.id) != except) {
                 session.outbox.push(event.frame(session.codec), now);
+                pushed += 1;
             }
-        });
+            pushed
+        })
     }
 
     /// Pushes to every session but one of those of some users who are here. `users` ascend; `event` is given a user's
-    /// place among them. Costs as much as there are of users, or of those who are here, whichever are fewer.
+    /// place among them. Costs as much as there are of users, or of those who are here, whichever are fewer. Answers to
+    /// how many sessions.
     pub fn push_each<'a>(
         &self,
         users: &[UserId],
         except: Option<SessionId>,
         event: impl Fn(usize) -> Option<&'a Event>,
-    ) {
+    ) -> u64 {
         let now = self.coarse_now();
-        let push = |sessions: &[Arc<Session>], event: &Event| {
+        let mut pushed = 0;
+        let mut push = |sessions: &[Arc<Session>], event: &Event| {
             for session in sessions.iter().filter(|session| Some(session.id) != except) {
                 session.outbox.push(event.frame(session.codec), now);
+                pushed += 1;
             }
         };
         if users.len() <= self.count() {
@@ -161,7 +170,7 @@ impl Registry {
                     }
                 });
             }
-            return;
+            return pushed;
         }
         for shard in &self.shards {
             for (user, sessions) in &*shard.lock() {
@@ -172,6 +181,7 @@ impl Registry {
                 }
             }
         }
+        pushed
     }
 
     /// Which of some users, ascending, are here.

@@ -202,6 +202,8 @@ pub trait Accounts: Send + Sync + 'static {
     /// Configurations of a plugin, newest last; each change adds one.
     async fn put_plugin_config(&self, name: &str, config: &str) -> Result<u64, StoreError>;
     async fn plugin_config(&self, name: &str) -> Result<Option<(u64, String)>, StoreError>;
+    /// The plugins that have a configuration in force.
+    async fn configured_plugins(&self) -> Result<Vec<String>, StoreError>;
     /// Takes the newest configuration away; the one before is in force again. `None` when there is none before.
     async fn revert_plugin_config(&self, name: &str) -> Result<Option<(u64, String)>, StoreError>;
     /// Reserves `count` generation numbers durably and returns the first; a number is never given twice.

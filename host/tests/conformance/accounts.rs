@@ -411,6 +411,8 @@ pub async fn a_configuration_can_be_taken_back_to_the_one_before(open: Opened) {
     assert!(second > first);
     let in_force = accounts.plugin_config("p").await.expect("a read");
     assert_eq!(in_force, Some((second, "{\"a\":2}".to_owned())));
+    let configured = accounts.configured_plugins().await.expect("a read");
+    assert_eq!(configured, ["p"]);
     let reverted = accounts.revert_plugin_config("p").await.expect("a write");
     assert_eq!(
         reverted.map(|(_, config)| config).as_deref(),

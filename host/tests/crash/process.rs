@@ -1,9 +1,11 @@
 //! A server as a process of its own, so that it can be killed: the built program on a folder
 //! that stays between its lives.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,9 +15,30 @@ use tokio::task::JoinHandle;
 
 use crate::support::{BOOTSTRAP, PATIENCE, TestSocket, TestUser, connect_to};
 
+/// How a server is started, again and again.
+pub struct Launch {
+    pub search: &'static str,
+    /// Components loaded at the first start.
+    pub plugins: PathBuf,
+    pub environment: Vec<(&'static str, String)>,
+    /// Until it serves.
+    pub patience: Duration,
+}
+
+impl Launch {
+    pub fn searching(search: &'static str) -> Self {
+        Self {
+            search,
+            plugins: "none".into(),
+            environment: Vec::new(),
+            patience: PATIENCE,
+        }
+    }
+}
+
 pub struct ServerProcess {
     folder: TempDir,
-    search: &'static str,
+    launch: Launch,
     child: Option<Child>,
     address: SocketAddr,
     admin: SocketAddr,
@@ -31,21 +54,21 @@ pub fn program() -> PathBuf {
 impl ServerProcess {
     /// Without search, whose own syncs and files would stand beside the log's.
     pub async fn start() -> Self {
-        Self::with("none").await
+        Self::with(Launch::searching("none")).await
     }
 
     /// With the index that is on by default.
     pub async fn searching() -> Self {
-        Self::with("embedded").await
+        Self::with(Launch::searching("embedded")).await
     }
 
-    async fn with(search: &'static str) -> Self {
+    pub async fn with(launch: Launch) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("a folder");
-        let (child, address, admin) = spawn(&folder, search).await;
+        let (child, address, admin) = spawn(&folder, &launch).await;
         Self {
             folder,
-            search,
+            launch,
             child: Some(child),
             address,
             admin,
@@ -79,7 +102,7 @@ impl ServerProcess {
     }
 
     pub async fn restart(&mut self) {
-        let (child, address, admin) = spawn(&self.folder, self.search).await;
+        let (child, address, admin) = spawn(&self.folder, &self.launch).await;
         (self.child, self.address, self.admin) = (Some(child), address, admin);
     }
 
@@ -95,6 +118,13 @@ impl ServerProcess {
             .collect();
         journals.sort();
         journals.pop().expect("a journal")
+    }
+
+    /// What `GET /metrics` says: each sample's value by its name and labels.
+    pub async fn metrics(&self) -> HashMap<String, f64> {
+        let url = format!("http://{}/metrics", self.admin);
+        let answer = self.http.get(url).send().await.expect("an answer");
+        samples(&answer.text().await.expect("a text"))
     }
 
     /// Where everything is kept.
@@ -216,21 +246,31 @@ impl ServerProcess {
     }
 }
 
-async fn spawn(folder: &TempDir, search: &str) -> (Child, SocketAddr, SocketAddr) {
+/// Samples of Prometheus' text, by name and labels.
+pub fn samples(text: &str) -> HashMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    lines.filter_map(sample).collect()
+}
+
+async fn spawn(folder: &TempDir, launch: &Launch) -> (Child, SocketAddr, SocketAddr) {
     let started = async {
         loop {
-            if let Some(started) = try_spawn(folder, search).await {
+            if let Some(started) = try_spawn(folder, launch).await {
                 return started;
             }
         }
     };
-    tokio::time::timeout(PATIENCE, started)
+    tokio::time::timeout(launch.patience, started)
         .await
         .expect("the server in time")
 }
 
 /// `None` while the process that was killed still holds the store.
-async fn try_spawn(folder: &TempDir, search: &str) -> Option<(Child, SocketAddr, SocketAddr)> {
+async fn try_spawn(folder: &TempDir, launch: &Launch) -> Option<(Child, SocketAddr, SocketAddr)> {
     let mut child = Command::new(program())
         .args([
             "serve",
@@ -241,12 +281,14 @@ async fn try_spawn(folder: &TempDir, search: &str) -> Option<(Child, SocketAddr,
             "--data",
         ])
         .arg(folder.path().join("data"))
-        .args(["--plugins", "none"])
+        .arg("--plugins")
+        .arg(&launch.plugins)
         .env("KITH_AUTH__ARGON2_MEMORY_KIB", "8")
         .env("KITH_AUTH__ARGON2_PASSES", "1")
         .env("KITH_BOOTSTRAP_TOKEN", BOOTSTRAP)
         .env("KITH_LIMITS__RATE", "false")
-        .env("KITH_SEARCH__ENGINE", search)
+        .env("KITH_SEARCH__ENGINE", launch.search)
+        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

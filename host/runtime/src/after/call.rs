@@ -14,10 +14,12 @@ use super::engine::AfterEngine;
 use super::grants::Grants;
 use super::seam::Abilities;
 use crate::abilities::{GuestLog, GuestState};
+use crate::budget::{Budget, ROOM_LOOK, Share};
 use crate::error::{Failure, LoadError};
 use crate::generation::Binding;
 use crate::hook::Hook;
 use crate::instance::classify;
+use crate::ruling::Outcome;
 use crate::settings::Settings;
 use crate::values::Values;
 use crate::version::Version;
@@ -36,6 +38,7 @@ pub(crate) struct AfterPart {
     config: Arc<str>,
     log: Arc<GuestLog>,
     values: Arc<dyn Values>,
+    budget: Arc<Budget>,
     /// What `configure` gets in each instance of a component that could not be baked.
     configuration: Option<Arc<[u8]>>,
 }
@@ -55,11 +58,12 @@ pub(crate) struct Ground {
     pub config: Arc<str>,
     pub log: Arc<GuestLog>,
     pub values: Arc<dyn Values>,
+    pub budget: Arc<Budget>,
     pub configuration: Option<Arc<[u8]>>,
 }
 
 impl AfterPart {
-    /// Of a component of this tier's engine; its exports are checked against the contract's types.
+    /// Of a component of this tier's engine.
     pub fn new(
         engine: Arc<AfterEngine>,
         component: &Component,
@@ -80,9 +84,10 @@ impl AfterPart {
             config,
             log,
             values,
+            budget,
             configuration,
         } = ground;
-        let part = Self {
+        Ok(Self {
             lifecycle: lifecycle::GuestIndices::new(&pre).map_err(shape)?,
             observer: observer::GuestIndices::new(&pre).ok(),
             responder: responder::GuestIndices::new(&pre).ok(),
@@ -92,13 +97,13 @@ impl AfterPart {
             config,
             log,
             values,
+            budget,
             configuration,
-        };
-        part.check()
+        })
     }
 
-    /// Makes an instance and looks at every function that will be called. Blocks.
-    fn check(self) -> Result<Self, LoadError> {
+    /// Makes an instance and holds every function that will be called against the contract's types. Blocks.
+    pub fn checked(self) -> Result<Self, LoadError> {
         let (told, hears) = std::sync::mpsc::sync_channel(1);
         let handle = self.engine.handle.clone();
         handle.spawn(async move {
@@ -112,7 +117,7 @@ impl AfterPart {
 
     async fn load_all(&self) -> Result<(), LoadError> {
         let shape = |error: wasmtime::Error| LoadError::WrongShape(format!("{error:#}"));
-        let (mut store, instance) = self.make(None).await.map_err(LoadError::Configure)?;
+        let (mut store, instance, _share) = self.make(None).await.map_err(LoadError::Configure)?;
         if let Some(observer) = &self.observer {
             observer.load(&mut store, &instance).map_err(shape)?;
         }
@@ -126,8 +131,9 @@ impl AfterPart {
     async fn make(
         &self,
         call: Option<&AfterCall>,
-    ) -> Result<(Store<CallState>, wasmtime::component::Instance), Failure> {
+    ) -> Result<(Store<CallState>, wasmtime::component::Instance, Share), Failure> {
         let settings = &self.settings;
+        let share = self.share().await;
         let guest = GuestState::new(
             self.config.clone(),
             self.log.clone(),
@@ -152,6 +158,7 @@ impl AfterPart {
         });
         let made = self.pre.instantiate_async(&mut store).await;
         let instance = made.map_err(|error| classify(&error, &mut store.data_mut().guest))?;
+        store.data_mut().guest.limits.growth = Some(share.growth());
         if let Some(configuration) = &self.configuration {
             let guest = self.lifecycle.load(&mut store, &instance);
             let configured = match guest {
@@ -171,7 +178,17 @@ impl AfterPart {
             state.guest.now_ms = call.now_ms;
             state.guest.reads.open();
         }
-        Ok((store, instance))
+        Ok((store, instance, share))
+    }
+
+    /// The right to one instance of all plugins' budget. Waits for room without holding up its thread.
+    async fn share(&self) -> Share {
+        loop {
+            match self.budget.try_take() {
+                Some(share) => return share,
+                None => tokio::time::sleep(ROOM_LOOK).await,
+            }
+        }
     }
 
     async fn observe(
@@ -179,7 +196,7 @@ impl AfterPart {
         call: &AfterCall,
         events: &[Event],
     ) -> Result<observer::Observed, Failure> {
-        let (mut store, instance) = self.make(Some(call)).await?;
+        let (mut store, instance, _share) = self.make(Some(call)).await?;
         let indices = self.observer.as_ref().ok_or_else(|| missing("observer"))?;
         let answer = match indices.load(&mut store, &instance) {
             Ok(guest) => guest.call_observe(&mut store, events).await,
@@ -203,7 +220,7 @@ impl AfterPart {
         event: &Event,
         account: &str,
     ) -> Result<Result<(), Retry>, Failure> {
-        let (mut store, instance) = self.make(Some(call)).await?;
+        let (mut store, instance, _share) = self.make(Some(call)).await?;
         let indices = self
             .responder
             .as_ref()
@@ -236,9 +253,9 @@ impl Binding {
         call: AfterCall,
         events: Arc<[Event]>,
     ) -> Result<observer::Observed, Failure> {
-        self.run(Hook::Observer, move |version| {
+        self.run(Hook::Observer, move |part| {
             let (call, events) = (call.clone(), events.clone());
-            async move { part(&version)?.observe(&call, &events).await }
+            async move { part.observe(&call, &events).await }
         })
         .await
     }
@@ -250,9 +267,9 @@ impl Binding {
         event: Arc<Event>,
         account: Arc<str>,
     ) -> Result<Result<(), Retry>, Failure> {
-        self.run(Hook::Responder, move |version| {
+        self.run(Hook::Responder, move |part| {
             let (call, event, account) = (call.clone(), event.clone(), account.clone());
-            async move { part(&version)?.respond(&call, &event, &account).await }
+            async move { part.respond(&call, &event, &account).await }
         })
         .await
     }
@@ -260,7 +277,7 @@ impl Binding {
     async fn run<T: Send + 'static, F>(
         &self,
         hook: Hook,
-        ask: impl Fn(Arc<Version>) -> F,
+        ask: impl Fn(Arc<AfterPart>) -> F,
     ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>> + Send + 'static,
@@ -269,29 +286,43 @@ impl Binding {
             Ok(version) => version.clone(),
             Err(why) => return Err(Failure::NoInstance(why.clone())),
         };
-        let part = part(&version)?;
         let breaker = &version.breakers[hook as usize];
         let Some(admission) = breaker.admit() else {
             return Err(Failure::Broken(hook));
         };
+        let part = match after_part(version.clone()).await {
+            Ok(part) => part,
+            Err(failure) => {
+                breaker.failed(admission, &failure);
+                return Err(failure);
+            }
+        };
         let began = Instant::now();
-        let answer = part.once(ask(version.clone())).await;
+        let answer = part.once(ask(part.clone())).await;
+        let outcome = match &answer {
+            Ok(_) => Outcome::Passed,
+            Err(_) => Outcome::Failed,
+        };
+        version.measures[hook as usize].add(outcome, began.elapsed());
         match &answer {
             Ok(_) => breaker.answered(admission, began.elapsed(), None, part.settings.after_stop),
             Err(failure) => {
                 breaker.failed(admission, failure);
-                (version.pool.factory.wake_keeper)();
+                version.loader.keeper.wake();
             }
         }
         answer
     }
 }
 
-fn part(version: &Version) -> Result<&AfterPart, Failure> {
-    version
-        .after
-        .as_ref()
-        .ok_or_else(|| missing("a hook after the commit"))
+/// What is called, loaded on a thread that may wait.
+async fn after_part(version: Arc<Version>) -> Result<Arc<AfterPart>, Failure> {
+    if let Some(part) = version.after.present(version.loader.keeper.clock.now()) {
+        return Ok(part);
+    }
+    let given_up = |_| Failure::NoInstance("loading it was given up".to_owned());
+    let loading = tokio::task::spawn_blocking(move || version.after_part());
+    loading.await.map_err(given_up)?
 }
 
 impl AfterPart {

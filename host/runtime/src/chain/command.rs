@@ -46,7 +46,7 @@ impl Generation {
         match answer {
             Ok(((answer, kinds), took)) => {
                 let (outcome, done) = outcome(by, answer.outcome);
-                ruling.records.push(record(place, done, took));
+                ruling.records.push(record(binding, place, done, took));
                 ruling.outcome = outcome;
                 if done != Outcome::Rejected {
                     let effects = effects::take(&binding.plugin, answer.effects, kinds);

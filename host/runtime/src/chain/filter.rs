@@ -44,7 +44,7 @@ impl Generation {
             let next = match found {
                 Ok((hits, took)) => {
                     let (verdict, outcome) = take(&mut ruling, binding, texts, hits);
-                    ruling.records.push(record(place, outcome, took));
+                    ruling.records.push(record(binding, place, outcome, took));
                     verdict
                 }
                 Err(no_answer) => {

@@ -48,7 +48,7 @@ impl Generation {
                         wit::Ruling::Deny(_) => Outcome::Rejected,
                         wit::Ruling::RequireApproval(_) => Outcome::Held,
                     };
-                    ruling.records.push(record(place, outcome, took));
+                    ruling.records.push(record(binding, place, outcome, took));
                     let by = &binding.plugin;
                     let acts = acts.into_iter().map(|act| RuleAction {
                         by: by.clone(),

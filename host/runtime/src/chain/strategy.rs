@@ -65,7 +65,7 @@ impl Generation {
                 Ok((decision, took)) => {
                     let (verdict, outcome) =
                         take(&mut ruling, &mut seen, &binding.plugin, decision);
-                    ruling.records.push(record(place, outcome, took));
+                    ruling.records.push(record(binding, place, outcome, took));
                     verdict
                 }
                 Err(no_answer) => {

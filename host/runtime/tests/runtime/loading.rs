@@ -235,12 +235,22 @@ fn sweeping_the_cache_leaves_only_what_is_kept() {
         .sweep_cache(std::slice::from_ref(&kept))
         .expect("swept");
     assert!(kept.baked_file().is_some_and(std::path::Path::exists));
-    assert!(!gone.baked_file().is_some_and(std::path::Path::exists));
+    let file = gone.baked_file().expect("baked").to_owned();
+    gone.leave();
     assert_eq!(
         masked(&gone, "a secret"),
         Some("a ******".into()),
-        "what is mapped serves on"
+        "what is in use serves on, even when it has to be loaded again"
     );
+    assert!(file.exists());
+    drop(gone);
+    assert!(!file.exists(), "it went with the last who used it");
+    let left = std::fs::read_dir(bench.folder.path()).expect("the cache");
+    for file in left {
+        let bytes = std::fs::read(file.expect("a file").path()).expect("a file");
+        let secret = bytes.windows(6).any(|found| found == b"secret");
+        assert!(!secret, "nothing of its configuration is left");
+    }
 }
 
 #[test]
@@ -248,12 +258,11 @@ fn unused_code_is_measured_before_it_goes_and_what_is_known_stays() {
     let bench = bench();
     let version = bench.version(json!({"word": "kept"}));
     let digest = version.inspection().digest.clone();
-    let loaded = std::slice::from_ref(&version);
     let unused = |loaded: &[_], digests: &[&str], remove| {
         let runtime = &bench.runtime;
         runtime.unused_code(loaded, digests, remove).expect("swept")
     };
-    assert_eq!(unused(loaded, &[], true), 0, "all of it is in use");
+    assert_eq!(unused(&[version], &[], true), 0, "all of it is in use");
     let baked = unused(&[], &[&digest], false);
     let all = unused(&[], &[], false);
     assert!(

@@ -6,6 +6,7 @@ mod commands;
 mod guests;
 mod loading;
 mod outcomes;
+mod residence;
 mod resources;
 mod rules;
 mod swapping;

@@ -62,7 +62,7 @@ pub async fn run(shared: Arc<AfterCommit>, plugin: Arc<str>, hook: Hook) {
     let mut commits = shared.feed.commits();
     let mut generations = shared.rollout.generations();
     loop {
-        commits.borrow_and_update();
+        let newest = *commits.borrow_and_update();
         generations.borrow_and_update();
         let round = match hook {
             Hook::Responder => consumer.answer().await,
@@ -71,6 +71,8 @@ pub async fn run(shared: Arc<AfterCommit>, plugin: Arc<str>, hook: Hook) {
         match round.unwrap_or_else(|refusal| consumer.in_trouble(&refusal)) {
             Round::More => {}
             Round::Idle => {
+                let ledger = &consumer.shared.ledger;
+                ledger.reached(&consumer.plugin, hook, newest);
                 tokio::select! {
                     changed = commits.changed() => if changed.is_err() {
                         return;

@@ -7,9 +7,22 @@ use kith_runtime::{AbilityError, Hook};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use crate::ids::EntryId;
+use crate::telemetry::number;
+
 const NOTICES: usize = 20;
 const METRICS: usize = 64;
 const NAME_CHARS: usize = 64;
+
+/// A consumer in numbers.
+pub struct Follower {
+    pub plugin: String,
+    pub hook: Hook,
+    pub lag_ms: u64,
+    pub delivered: u64,
+    pub skipped: u64,
+    pub failures: u64,
+}
 
 #[derive(Default)]
 pub struct Ledger {
@@ -25,6 +38,8 @@ struct Row {
     failures: u64,
     waiting_for: Option<String>,
     notices: VecDeque<String>,
+    /// The commit up to which everything was done, when it last had nothing to do.
+    reached: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -72,6 +87,43 @@ impl Ledger {
             row.refused += 1;
             note(row, notice);
         });
+    }
+
+    /// It has done everything up to a commit.
+    pub fn reached(&self, plugin: &str, hook: Hook, commit: u64) {
+        self.change(plugin, hook, |row| row.reached = commit);
+    }
+
+    /// How far each is behind a commit, milliseconds of the log's own time; and what it did and did not do.
+    pub fn followers(&self, newest: u64) -> Vec<Follower> {
+        let consumers = self.consumers.lock();
+        let follower = |((plugin, hook), row): (&(String, Hook), &Row)| Follower {
+            plugin: plugin.clone(),
+            hook: *hook,
+            lag_ms: match row.reached >= newest || row.reached == 0 {
+                true => 0,
+                false => EntryId(newest)
+                    .at_ms()
+                    .saturating_sub(EntryId(row.reached).at_ms()),
+            },
+            delivered: row.delivered,
+            skipped: row.skipped,
+            failures: row.failures,
+        };
+        consumers.iter().map(follower).collect()
+    }
+
+    /// The numbers plugins keep: plugin, name, value, and whether it only rises.
+    pub fn numbers(&self) -> Vec<(String, String, f64, bool)> {
+        let metrics = self.metrics.lock();
+        let of = |(plugin, own): (&String, &BTreeMap<String, Metric>)| {
+            let number = |(name, metric): (&String, &Metric)| match metric {
+                Metric::Count(count) => (plugin.clone(), name.clone(), number(*count), true),
+                Metric::Value(value) => (plugin.clone(), name.clone(), *value, false),
+            };
+            own.iter().map(number).collect::<Vec<_>>()
+        };
+        metrics.iter().flat_map(of).collect()
     }
 
     fn change(&self, plugin: &str, hook: Hook, change: impl FnOnce(&mut Row)) {

@@ -19,6 +19,7 @@ use crate::journey::store_refusal;
 use crate::plugins::bindings::{
     BindingPlan, BindingScope, FailurePolicy, Isolation, Plan, VersionRef,
 };
+use crate::plugins::words;
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Accounts;
 use crate::store::feed::Feed;
@@ -72,16 +73,34 @@ impl Rollout {
             generations: tokio::sync::watch::Sender::new(0),
         });
         if is_first {
+            rollout.loaded.serves();
             if let Some(folder) = first {
                 rollout.first_plugins(folder).await?;
             }
             return Ok(rollout);
         }
+        rollout.note_unconfigured(&plan).await?;
         let mut state = rollout.state.lock().await;
         // A number of its own: what was in memory only when the last process ended is not taken up again.
         rollout.take_over(&mut state, plan, "start").await?;
         drop(state);
+        rollout.loaded.serves();
         Ok(rollout)
+    }
+
+    /// Notes of which plugins nothing was ever configured, so that starting asks the store once for all of them.
+    async fn note_unconfigured(&self, plan: &Plan) -> Result<(), Refusal> {
+        let configured = self.accounts.configured_plugins().await;
+        let configured: HashSet<String> = configured
+            .map_err(|e| store_refusal(&e))?
+            .into_iter()
+            .collect();
+        for plugin in plan.plugins.keys() {
+            if plugin != words::FILTER && !configured.contains(plugin) {
+                self.loaded.configure(plugin, Arc::default());
+            }
+        }
+        Ok(())
     }
 
     /// Pushes what lies in a folder and activates all of it as one generation; one that cannot be is told and left

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kith_runtime::{Hook, Version};
 use parking_lot::Mutex;
@@ -35,9 +35,21 @@ pub(in crate::plugins) struct Loaded {
     /// The hooks a binary exports, by digest.
     hooks: Mutex<HashMap<String, Vec<Hook>>>,
     revisions: AtomicU64,
+    /// False while the server starts.
+    serves: AtomicBool,
 }
 
 impl Loaded {
+    /// From now on whatever is to serve is prepared in full.
+    pub(super) fn serves(&self) {
+        self.serves.store(true, Ordering::Relaxed);
+    }
+
+    /// The server is starting: what served before it stopped was tested then.
+    pub(super) fn is_starting(&self) -> bool {
+        !self.serves.load(Ordering::Relaxed)
+    }
+
     pub(super) fn version(&self, key: &PreparedKey) -> Option<Arc<Version>> {
         self.versions.lock().get(key).cloned()
     }

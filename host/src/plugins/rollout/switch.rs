@@ -117,11 +117,12 @@ impl Rollout {
         }
         let change = |plan: &mut Plan| {
             for (name, version, bindings) in &ready {
-                let before = plan.clone();
-                activated(plan, name, version, bindings.clone());
-                if let Err(refusal) = unclaimed(plan, name) {
+                let commands = bindings.iter().flat_map(|b| b.commands.iter());
+                let other = plan.bound_elsewhere(name, commands.map(String::as_str));
+                if let Err(refusal) = claimed(other) {
                     tracing::error!(plugin = name, message = %refusal.message, "a first plugin was left out");
-                    *plan = before;
+                } else {
+                    activated(plan, name, version, bindings.clone());
                 }
             }
             Ok(())

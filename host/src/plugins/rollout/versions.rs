@@ -209,9 +209,17 @@ impl Rollout {
         if let Some(prepared) = self.loaded.version(&key) {
             return Ok(prepared);
         }
+        let values = Value::Object(configuration.values.clone());
+        if self.loaded.is_starting()
+            && let Some(recalled) = self.runtime.recall(&version.digest, &values)
+        {
+            let hooks = &recalled.inspection().hooks;
+            self.loaded.has_hooks(&version.digest, hooks);
+            self.loaded.add(key, recalled.clone());
+            return Ok(recalled);
+        }
         let component = self.component(&version.digest).await?;
         let runtime = self.runtime.clone();
-        let values = Value::Object(configuration.values.clone());
         let prepared = tokio::task::spawn_blocking(move || runtime.prepare(&component, &values));
         let prepared = prepared
             .await

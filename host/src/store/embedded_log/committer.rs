@@ -52,6 +52,9 @@ pub struct Shared {
     /// What was committed last, for those who follow.
     pub tail: Tail,
     pub in_flight: Counts,
+    /// Groups of changes that were synced, and the changes in them: written by the one thread.
+    pub flushes: AtomicU64,
+    pub changes: AtomicU64,
     /// Since when erased content waits to leave the disk, milliseconds since 1970 UTC; 0 when none does.
     pub erased_since: Mutex<u64>,
     queue: Mutex<Queue>,
@@ -77,6 +80,8 @@ impl Shared {
             commits,
             tail: Tail::default(),
             in_flight: Counts::default(),
+            flushes: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             erased_since: Mutex::new(erased_since),
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -249,6 +254,10 @@ fn commit(shared: &Shared, waiting: &mut Vec<Submission>) -> Vec<Settlement> {
         Ok(stamp) => {
             shared.settled.store(stamp, Ordering::Release);
             shared.commits.send_replace(stamp);
+            shared.flushes.fetch_add(1, Ordering::Relaxed);
+            shared
+                .changes
+                .fetch_add(settled.len() as u64, Ordering::Relaxed);
             settled
         }
         Err(error) => {

@@ -276,6 +276,15 @@ impl Accounts for SqliteAccounts {
         .await
     }
 
+    async fn configured_plugins(&self) -> Result<Vec<String>, StoreError> {
+        self.with(|connection| {
+            let select = "SELECT DISTINCT name FROM plugin_configs WHERE reverted = 0";
+            let mut select = connection.prepare_cached(select)?;
+            select.query_map([], |row| row.get(0))?.collect()
+        })
+        .await
+    }
+
     async fn revert_plugin_config(&self, name: &str) -> Result<Option<(u64, String)>, StoreError> {
         let name = name.to_owned();
         self.with(move |connection| {
