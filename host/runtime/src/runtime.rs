@@ -26,7 +26,7 @@ use crate::pool::{Pool, Slots};
 use crate::settings::Settings;
 use crate::values::{NoValues, Values};
 use crate::version::Version;
-use crate::{configuration, engine};
+use crate::{configuration, engine, when};
 
 /// Counted up when what is kept in the cache changes its meaning.
 const CACHE_FORMAT: &str = "1";
@@ -386,6 +386,7 @@ impl Runtime {
             .then(|| settings.cache_dir.join(format!("{key}.baked.wasm")));
         let breakers = Hook::ALL.map(breaker);
         let commands = commands_of(&factory)?;
+        let schedules = when::of(&factory)?;
         let pool = Pool::new(factory, limit, warm);
         pool.fill().map_err(LoadError::Configure)?;
         let version = Arc::new(Version {
@@ -397,6 +398,7 @@ impl Runtime {
             after,
             breakers,
             commands,
+            schedules,
             counts: Default::default(),
         });
         self.inner.keeper.watch(&version);

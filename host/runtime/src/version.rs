@@ -2,6 +2,7 @@
 //! second tries; what an answer means is the chain's.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::hook::{Hook, Isolation};
 use crate::inspect::Inspection;
 use crate::instance::{Exports, Instance, classify};
 use crate::pool::Pool;
+use crate::when::When;
 
 /// A version that may serve.
 pub struct Version {
@@ -28,6 +30,7 @@ pub struct Version {
     pub(crate) after: Option<AfterPart>,
     pub(crate) breakers: [Breaker; Hook::COUNT],
     pub(crate) commands: Vec<Usage>,
+    pub(crate) schedules: Vec<(String, When)>,
     pub(crate) counts: Counts,
 }
 
@@ -55,10 +58,12 @@ pub struct Stats {
 
 /// How a call is made.
 #[derive(Clone, Copy)]
-pub(crate) struct CallRules {
+pub(crate) struct CallRules<'a> {
     pub isolation: Isolation,
     pub budget: Duration,
     pub now_ms: u64,
+    /// Where `kv-snapshot` reads.
+    pub namespace: &'a Arc<str>,
 }
 
 /// Why an answer is none.
@@ -104,6 +109,11 @@ impl Version {
         names.collect()
     }
 
+    /// When it wants to be called without anything having happened, each by its name.
+    pub fn schedules(&self) -> &[(String, When)] {
+        &self.schedules
+    }
+
     pub fn breaker(&self, hook: Hook) -> BreakerState {
         self.breakers[hook as usize].state()
     }
@@ -138,7 +148,7 @@ impl Version {
     pub(crate) fn call<T>(
         &self,
         hook: Hook,
-        rules: CallRules,
+        rules: CallRules<'_>,
         mut ask: impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> (Result<T, Failure>, Duration) {
         let breaker = &self.breakers[hook as usize];
@@ -175,7 +185,7 @@ impl Version {
     fn ask_once<T>(
         &self,
         fresh: bool,
-        rules: CallRules,
+        rules: CallRules<'_>,
         ask: &mut impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> Result<T, Failure> {
         let factory = &self.pool.factory;
@@ -188,7 +198,7 @@ impl Version {
             factory.settings.ticks(factory.settings.hard_stop),
             rules.now_ms,
         );
-        instance.store.data_mut().reads.open();
+        instance.store.data_mut().reads.open(rules.namespace);
         let answer = ask(&mut instance, &factory.exports);
         instance.store.data_mut().reads.close();
         match answer {
