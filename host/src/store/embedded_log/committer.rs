@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::batch::{Batch, groups};
 use super::heads::Heads;
 use super::in_flight::Counts;
+use super::kv::KvNotes;
 use super::rosters::Rosters;
 use super::tables::Tables;
 use crate::clock::Clock;
@@ -47,6 +48,7 @@ pub struct Shared {
     /// The same stamp, for those who wait for it to rise.
     pub commits: watch::Sender<u64>,
     pub in_flight: Counts,
+    pub kv_notes: KvNotes,
     /// Since when erased content waits to leave the disk, milliseconds since 1970 UTC; 0 when none does.
     pub erased_since: Mutex<u64>,
     queue: Mutex<Queue>,
@@ -71,6 +73,7 @@ impl Shared {
             settled,
             commits,
             in_flight: Counts::default(),
+            kv_notes: KvNotes::default(),
             erased_since: Mutex::new(erased_since),
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -182,6 +185,7 @@ fn weigh(change: &Change) -> (u64, usize) {
                 .map(|write| 64 + write.key.len() + write.value.as_ref().map_or(0, Vec::len));
             (0, 256 + bytes.sum::<usize>())
         }
+        Change::Turn { generation } => (*generation, 256),
         _ => (0, 256),
     }
 }
