@@ -27,6 +27,17 @@ struct Row {
     notices: VecDeque<String>,
 }
 
+/// A number a plugin keeps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginMetric {
+    pub plugin: String,
+    /// 1 to 64 of `a-z`, `0-9` and `_`.
+    pub name: String,
+    /// It only rises; else it is set.
+    pub is_count: bool,
+    pub value: f64,
+}
+
 #[derive(Clone, Copy)]
 enum Metric {
     Count(u64),
@@ -134,6 +145,26 @@ impl Ledger {
         }
         own.insert(name.to_owned(), change(before));
         Ok(())
+    }
+
+    /// All plugins' numbers, by plugin and name: at most 64 of each plugin.
+    pub fn every_metric(&self) -> Vec<PluginMetric> {
+        let metrics = self.metrics.lock();
+        let all = metrics.iter().flat_map(|(plugin, own)| {
+            own.iter().map(move |(name, metric)| {
+                let (is_count, value) = match *metric {
+                    Metric::Count(count) => (true, count as f64),
+                    Metric::Value(value) => (false, value),
+                };
+                PluginMetric {
+                    plugin: plugin.clone(),
+                    name: name.clone(),
+                    is_count,
+                    value,
+                }
+            })
+        });
+        all.collect()
     }
 
     pub fn metrics(&self, plugin: &str) -> Value {
