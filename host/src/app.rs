@@ -19,7 +19,7 @@ use anyhow::{Result, anyhow};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::{Config, SearchEngine};
 use crate::content::ContentLimits;
 use crate::delivery::Delivery;
@@ -41,6 +41,7 @@ use crate::media::Media;
 use crate::moderation::bans::Bans;
 use crate::moderation::{HAPPENED_MOST, Rules};
 use crate::plugins::after::AfterCommit;
+use crate::plugins::after::services::Services;
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::Refusal;
@@ -55,11 +56,13 @@ use crate::store::feed::Feed;
 use crate::store::sqlite_accounts::SqliteAccounts;
 use crate::store::{MessageLog, Settlement};
 
-/// What only the command line or the environment says.
+/// What only the command line, the environment or a test says.
 #[derive(Debug, Clone, Default)]
 pub struct Launch {
     /// Accepted as an administrator's token until the first one exists.
     pub bootstrap_token: Option<String>,
+    /// In place of the machine's clock.
+    pub clock: Option<Arc<ManualClock>>,
 }
 
 /// A running server.
@@ -87,7 +90,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 impl App {
     /// Builds and starts everything; returns once it serves.
     pub async fn start(config: &Config, launch: Launch) -> Result<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = launch.clock();
         let data = PathBuf::from(&config.server.data);
         machine::make_folder(&data)?;
         let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
@@ -102,8 +105,8 @@ impl App {
 
         let journey = journey(config, (&log, &tables), (&rollout, &media, &bans), &clock);
         let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
-        let after = after_commit(config, (&rollout, &journey, &registry), &log);
-        let rules = rules(&tables, &rollout, bans, &registry, &clock);
+        let after = after_commit(config, (&rollout, &journey, &registry), (&log, &tables));
+        let rules = rules((&tables, &log), &rollout, bans, &registry, &clock);
         let identity = identity(config, &accounts, &rules).await?;
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
         let strangers = limits::strangers(&config.limits);
@@ -195,6 +198,13 @@ impl App {
 }
 
 impl Launch {
+    fn clock(&self) -> Arc<dyn Clock> {
+        match &self.clock {
+            Some(clock) => clock.clone(),
+            None => Arc::new(SystemClock),
+        }
+    }
+
     fn bootstrap(self) -> Option<Arc<str>> {
         self.bootstrap_token
             .filter(|token| !token.is_empty())
@@ -264,7 +274,7 @@ impl Running {
             tokio::spawn(sweep),
             tokio::spawn(rollout.clone().watch()),
             tokio::spawn(second),
-            tokio::spawn(rules.keep_telling(happens)),
+            tokio::spawn(rules.run(happens)),
             tokio::spawn(after.run()),
             tokio::spawn(background::keep_paying(journey.clone())),
             tokio::spawn(media::sweep(media.clone(), clock.clone())),
@@ -336,7 +346,7 @@ fn journey(
 }
 
 fn rules(
-    tables: &Arc<SqliteAccounts>,
+    (tables, log): (&Arc<SqliteAccounts>, &Arc<EmbeddedLog>),
     rollout: &Arc<Rollout>,
     bans: Arc<Bans>,
     registry: &Arc<Registry>,
@@ -347,6 +357,7 @@ fn rules(
         bans,
         store: tables.clone(),
         registry: registry.clone(),
+        marks: log.clone(),
         clock: clock.clone(),
     })
 }
@@ -354,11 +365,13 @@ fn rules(
 fn after_commit(
     config: &Config,
     (rollout, journey, registry): (&Arc<Rollout>, &Arc<Journey>, &Arc<Registry>),
-    log: &Arc<EmbeddedLog>,
+    (log, tables): (&Arc<EmbeddedLog>, &Arc<SqliteAccounts>),
 ) -> Arc<AfterCommit> {
     AfterCommit::new(
         (rollout.clone(), journey.clone(), registry.clone()),
         (log.clone(), log.clone()),
+        tables.clone(),
+        Services::default(),
         config.limits.receipt_members,
     )
 }

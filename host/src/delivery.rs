@@ -143,6 +143,7 @@ impl Delivery {
                 | Outcome::Group(_)
                 | Outcome::Erased { .. }
                 | Outcome::Kv(_)
+                | Outcome::KvDropped { .. }
                 | Outcome::Done,
             ) => ok_json(*request, &serde_json::json!({})),
             Err(error) => error_json(*request, &commit_refusal(error)),
@@ -330,6 +331,8 @@ fn conversation_of(change: &Change) -> ConversationId {
         Change::Refuse { .. }
         | Change::Forget { .. }
         | Change::Kv(_)
+        | Change::KvDrop { .. }
+        | Change::Turn { .. }
         | Change::MediaSeen { .. } => ConversationId(0),
     }
 }

@@ -21,6 +21,7 @@ pub mod reports;
 pub mod retention;
 pub mod search;
 pub mod signals;
+mod turn;
 
 use std::sync::Arc;
 
@@ -207,6 +208,7 @@ impl Journey {
                 Err(NotTaken::Stale(back)) => origin = back.origin,
                 Err(NotTaken::Full(_)) => return Err(overloaded()),
             }
+            Box::pin(self.wait_for_newer(judge.generation())).await?;
         }
     }
 

@@ -2,6 +2,7 @@
 //! happened, and carries out what they want done. Where no rule is bound, nothing is asked and nothing is made.
 
 pub mod bans;
+mod scheduled;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::plugins::{Plugins, Rule, RuleAct, RuleAction};
 use crate::refusal::{Code, Refusal};
 use crate::session::Bye;
 use crate::session::registry::Registry;
+use crate::store::feed::Feed;
 use crate::store::moderation::{Ban, BanKind, Moderation, NewAdminNotice, NewBan, Wish};
 
 /// What has happened and waits for the rules; more is told to the log alone (I5).
@@ -41,6 +43,8 @@ pub struct Rules {
     pub bans: Arc<Bans>,
     pub store: Arc<dyn Moderation>,
     pub registry: Arc<Registry>,
+    /// Where it is kept which times were due.
+    pub marks: Arc<dyn Feed>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -129,8 +133,13 @@ impl Rules {
         }
     }
 
-    /// Tells what happened on the paths of messages, one after another; ends with those who tell.
-    pub async fn keep_telling(self: Arc<Self>, mut happened: mpsc::Receiver<Occasion>) {
+    /// Tells rules what happened on the paths of messages, and which times they have asked for are due. Runs for ever.
+    pub async fn run(self: Arc<Self>, happened: mpsc::Receiver<Occasion>) {
+        tokio::join!(self.keep_telling(happened), self.keep_schedules());
+    }
+
+    /// One after another; ends with those who tell.
+    async fn keep_telling(&self, mut happened: mpsc::Receiver<Occasion>) {
         while let Some(occasion) = happened.recv().await {
             self.tell(|| occasion).await;
         }
@@ -172,7 +181,7 @@ impl Rules {
             RuleAct::BanAddress => BanKind::Address,
             RuleAct::BanDevice => BanKind::Device,
             RuleAct::MuteUser => BanKind::Speech,
-            RuleAct::Notify => return self.notify(&by, text, user).await,
+            RuleAct::Notify => return self.notify_at(&by, text, user, occasion.at_ms).await,
             RuleAct::EndSessions | RuleAct::Label | RuleAct::Unlabel => {
                 let Some(user) = user else {
                     tracing::warn!(
@@ -233,8 +242,19 @@ impl Rules {
     }
 
     async fn notify(&self, by: &str, text: String, user: Option<UserId>) -> Result<(), Refusal> {
+        self.notify_at(by, text, user, self.clock.now_ms()).await
+    }
+
+    /// What is told again of the same time is told once.
+    async fn notify_at(
+        &self,
+        by: &str,
+        text: String,
+        user: Option<UserId>,
+        at: u64,
+    ) -> Result<(), Refusal> {
         let notice = NewAdminNotice {
-            at: self.clock.now_ms(),
+            at,
             by: by.to_owned(),
             text,
             user,

@@ -7,11 +7,15 @@ pub mod bindings;
 mod flags;
 pub mod measured;
 pub mod rollout;
+pub mod schedule;
 pub mod values;
 pub mod wasm;
 pub mod words;
 
 use std::sync::Arc;
+
+pub use kith_runtime::When;
+use tokio::sync::watch;
 
 use crate::entry::{DecisionRecord, HookTrace};
 use crate::store::HoldCause;
@@ -117,7 +121,9 @@ pub enum Verdict {
 /// A write a plugin wants committed with the entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
-    pub plugin: String,
+    /// Where the plugin's keys are, and how many bytes it may have there.
+    pub namespace: Arc<str>,
+    pub quota: u64,
     /// `kv-put` or `kv-delete`.
     pub put: bool,
     pub key: String,
@@ -248,12 +254,18 @@ pub trait Judge: Send + Sync {
     fn has_rules(&self) -> bool;
     /// `decides` where something is asked for, not told.
     fn rule(&self, occasion: &Occasion, decides: bool) -> RuleRuling;
+    /// When rules want to be called by the clock: each plugin with its times.
+    fn rule_schedules(&self) -> Vec<(String, Vec<(String, When)>)>;
+    /// Tells an occasion to the rule of one plugin alone.
+    fn rule_of(&self, plugin: &str, occasion: &Occasion) -> RuleRuling;
 }
 
 /// Where generations come from.
 pub trait Plugins: Send + Sync + 'static {
     /// The generation in force.
     fn pin(&self) -> Arc<dyn Judge>;
+    /// The number of the generation in force, for those who wait for a newer one.
+    fn generations(&self) -> watch::Receiver<u64>;
 }
 
 /// The record kept with an entry.

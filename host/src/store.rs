@@ -112,6 +112,16 @@ pub enum Change {
     },
     /// A plugin's own writes, outside an entry.
     Kv(Box<kv::KvChange>),
+    /// Keys of a namespace that nobody uses any more go, the first `most` of them. Settles as `KvDropped`.
+    KvDrop {
+        namespace: String,
+        most: usize,
+    },
+    /// A generation is about to take over: from now on what an older one judged is given back as stale, and what it has
+    /// submitted is committed when this settles.
+    Turn {
+        generation: u64,
+    },
     /// The notes about media that nothing names any more were taken over (see `media_left`).
     MediaSeen {
         media: Vec<MediaId>,
@@ -185,10 +195,12 @@ pub struct ResendKey {
     pub fingerprint: Fingerprint,
 }
 
-/// A plugin's write into its own key-value space.
+/// A plugin's write into its own keys and values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginWrite {
-    pub plugin: String,
+    pub namespace: String,
+    /// Bytes it may have there; what goes beyond is not kept, and the entry is.
+    pub quota: u64,
     pub key: String,
     /// `None` deletes.
     pub value: Option<Vec<u8>>,
@@ -224,6 +236,10 @@ pub enum Outcome {
     },
     /// The version of each write.
     Kv(Vec<u64>),
+    /// Whether keys are left.
+    KvDropped {
+        more: bool,
+    },
     /// A change with nothing to tell.
     Done,
 }

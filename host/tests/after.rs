@@ -7,6 +7,7 @@ mod killed;
 mod reach;
 mod receiver;
 mod replies;
+mod services;
 mod values;
 mod webhook;
 

@@ -67,6 +67,32 @@ async fn commits_of_all_conversations_come_once_and_in_their_order_from_any_poin
 }
 
 #[tokio::test]
+async fn a_place_so_many_items_back_is_followed_by_so_many() {
+    let mut library = Library::open();
+    library
+        .commit((0..10).map(|_| message(ANN, BOB, "one")))
+        .await;
+    let log = &library.log;
+    let end = log.feed_end();
+    for (back, first) in [
+        (0, None),
+        (1, Some(10)),
+        (4, Some(7)),
+        (10, Some(1)),
+        (99, Some(1)),
+    ] {
+        let at = log.feed_before(&end, back).await.expect("a place");
+        let page = log.feed(&at, 100).await.expect("a page");
+        let found = places(&page).first().map(|(_, seq)| *seq);
+        assert_eq!((found, page.reset), (first, false), "{back} back");
+        let stamps = page.places.iter().copied();
+        assert!(stamps.clone().all(|stamp| Some(stamp) > log.stamp(&at)));
+        assert!(stamps.clone().all(|stamp| Some(stamp) <= log.stamp(&end)));
+    }
+    assert_eq!(log.stamp(&FeedPosition("elsewhere".into())), None);
+}
+
+#[tokio::test]
 async fn an_entry_is_given_as_it_stands_when_it_is_read() {
     let mut library = Library::open();
     let edit = Body::Edit {

@@ -34,6 +34,7 @@ mod search;
 mod semantics;
 mod sessions;
 mod signals;
+mod state;
 mod support;
 mod swap;
 mod terminal;

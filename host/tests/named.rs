@@ -8,6 +8,7 @@ mod conversations;
 mod errors;
 mod friends;
 mod groups;
+mod handovers;
 mod me;
 mod media;
 mod operations;

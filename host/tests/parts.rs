@@ -34,6 +34,10 @@ impl Plugins for Nothing {
     fn pin(&self) -> Arc<dyn Judge> {
         Arc::new(Self)
     }
+
+    fn generations(&self) -> tokio::sync::watch::Receiver<u64> {
+        tokio::sync::watch::channel(0).1
+    }
 }
 
 impl Judge for Nothing {
@@ -67,6 +71,14 @@ impl Judge for Nothing {
 
     fn binds(&self, _: Scope, _: &str) -> bool {
         false
+    }
+
+    fn rule_schedules(&self) -> Vec<(String, Vec<(String, kith::plugins::When)>)> {
+        Vec::new()
+    }
+
+    fn rule_of(&self, _: &str, occasion: &Occasion) -> RuleRuling {
+        self.rule(occasion, false)
     }
 
     fn has_rules(&self) -> bool {

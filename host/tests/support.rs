@@ -2,11 +2,13 @@
 //! alone. Nothing here looks inside the host.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use kith::app::{App, Launch};
+use kith::clock::ManualClock;
 use kith::config::{Config, SearchEngine};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -44,6 +46,8 @@ pub struct TestServer {
     /// Taken away with the server.
     _data: TempDir,
     config: Config,
+    /// In place of the machine's.
+    clock: Option<Arc<ManualClock>>,
 }
 
 /// The settings of test servers: cheap passwords, no rates, free ports, no plugins, no search.
@@ -72,16 +76,22 @@ impl TestServer {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::by(None, change).await
+    }
+
+    /// On a clock that the test moves.
+    pub async fn by(clock: Option<Arc<ManualClock>>, change: impl FnOnce(&mut Config)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let data = tempfile::tempdir().expect("a folder");
         let mut config = settings(&data);
         change(&mut config);
-        let app = start(&config).await;
+        let app = start(&config, clock.clone()).await;
         Self {
             app: Some(app),
             http: reqwest::Client::new(),
             _data: data,
             config,
+            clock,
         }
     }
 
@@ -113,6 +123,7 @@ impl TestServer {
     pub async fn start(&mut self) {
         let launch = || Launch {
             bootstrap_token: Some(BOOTSTRAP.into()),
+            clock: self.clock.clone(),
         };
         self.app = Some(released(async || App::start(&self.config, launch()).await).await);
     }
@@ -282,9 +293,10 @@ async fn released<T>(attempt: impl AsyncFn() -> anyhow::Result<T>) -> T {
         .expect("the store in time")
 }
 
-async fn start(config: &Config) -> App {
+async fn start(config: &Config, clock: Option<Arc<ManualClock>>) -> App {
     let launch = Launch {
         bootstrap_token: Some(BOOTSTRAP.into()),
+        clock,
     };
     App::start(config, launch).await.expect("the server starts")
 }

@@ -190,7 +190,7 @@ impl log::Host for GuestState {
 
 impl kv_snapshot::Host for GuestState {
     fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, kv_snapshot::Error> {
-        self.reads.get(&self.log.plugin, &key)
+        self.reads.get(&key)
     }
 }
 

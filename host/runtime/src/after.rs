@@ -21,8 +21,8 @@ pub(crate) use engine::AfterEngine;
 pub use grants::{ABILITIES, GrantError, Grants};
 pub use seam::{
     Abilities, AbilityError, DirectoryUser, HistoryEntry, HttpHeader, HttpRequest, HttpResponse,
-    KvItem, RelationOf, Sent,
+    KvItem, LlmMessage, LlmPrompt, LlmUsage, Passage, RelationOf, Sent, ServiceError,
 };
 
 /// Types that abilities and hooks share; importing them asks for nothing.
-pub(crate) const SHARED_TYPES: [&str; 2] = ["events", "errors"];
+pub(crate) const SHARED_TYPES: [&str; 3] = ["events", "errors", "service-errors"];

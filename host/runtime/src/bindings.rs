@@ -9,5 +9,6 @@ wasmtime::component::bindgen!({
 
 pub use self::kith::plugin::{clock, config, kv_snapshot, log, types};
 pub use exports::kith::plugin::{
-    admin_rule, command, content_filter, lifecycle, message_strategy, preparation,
+    admin_rule, command, content_filter, lifecycle, message_strategy, preparation, schedules,
+    upgrade,
 };

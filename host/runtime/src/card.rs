@@ -32,6 +32,8 @@ pub(crate) struct Card {
     pub configuration: Option<String>,
     pub not_baked: Option<String>,
     pub commands: Vec<Named>,
+    /// Schedules, checked: names, and when each comes.
+    pub schedules: Vec<(String, String)>,
     pub configure_us: u64,
 }
 

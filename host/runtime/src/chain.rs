@@ -85,6 +85,7 @@ fn ask_version<T>(
         isolation: binding.isolation,
         budget,
         now_ms: at_ms,
+        namespace: &binding.namespace,
     };
     let (answer, took) = version.call(binding.hook, rules, ask);
     match answer {

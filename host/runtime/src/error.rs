@@ -46,6 +46,10 @@ pub enum LoadError {
     Names(Failure),
     #[error("the commands it names cannot be used: {0}")]
     BadNames(String),
+    #[error("naming its schedules failed: {0}")]
+    Schedules(Failure),
+    #[error("the schedules it names cannot be used: {0}")]
+    BadSchedules(String),
     #[error("the component could not be compiled: {0}")]
     Compile(String),
     #[error("{what}: {source}")]

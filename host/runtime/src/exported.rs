@@ -30,6 +30,16 @@ pub(crate) fn check_types(instance: &mut Instance, exports: &Exports) -> Result<
     if exports.rule.is_some() {
         instance.rule(exports).map_err(shape)?;
     }
+    if let Some(upgrade) = &exports.upgrade {
+        upgrade
+            .load(&mut instance.store, &instance.component)
+            .map_err(shape)?;
+    }
+    if let Some(schedules) = &exports.schedules {
+        schedules
+            .load(&mut instance.store, &instance.component)
+            .map_err(shape)?;
+    }
     Ok(())
 }
 

@@ -34,6 +34,8 @@ pub struct Binding {
     pub commands: Vec<String>,
     /// What it may do after the commit.
     pub grants: Arc<Grants>,
+    /// Where its keys and values are kept: another one after its state was migrated or rebuilt.
+    pub namespace: Arc<str>,
     /// The account a responder answers for; empty is the plugin's own.
     pub account: String,
     /// What serves, or why it could not be loaded.
@@ -60,6 +62,7 @@ impl Binding {
             levels: BTreeMap::new(),
             commands: version.command_names(),
             grants: Arc::default(),
+            namespace: inspection.name.as_str().into(),
             account: String::new(),
             loaded: Ok(version.clone()),
         })
@@ -213,6 +216,7 @@ mod tests {
             levels: BTreeMap::new(),
             commands: vec!["roll".into()],
             grants: Arc::default(),
+            namespace: "p".into(),
             account: String::new(),
             loaded: Err("gone".into()),
         }

@@ -8,7 +8,8 @@ use wasmtime::{Engine, Store, Trap};
 
 use crate::abilities::{GuestLog, GuestState, Refused};
 use crate::bindings::{
-    admin_rule, command, content_filter, lifecycle, message_strategy, preparation,
+    admin_rule, command, content_filter, lifecycle, message_strategy, preparation, schedules,
+    upgrade,
 };
 use crate::budget::{Budget, Share};
 use crate::error::Failure;
@@ -24,6 +25,8 @@ pub(crate) struct Exports {
     pub filter: Option<content_filter::GuestIndices>,
     pub command: Option<command::GuestIndices>,
     pub rule: Option<admin_rule::GuestIndices>,
+    pub upgrade: Option<upgrade::GuestIndices>,
+    pub schedules: Option<schedules::GuestIndices>,
 }
 
 impl Exports {
@@ -36,6 +39,8 @@ impl Exports {
             filter: content_filter::GuestIndices::new(pre).ok(),
             command: command::GuestIndices::new(pre).ok(),
             rule: admin_rule::GuestIndices::new(pre).ok(),
+            upgrade: upgrade::GuestIndices::new(pre).ok(),
+            schedules: schedules::GuestIndices::new(pre).ok(),
         })
     }
 }

@@ -32,18 +32,21 @@ mod ruling;
 mod runtime;
 mod settings;
 mod signature;
+mod upgrade;
 mod values;
 mod version;
+mod when;
 
 pub use after::{
     ABILITIES, Abilities, AbilityError, AfterCall, AfterEffect, DirectoryUser, Event, EventEffect,
     EventFact, GrantError, Grants, HistoryEntry, HttpHeader, HttpRequest, HttpResponse, KvItem,
-    Observed, RelationOf, Retry, Sent,
+    LlmMessage, LlmPrompt, LlmUsage, Observed, Passage, RelationOf, Retry, Sent, ServiceError,
 };
 pub use bindings::admin_rule::Occasion;
 pub use bindings::command::Invocation;
 pub use bindings::content_filter::Text;
 pub use bindings::message_strategy::{Command, Fact, RecentEntry};
+pub use bindings::upgrade::{Need, Write as UpgradeWrite};
 pub use breaker::{BreakerState, HealthChange, HealthEvent};
 pub use chain::strategy::{ReadContent, SeenContent, read_plain_content};
 pub use error::{Failure, LoadError};
@@ -58,5 +61,7 @@ pub use ruling::{
 pub use runtime::{Runtime, Usage};
 pub use settings::{MAX_COMPONENT_BYTES, Settings};
 pub use signature::{SignatureError, check_key, is_signature, public_key, sign, verify_signature};
+pub use upgrade::UpgradeItem;
 pub use values::{Values, ValuesSnapshot};
 pub use version::{Stats, Version};
+pub use when::When;

@@ -1,6 +1,8 @@
 //! What a chain of hooks decides: data for the host to check, commit and carry out. Nothing here knows a version or an
 //! instance.
 
+use std::sync::Arc;
+
 /// What a chain decided about going on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -93,7 +95,10 @@ pub struct HookRecord {
 /// A write a plugin wants committed with the entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
-    pub plugin: String,
+    /// Where the plugin's keys are.
+    pub namespace: Arc<str>,
+    /// Bytes of keys and values it may have there.
+    pub quota: u64,
     pub kind: EffectKind,
     pub key: String,
     /// Empty for a delete.

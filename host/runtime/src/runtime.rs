@@ -29,7 +29,7 @@ use crate::residence::Residence;
 use crate::settings::Settings;
 use crate::values::{NoValues, Values};
 use crate::version::Version;
-use crate::{configuration, engine};
+use crate::{configuration, engine, when};
 
 /// Changes of breakers kept for a slow listener.
 const HEALTH_EVENTS: usize = 256;
@@ -341,6 +341,7 @@ impl Runtime {
         loader.cache.write(&config_file, config.as_bytes())?;
         let log = factory.log.clone();
         let commands = commands_of(&factory)?;
+        let schedules = when::of(&factory)?;
         let pool = loader.pool_of(factory, is_on_path(&inspection));
         let began = Instant::now();
         pool.fill_to(1).map_err(LoadError::Configure)?;
@@ -357,6 +358,7 @@ impl Runtime {
             configuration: files.configuration,
             not_baked,
             commands,
+            schedules,
             configure_us: u64::try_from(configure.unwrap_or_default().as_micros())
                 .unwrap_or(u64::MAX),
         };
@@ -407,6 +409,7 @@ impl Runtime {
             after,
             breakers: Hook::ALL.map(breaker),
             commands: card.commands,
+            schedules: when::parsed(&card.schedules),
             configure_took: Duration::from_micros(card.configure_us),
             counts: Default::default(),
             measures: Default::default(),

@@ -17,7 +17,7 @@ pub trait Values: Send + Sync + 'static {
 
 /// One moment of what is kept.
 pub trait ValuesSnapshot: Send {
-    fn get(&self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, String>;
+    fn get(&self, namespace: &str, key: &str) -> Result<Option<Vec<u8>>, String>;
 }
 
 /// For a runtime without a store: nothing is kept.
@@ -38,6 +38,7 @@ impl ValuesSnapshot for NoValues {
 /// What one instance may read in the call it is in. A snapshot is taken with the first read and let go with the call.
 pub(crate) struct Reads {
     values: Arc<dyn Values>,
+    namespace: Arc<str>,
     snapshot: Option<Box<dyn ValuesSnapshot>>,
     left: u32,
 }
@@ -46,13 +47,17 @@ impl Reads {
     pub fn new(values: Arc<dyn Values>) -> Self {
         Self {
             values,
+            namespace: "".into(),
             snapshot: None,
             left: 0,
         }
     }
 
-    /// A call on a message begins.
-    pub fn open(&mut self) {
+    /// A call begins that reads in a namespace.
+    pub fn open(&mut self, namespace: &Arc<str>) {
+        if self.namespace != *namespace {
+            self.namespace = namespace.clone();
+        }
         self.left = READS_MAX;
     }
 
@@ -63,7 +68,7 @@ impl Reads {
     }
 
     /// A value of a plugin's own.
-    pub fn get(&mut self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, kv_snapshot::Error> {
+    pub fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, kv_snapshot::Error> {
         if key.is_empty() || key.len() > KEY_BYTES_MAX {
             return Err(kv_snapshot::Error::BadKey);
         }
@@ -82,7 +87,7 @@ impl Reads {
                 self.snapshot.insert(taken)
             }
         };
-        let read = snapshot.get(plugin, key);
+        let read = snapshot.get(&self.namespace, key);
         read.map_err(kv_snapshot::Error::Unavailable)
     }
 }

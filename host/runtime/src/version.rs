@@ -21,6 +21,7 @@ use crate::measure::{Measure, Measured};
 use crate::pool::Pool;
 use crate::residence::Residence;
 use crate::runtime::binary_name;
+use crate::when::When;
 
 /// Configuring an instance may take this long on a message's path; of a version that takes longer one instance stays.
 const SLOW_CONFIGURE: Duration = Duration::from_millis(20);
@@ -44,6 +45,7 @@ pub struct Version {
     pub(crate) after: Residence<AfterPart>,
     pub(crate) breakers: [Breaker; Hook::COUNT],
     pub(crate) commands: Vec<Named>,
+    pub(crate) schedules: Vec<(String, When)>,
     /// How long an instance takes to configure, where each must be.
     pub(crate) configure_took: Duration,
     pub(crate) counts: Counts,
@@ -78,10 +80,12 @@ pub struct Stats {
 
 /// How a call is made.
 #[derive(Clone, Copy)]
-pub(crate) struct CallRules {
+pub(crate) struct CallRules<'a> {
     pub isolation: Isolation,
     pub budget: Duration,
     pub now_ms: u64,
+    /// Where `kv-snapshot` reads.
+    pub namespace: &'a Arc<str>,
 }
 
 /// Why an answer is none.
@@ -125,6 +129,11 @@ impl Version {
     pub(crate) fn command_names(&self) -> Vec<String> {
         let names = self.commands.iter().map(|usage| usage.name.clone());
         names.collect()
+    }
+
+    /// When it wants to be called without anything having happened, each by its name.
+    pub fn schedules(&self) -> &[(String, When)] {
+        &self.schedules
     }
 
     pub fn breaker(&self, hook: Hook) -> BreakerState {
@@ -250,7 +259,7 @@ impl Version {
     pub(crate) fn call<T>(
         &self,
         hook: Hook,
-        rules: CallRules,
+        rules: CallRules<'_>,
         mut ask: impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> (Result<T, Failure>, Duration) {
         let breaker = &self.breakers[hook as usize];
@@ -295,7 +304,7 @@ impl Version {
         &self,
         pool: &Pool,
         fresh: bool,
-        rules: CallRules,
+        rules: CallRules<'_>,
         ask: &mut impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> Result<T, Failure> {
         let factory = &pool.factory;
@@ -308,7 +317,7 @@ impl Version {
             factory.settings.ticks(factory.settings.hard_stop),
             rules.now_ms,
         );
-        instance.store.data_mut().reads.open();
+        instance.store.data_mut().reads.open(rules.namespace);
         let answer = ask(&mut instance, &factory.exports);
         instance.store.data_mut().reads.close();
         match answer {

@@ -2,6 +2,7 @@
 //! tokens; and work on the stores themselves.
 
 mod bans;
+mod handovers;
 
 use std::path::PathBuf;
 
@@ -42,6 +43,13 @@ pub enum Command {
         server: Server,
         #[command(subcommand)]
         command: bans::Bans,
+    },
+    /// Conversations that plugins have handed over to a person.
+    Handovers {
+        #[command(flatten)]
+        server: Server,
+        #[command(subcommand)]
+        command: handovers::Handovers,
     },
     /// Administrators' tokens.
     Token {
@@ -139,6 +147,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Held { server, command } => block_on(held(server, command)),
         Command::Users { server, command } => block_on(users(server, command)),
         Command::Bans { server, command } => block_on(bans::run(server, command)),
+        Command::Handovers { server, command } => block_on(handovers::run(server, command)),
         Command::Token {
             server,
             command: Token::Create { name },

@@ -234,6 +234,9 @@ pub fn print_inspection(found: &Value, json: bool) {
             println!("{what:<10} {value}");
         }
     }
+    for line in grants::differences(found) {
+        println!("{line}");
+    }
 }
 
 async fn push(server: Server, file: PathBuf) -> Result<()> {

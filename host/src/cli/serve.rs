@@ -59,6 +59,7 @@ pub fn run(args: Args) -> Result<()> {
 async fn serve(config: &Config) -> Result<()> {
     let launch = Launch {
         bootstrap_token: std::env::var("KITH_BOOTSTRAP_TOKEN").ok(),
+        clock: None,
     };
     let mut stop = signals()?;
     let app = App::start(config, launch).await?;

@@ -2,6 +2,7 @@
 //! Every route asks for an administrator's token and writes what it did to the audit log.
 
 pub mod bans;
+pub mod handovers;
 pub mod held;
 pub mod metrics;
 pub mod people;
@@ -156,6 +157,7 @@ pub fn router(admin: Admin) -> Router {
                 .merge(held::routes())
                 .merge(people::routes())
                 .merge(bans::routes())
+                .merge(handovers::routes())
                 .merge(reports::routes())
                 .merge(own_routes()),
         )

@@ -219,6 +219,7 @@ fn sent(conversation: ConversationId, outcome: Outcome) -> Result<Response, Answ
         | Outcome::Group(_)
         | Outcome::Erased { .. }
         | Outcome::Kv(_)
+        | Outcome::KvDropped { .. }
         | Outcome::Done => {
             Err(Refusal::new(Code::Internal, "a send was settled as something else").into())
         }

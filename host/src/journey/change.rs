@@ -61,6 +61,7 @@ impl Journey {
                 Err(NotTaken::Stale(back)) => origin = back.origin,
                 Err(NotTaken::Full(_)) => return Err(overloaded()),
             }
+            Box::pin(self.wait_for_newer(judge.generation())).await?;
         }
     }
 

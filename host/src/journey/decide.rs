@@ -397,7 +397,8 @@ pub fn refused_at_once(verdict: Verdict) -> Refusal {
 /// An effect as the store takes it.
 pub fn write(effect: Effect) -> PluginWrite {
     PluginWrite {
-        plugin: effect.plugin,
+        namespace: effect.namespace.to_string(),
+        quota: effect.quota,
         key: effect.key,
         value: effect.put.then_some(effect.value),
     }

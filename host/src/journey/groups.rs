@@ -248,17 +248,18 @@ impl Journey {
         decide: impl Fn(&dyn Judge, &mut Asked) -> Result<GroupAct, Refusal>,
     ) -> Result<GroupDone, Refusal> {
         loop {
-            let change = {
+            let (change, judged) = {
                 let judge = self.plugins.pin();
                 let mut asked = Asked::default();
                 let act = decide(&*judge, &mut asked)?;
-                GroupChange {
+                let change = GroupChange {
                     conversation,
                     author,
                     act,
                     record: plugins::record(judge.generation(), asked.hooks, &[]),
                     effects: asked.effects,
-                }
+                };
+                (change, judge.generation())
             };
             let (sender, receiver) = oneshot::channel();
             match self.log.submit(Submission {
@@ -266,7 +267,10 @@ impl Journey {
                 origin: Origin::Caller(sender),
             }) {
                 Ok(()) => {}
-                Err(NotTaken::Stale(_)) => continue,
+                Err(NotTaken::Stale(_)) => {
+                    self.wait_for_newer(judged).await?;
+                    continue;
+                }
                 Err(NotTaken::Full(_)) => return Err(overloaded()),
             }
             match receiver.await {

@@ -8,12 +8,16 @@ mod accounts;
 mod effects;
 mod events;
 mod follow;
+pub mod handover;
 mod http;
 mod ledger;
+pub mod moving;
 mod observing;
 mod places;
 mod replies;
 mod responding;
+mod scheduled;
+pub mod services;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,8 +31,12 @@ use crate::refusal::Refusal;
 use crate::session::registry::Registry;
 use crate::store::feed::Feed;
 use crate::store::kv::PluginKv;
+use crate::store::moderation::Moderation;
 use crate::telemetry::{Families, Row, number};
 use ledger::Ledger;
+pub use ledger::PluginMetric;
+use moving::Namespaces;
+use services::Services;
 
 /// Under which name a plugin's hook keeps its place in the feed.
 pub fn consumer_name(plugin: &str, hook: Hook) -> String {
@@ -42,26 +50,36 @@ pub struct AfterCommit {
     registry: Arc<Registry>,
     feed: Arc<dyn Feed>,
     kv: Arc<dyn PluginKv>,
+    moderation: Arc<dyn Moderation>,
+    services: Services,
     /// Members of larger groups do not watch a reply being written.
     watchers_most: usize,
     ledger: Ledger,
+    namespaces: Namespaces,
 }
 
 impl AfterCommit {
     pub fn new(
         (rollout, journey, registry): (Arc<Rollout>, Arc<Journey>, Arc<Registry>),
         (feed, kv): (Arc<dyn Feed>, Arc<dyn PluginKv>),
+        moderation: Arc<dyn Moderation>,
+        services: Services,
         watchers_most: usize,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let after = Arc::new(Self {
             rollout,
             journey,
             registry,
             feed,
             kv,
+            moderation,
+            services,
             watchers_most,
             ledger: Ledger::default(),
-        })
+            namespaces: Namespaces::default(),
+        });
+        after.rollout.moves_state_by(&after);
+        after
     }
 
     /// Has every bound hook followed, from the moment it is bound. Runs for ever; ends with everything it began.
@@ -81,20 +99,41 @@ impl AfterCommit {
                     ));
                 }
             }
-            if generations.changed().await.is_err() {
-                return;
+            if let Err(refusal) = self.sweep_namespaces().await {
+                tracing::debug!(%refusal, "unused namespaces are still there");
+            }
+            tokio::select! {
+                changed = generations.changed() => if changed.is_err() {
+                    return;
+                },
+                () = self.namespaces.left() => {}
             }
         }
     }
 
-    /// `{name, consumers: [{hook, delivered, …}], metrics}` of a plugin.
+    /// `{name, consumers: [{hook, delivered, …}], metrics, values}` of a plugin; `schedules` where
+    /// it has any, `moving` while its state is made anew.
     pub async fn report(&self, plugin: &str) -> Result<Value, Refusal> {
         self.rollout.check_known(plugin).await?;
-        Ok(json!({
+        let mut report = json!({
             "name": plugin,
             "consumers": self.ledger.consumers(plugin),
             "metrics": self.ledger.metrics(plugin),
-        }))
+            "values": self.values_report(plugin).await?,
+        });
+        let schedules = self.schedules_report(plugin).await?;
+        if !schedules.is_empty() {
+            report["schedules"] = schedules.into();
+        }
+        if let Some(progress) = self.namespaces.of(plugin) {
+            report["moving"] = progress.json();
+        }
+        Ok(report)
+    }
+
+    /// Every number that plugins keep, for whoever gathers numbers.
+    pub fn every_metric(&self) -> Vec<PluginMetric> {
+        self.ledger.every_metric()
     }
 
     /// Consumers and plugins' own numbers.
@@ -124,9 +163,12 @@ impl AfterCommit {
             "Events shown to hooks after the commit: done with, given up, calls that failed.";
         families.counters("kith_consumer_events_total", help, events);
         let (mut counts, mut values) = (Vec::new(), Vec::new());
-        for (plugin, name, value, rises) in self.ledger.numbers() {
-            let row = Row::new([("plugin", plugin), ("name", name)], value);
-            if rises {
+        for metric in self.ledger.every_metric() {
+            let row = Row::new(
+                [("plugin", metric.plugin), ("name", metric.name)],
+                metric.value,
+            );
+            if metric.is_count {
                 counts.push(row)
             } else {
                 values.push(row)

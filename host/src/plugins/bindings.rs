@@ -27,6 +27,24 @@ pub struct PluginPlan {
     /// What it may do after the commit.
     #[serde(default)]
     pub grants: Grants,
+    /// Which of its namespaces its keys and values are in: another one after its state was made anew.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub namespace: u64,
+    /// The one that `previous` had.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub previous_namespace: u64,
+}
+
+fn is_first(namespace: &u64) -> bool {
+    *namespace == 0
+}
+
+/// The store's name of a namespace of a plugin; 0 is the first.
+pub fn namespace_of(plugin: &str, number: u64) -> String {
+    match number {
+        0 => plugin.to_owned(),
+        number => format!("{plugin}/{number}"),
+    }
 }
 
 /// One version of a plugin.

@@ -8,11 +8,12 @@ mod configure;
 mod grants;
 mod loaded;
 mod prune;
+mod rebind;
 mod switch;
 mod versions;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use kith_runtime as runtime;
 use kith_runtime::{GenerationCell, Runtime};
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use loaded::Loaded;
 
+use super::after::AfterCommit;
 use super::bindings::Plan;
 use super::flags::Flags;
 use super::wasm::Pinned;
@@ -74,6 +76,8 @@ pub struct Rollout {
     pub(super) switched: tokio::sync::Notify,
     /// Where what filters flag is told.
     pub(super) happened: OnceLock<mpsc::Sender<Occasion>>,
+    /// Who follows the commits, and makes the states that versions want to take over with.
+    pub(super) after: OnceLock<Weak<AfterCommit>>,
     /// The number of the generation in force, for those who follow it.
     pub(super) generations: tokio::sync::watch::Sender<u64>,
 }
@@ -233,5 +237,9 @@ impl Rollout {
 impl Plugins for Rollout {
     fn pin(&self) -> Arc<dyn Judge> {
         self.judge()
+    }
+
+    fn generations(&self) -> tokio::sync::watch::Receiver<u64> {
+        Self::generations(self)
     }
 }

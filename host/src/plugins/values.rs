@@ -20,7 +20,9 @@ impl Values for StoredValues {
 }
 
 impl ValuesSnapshot for Moment {
-    fn get(&self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, String> {
-        self.0.value(plugin, key).map_err(|error| error.to_string())
+    fn get(&self, namespace: &str, key: &str) -> Result<Option<Vec<u8>>, String> {
+        self.0
+            .value(namespace, key)
+            .map_err(|error| error.to_string())
     }
 }

@@ -135,25 +135,45 @@ impl Judge for Pinned {
     }
 
     fn rule(&self, occasion: &Occasion, decides: bool) -> RuleRuling {
-        let asked = runtime::Occasion {
-            kind: occasion.kind,
-            user: &occasion.user,
-            username: &occasion.username,
-            actor: &occasion.actor,
-            address: &occasion.address,
-            device: &occasion.device,
-            device_kind: &occasion.device_kind,
-            conversation: &occasion.conversation,
-            what: &occasion.what,
-            text: &occasion.text,
-            at_ms: occasion.at_ms,
-            facts: &[],
-        };
-        let ruling = self.generation.rule(&asked, decides);
-        RuleRuling {
-            rule: to_rule(ruling.rule),
-            actions: ruling.actions.into_iter().map(to_action).collect(),
-        }
+        to_rule_ruling(self.generation.rule(&to_occasion(occasion), decides))
+    }
+
+    fn rule_schedules(&self) -> Vec<(String, Vec<(String, runtime::When)>)> {
+        let rules = self.generation.bindings().iter();
+        let rules = rules.filter(|binding| binding.hook == runtime::Hook::AdminRule);
+        let timed = rules.filter_map(|binding| {
+            let version = binding.loaded.as_ref().ok()?;
+            Some((binding.plugin.clone(), version.schedules().to_vec()))
+        });
+        timed.filter(|(_, times)| !times.is_empty()).collect()
+    }
+
+    fn rule_of(&self, plugin: &str, occasion: &Occasion) -> RuleRuling {
+        to_rule_ruling(self.generation.rule_of(plugin, &to_occasion(occasion)))
+    }
+}
+
+fn to_occasion(occasion: &Occasion) -> runtime::Occasion<'_> {
+    runtime::Occasion {
+        kind: occasion.kind,
+        user: &occasion.user,
+        username: &occasion.username,
+        actor: &occasion.actor,
+        address: &occasion.address,
+        device: &occasion.device,
+        device_kind: &occasion.device_kind,
+        conversation: &occasion.conversation,
+        what: &occasion.what,
+        text: &occasion.text,
+        at_ms: occasion.at_ms,
+        facts: &[],
+    }
+}
+
+fn to_rule_ruling(ruling: runtime::RuleRuling) -> RuleRuling {
+    RuleRuling {
+        rule: to_rule(ruling.rule),
+        actions: ruling.actions.into_iter().map(to_action).collect(),
     }
 }
 
@@ -269,7 +289,8 @@ fn to_verdict(verdict: runtime::Verdict) -> Verdict {
 fn to_effect(effect: runtime::Effect) -> Effect {
     let put = effect.kind == runtime::EffectKind::KvPut;
     Effect {
-        plugin: effect.plugin,
+        namespace: effect.namespace,
+        quota: effect.quota,
         put,
         key: effect.key,
         value: effect.value,

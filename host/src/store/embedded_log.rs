@@ -458,6 +458,14 @@ impl Feed for EmbeddedLog {
         FeedPosition(lists::token(self.instance, stamp))
     }
 
+    fn stamp(&self, at: &FeedPosition) -> Option<u64> {
+        feed::stamp(self, at)
+    }
+
+    async fn feed_before(&self, at: &FeedPosition, items: u64) -> Result<FeedPosition, StoreError> {
+        feed::before(self, at, items)
+    }
+
     fn feed_end(&self) -> FeedPosition {
         FeedPosition(self.now_token())
     }

@@ -56,6 +56,12 @@ pub trait Feed: Send + Sync + 'static {
     /// The position behind an item of a page.
     fn place(&self, stamp: u64) -> FeedPosition;
 
+    /// The stamp behind which a position is; none where it is not one of this feed.
+    fn stamp(&self, at: &FeedPosition) -> Option<u64>;
+
+    /// The position so many items before another one, or the beginning.
+    async fn feed_before(&self, at: &FeedPosition, items: u64) -> Result<FeedPosition, StoreError>;
+
     /// The position behind everything that was committed.
     fn feed_end(&self) -> FeedPosition;
 

@@ -1,5 +1,6 @@
 //! Plugins' own keys and values, as a seam: reads here, writes as a `Change` of the log's engine, so that they commit
-//! with what they belong to. A value has a version and may have an end; a plugin has a quota.
+//! with what they belong to. A value has a version and may have an end; a namespace has a quota. A plugin has one namespace,
+//! and another while its state is made anew for a version.
 
 use async_trait::async_trait;
 
@@ -12,6 +13,8 @@ pub struct KvItem {
     pub value: Vec<u8>,
     /// Rises with every write of any key.
     pub version: u64,
+    /// Gone at this time, milliseconds since 1970 UTC; 0 for never.
+    pub expires_at: u64,
 }
 
 /// A write that is not an effect of an entry.
@@ -27,10 +30,10 @@ pub struct KvWrite {
     pub expires_at: u64,
 }
 
-/// Writes of one plugin, all of them or none.
+/// Writes in one namespace, all of them or none.
 #[derive(Debug, Clone)]
 pub struct KvChange {
-    pub plugin: String,
+    pub namespace: String,
     pub writes: Vec<KvWrite>,
     /// Bytes of keys and values it may have then; beyond, the change settles as `Full`.
     pub quota: u64,
@@ -40,15 +43,40 @@ pub struct KvChange {
 
 #[async_trait]
 pub trait PluginKv: Send + Sync + 'static {
-    /// A plugin's value; what has ended is not there.
-    async fn kv(&self, plugin: &str, key: &str) -> Result<Option<KvItem>, StoreError>;
+    /// A value; what has ended is not there.
+    async fn kv(&self, namespace: &str, key: &str) -> Result<Option<KvItem>, StoreError>;
 
-    /// Keys of a plugin that begin with `prefix`, after one, in order.
+    /// Keys that begin with `prefix`, after one, in order.
     async fn kv_keys(
         &self,
-        plugin: &str,
+        namespace: &str,
         prefix: &str,
         after: &str,
         limit: usize,
     ) -> Result<Vec<String>, StoreError>;
+
+    /// Keys after one with what they hold, in order: at most `limit` of them, and none more once they hold `bytes`.
+    async fn kv_page(
+        &self,
+        namespace: &str,
+        after: &str,
+        (limit, bytes): (usize, usize),
+    ) -> Result<Vec<(String, KvItem)>, StoreError>;
+
+    /// Bytes of keys and values, of ended ones too.
+    async fn kv_used(&self, namespace: &str) -> Result<u64, StoreError>;
+
+    /// Effects of entries that were not kept because the namespace was full, since the start.
+    fn kv_refused(&self, namespace: &str) -> u64;
+
+    /// Every namespace that holds, or has held, anything.
+    async fn kv_namespaces(&self) -> Result<Vec<String>, StoreError>;
+
+    /// From now on the keys that are written are noted.
+    fn kv_watch(&self, namespace: &str);
+
+    /// The keys committed since it is watched, or since the last call.
+    fn kv_changed(&self, namespace: &str) -> Vec<String>;
+
+    fn kv_unwatch(&self, namespace: &str);
 }

@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::ids::UserId;
+use crate::entry::Seq;
+use crate::ids::{ConversationId, UserId};
 
 /// What is kept out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +85,24 @@ pub struct Wish {
     pub at: u64,
 }
 
+/// A conversation in which an account's responder has made room for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewHandover {
+    pub conversation: ConversationId,
+    pub account: UserId,
+    pub plugin: String,
+    pub reason: String,
+    /// The message it was called for.
+    pub seq: Seq,
+    pub at: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    pub id: u64,
+    pub made: NewHandover,
+}
+
 #[async_trait]
 pub trait Moderation: Send + Sync + 'static {
     /// Keeps a ban in place of the one of its kind and subject; its id.
@@ -97,7 +116,7 @@ pub trait Moderation: Send + Sync + 'static {
     /// Labels of some users, by user and label.
     async fn labels(&self, users: &[UserId]) -> Result<Vec<(UserId, String)>, StoreError>;
 
-    /// Keeps a notice; the oldest of too many are forgotten.
+    /// Keeps a notice, the same one of the same time once; the oldest of too many are forgotten. Its id.
     async fn put_admin_notice(&self, notice: &NewAdminNotice) -> Result<u64, StoreError>;
     /// Newest first, before one.
     async fn admin_notices(
@@ -105,6 +124,27 @@ pub trait Moderation: Send + Sync + 'static {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<AdminNotice>, StoreError>;
+
+    /// Keeps that a conversation is handed over, with the notice that says so; false, and nothing is told, where it is
+    /// already.
+    async fn hand_over(
+        &self,
+        handover: &NewHandover,
+        notice: &NewAdminNotice,
+    ) -> Result<bool, StoreError>;
+    async fn is_handed_over(
+        &self,
+        conversation: ConversationId,
+        account: UserId,
+    ) -> Result<bool, StoreError>;
+    /// Newest first, before one.
+    async fn handovers(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Handover>, StoreError>;
+    /// What was given back; `None` where there is no such one.
+    async fn give_back(&self, id: u64) -> Result<Option<Handover>, StoreError>;
 
     /// Whether another administrator has wished the same since a time: then that wish is done with. Else this one is
     /// kept.

@@ -11,5 +11,5 @@ pub trait PluginValues: Send + Sync + 'static {
 
 /// The values of one moment.
 pub trait ValuesAt: Send {
-    fn value(&self, plugin: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    fn value(&self, namespace: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
 }

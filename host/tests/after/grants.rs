@@ -1,10 +1,18 @@
 //! Grants: what a version imports must be granted before it serves; more of it waits, less of it does not; what is taken
 //! back answers `denied`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{GRANTS, Stage, activate, versions};
 use crate::support::TestServer;
+
+fn sorted(mut difference: Value) -> Value {
+    for names in difference.as_object_mut().expect("both").values_mut() {
+        let names = names.as_array_mut().expect("names");
+        names.sort_by_key(|name| name.as_str().map(str::to_owned));
+    }
+    difference
+}
 
 #[tokio::test]
 async fn a_version_that_wants_more_than_is_granted_waits_and_the_old_one_serves() {
@@ -12,14 +20,25 @@ async fn a_version_that_wants_more_than_is_granted_waits_and_the_old_one_serves(
     let (status, refused) = activate(&stage.server, "wide", "").await;
     assert_eq!((status, refused["code"].as_str()), (409, Some("conflict")));
     let message = refused["message"].as_str().expect("a message");
-    assert!(message.ends_with("--grant random"), "{message}");
+    assert!(
+        message.ends_with("--grant knowledge,llm,random"),
+        "{message}"
+    );
     assert!(
         stage.ask("random").await.starts_with("no denied"),
         "the old one serves"
     );
+    let shown = async |kind: &str| {
+        let path = format!("/plugins/observant/versions/0.1.0-{kind}");
+        stage.server.admin("GET", &path, None).await.1["difference"].clone()
+    };
+    let more = json!({"adds": ["knowledge", "llm", "random"], "drops": []});
+    assert_eq!(sorted(shown("wide").await), more);
+    assert_eq!(shown("other").await, json!({"adds": [], "drops": []}));
+    assert!(shown("plain").await.is_null(), "it is the one that serves");
     let (status, done) = activate(&stage.server, "other", "").await;
     assert_eq!(status, 200, "no more than before: {done}");
-    let (status, done) = activate(&stage.server, "wide", "random").await;
+    let (status, done) = activate(&stage.server, "wide", "knowledge,llm,random").await;
     assert_eq!(status, 200, "{done}");
     assert_eq!(stage.ask("random").await, "ok 32");
 }
@@ -106,10 +125,12 @@ async fn without_a_terminal_the_command_line_names_the_grants_and_exits_with_one
         .expect("the guest");
     let server = TestServer::bare().await;
     server.push(component).await;
-    let run = async |args: &[&str]| {
+    server.push(versions()[2].clone()).await;
+    let run = async |kind: &str, args: &[&str]| {
         let url = format!("http://{}", server.app().admin_address);
         let mut command = tokio::process::Command::new(crate::crash::process::program());
-        command.args(["plugin", "activate", "observant@0.1.0-plain"]);
+        let version = format!("observant@0.1.0-{kind}");
+        command.args(["plugin", "activate", version.as_str()]);
         command
             .args(args)
             .env("KITH_ADMIN_URL", url)
@@ -122,10 +143,16 @@ async fn without_a_terminal_the_command_line_names_the_grants_and_exits_with_one
             String::from_utf8_lossy(&said).into_owned(),
         )
     };
-    let (code, said) = run(&["--grant", "kv:bytes=65536"]).await;
+    let (code, said) = run("plain", &["--grant", "kv:bytes=65536"]).await;
     assert_eq!(code, Some(1), "{said}");
     let wanted = "--grant directory,history,http:host=HOST,metrics,reply,send";
     assert!(said.contains(wanted), "{said}");
-    let (code, said) = run(&["--grant", GRANTS]).await;
+    let (code, said) = run("plain", &["--grant", GRANTS]).await;
     assert_eq!(code, Some(0), "{said}");
+    // An upgrade says what it adds, and waits for its grant.
+    let (code, said) = run("wide", &[]).await;
+    assert_eq!(code, Some(1), "{said}");
+    for part in ["imports more: ", "--grant knowledge,llm,random"] {
+        assert!(said.contains(part), "{said}");
+    }
 }

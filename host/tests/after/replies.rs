@@ -88,3 +88,60 @@ async fn a_responder_answers_for_the_service_account_it_is_bound_to() {
     let (status, refused) = stage.server.admin("PATCH", path, Some(policy)).await;
     assert_eq!(status, 400, "{refused}");
 }
+
+#[tokio::test]
+async fn a_conversation_handed_over_is_a_persons_until_it_is_given_back() {
+    let mut stage = Stage::new(GRANTS).await;
+    stage.say("person angry about a bill").await;
+    assert_eq!(
+        stage.entry().await["content"]["text"],
+        "a person will answer"
+    );
+    let handed = async |stage: &Stage| {
+        let (status, list) = stage.server.admin("GET", "/handovers", None).await;
+        assert_eq!(status, 200, "{list}");
+        list["handovers"].as_array().expect("a list").clone()
+    };
+    let waiting = async {
+        loop {
+            if let Some(row) = handed(&stage).await.first() {
+                return row.clone();
+            }
+        }
+    };
+    let row = tokio::time::timeout(crate::support::PATIENCE, waiting).await;
+    let row = row.expect("handed over in time");
+    assert_eq!(
+        (&row["plugin"], &row["reason"]),
+        (&json!("observant"), &json!("angry about a bill"))
+    );
+    let (_, told) = stage.server.admin("GET", "/notices", None).await;
+    let text = told["notices"][0]["text"].as_str().expect("a notice");
+    assert!(
+        text.ends_with("needs a person: angry about a bill"),
+        "{told}"
+    );
+    // It is not called any more, its observer still is; nor is it after a restart.
+    stage.say("answer me").await;
+    assert_eq!(stage.ask("total").await, "total 0");
+    stage.server.restart().await;
+    stage.reconnect().await;
+    stage.say("answer me again").await;
+    assert_eq!(stage.ask("total").await, "total 0");
+    let route = format!("/handovers/{}", row["id"].as_str().expect("an id"));
+    let (status, _) = stage.server.admin("DELETE", &route, None).await;
+    assert_eq!(status, 204);
+    assert!(handed(&stage).await.is_empty());
+    stage.say("answer what comes now").await;
+    let (_, entry) = watched(&mut stage).await;
+    assert_eq!(entry["content"]["text"], "what comes now");
+    let log = stage.log().await;
+    let replies = log
+        .iter()
+        .filter(|entry| !entry["stream"].is_null())
+        .count();
+    assert_eq!(
+        replies, 2,
+        "nothing that was said meanwhile is answered: {log:?}"
+    );
+}

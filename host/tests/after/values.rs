@@ -4,10 +4,15 @@
 use std::sync::Arc;
 
 use kith::clock::{Clock, ManualClock};
+use kith::content::Fingerprint;
+use kith::ids::{ConversationId, UserId};
 use kith::store::embedded_log::{EmbeddedLog, Opened};
 use kith::store::feed::{Feed, FeedPosition};
 use kith::store::kv::{KvChange, KvWrite, PluginKv};
-use kith::store::{Change, CommitError, MessageLog, Origin, Outcome, Submission};
+use kith::store::{
+    Change, CommandAnswer, CommitError, MessageLog, NotTaken, Origin, Outcome, ResendKey,
+    Submission,
+};
 
 struct Store {
     log: Arc<EmbeddedLog>,
@@ -41,20 +46,24 @@ impl Store {
         cursor: Option<(String, FeedPosition)>,
     ) -> Result<Vec<u64>, CommitError> {
         let change = Change::Kv(Box::new(KvChange {
-            plugin: "p".into(),
+            namespace: "p".into(),
             writes,
             quota,
             cursor,
         }));
+        match self.settle(change).await? {
+            Outcome::Kv(versions) => Ok(versions),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn settle(&mut self, change: Change) -> Result<Outcome, CommitError> {
         let origin = Origin::None;
         self.log
             .submit(Submission { change, origin })
             .expect("the queue has room");
         let settled = self.settled.recv().await.expect("the log is open");
-        match settled.into_iter().next().expect("one").result? {
-            Outcome::Kv(versions) => Ok(versions),
-            other => panic!("{other:?}"),
-        }
+        settled.into_iter().next().expect("one").result
     }
 
     async fn value(&self, key: &str) -> Option<String> {
@@ -150,6 +159,92 @@ async fn a_consumers_place_moves_with_its_values_or_not_at_all() {
     let cursor = store.log.cursor("consumer").await.expect("a read");
     assert_eq!(cursor, Some(FeedPosition("one".into())));
     assert_eq!(store.value("n").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_namespace_is_read_in_pages_its_changes_are_noted_and_it_is_dropped_in_steps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(ManualClock::at(1_000));
+    let mut store = open(folder.path(), &clock);
+    let ending = KvWrite {
+        expires_at: 1_001,
+        ..put("a0", "gone soon")
+    };
+    let keys = ["a", "b", "c", "d", "e"];
+    let mut writes: Vec<KvWrite> = keys.iter().map(|key| put(key, "12345")).collect();
+    writes.push(ending);
+    store.write(writes, 1000).await.expect("written");
+    clock.advance(10);
+    let log = store.log.clone();
+    let page = async |after: &str, bounds| {
+        let page = log.kv_page("p", after, bounds).await.expect("a page");
+        page.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    assert_eq!(page("", (2, 1000)).await, ["a", "b"]);
+    assert_eq!(page("b", (9, 1000)).await, ["c", "d", "e"]);
+    assert_eq!(page("", (9, 12)).await, ["a", "b"], "twelve bytes are full");
+    assert!(page("e", (9, 1000)).await.is_empty());
+
+    store.log.kv_watch("p");
+    let taken = KvWrite {
+        value: None,
+        ..put("e", "")
+    };
+    let full = store.write(vec![put("x", "12345")], 10).await;
+    assert!(matches!(full, Err(CommitError::Full(_))), "{full:?}");
+    for writes in [vec![put("b", "6"), taken], vec![put("b", "7")]] {
+        store.write(writes, 1000).await.expect("written");
+    }
+    assert_eq!(store.log.kv_changed("p"), ["b", "e"]);
+    assert!(store.log.kv_changed("p").is_empty(), "each once");
+    store.log.kv_unwatch("p");
+    store
+        .write(vec![put("c", "8")], 1000)
+        .await
+        .expect("written");
+    assert!(store.log.kv_changed("p").is_empty());
+
+    let mut steps = Vec::new();
+    while steps.last() != Some(&false) {
+        let namespace = "p".to_owned();
+        let settled = store.settle(Change::KvDrop { namespace, most: 2 }).await;
+        let Ok(Outcome::KvDropped { more }) = settled else {
+            panic!("{settled:?}");
+        };
+        steps.push(more);
+    }
+    assert_eq!(steps, [true, false], "four keys, two at a time");
+    assert!(page("", (9, 1000)).await.is_empty());
+    assert_eq!(store.log.kv_used("p").await.expect("a read"), 0);
+    assert!(store.log.kv_namespaces().await.expect("a list").is_empty());
+}
+
+#[tokio::test]
+async fn behind_a_turn_what_an_older_generation_judged_is_given_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(ManualClock::at(1_000));
+    let mut store = open(folder.path(), &clock);
+    let judged_by = |generation| Submission {
+        change: Change::Command(Box::new(CommandAnswer {
+            conversation: ConversationId(1),
+            author: UserId(1),
+            key: ResendKey {
+                client_id: "1".to_owned(),
+                fingerprint: Fingerprint(0),
+            },
+            reply: None,
+            effects: Vec::new(),
+            generation,
+        })),
+        origin: Origin::None,
+    };
+    store.log.submit(judged_by(4)).expect("nothing is newer");
+    store.settled.recv().await.expect("settled");
+    let turned = store.settle(Change::Turn { generation: 5 }).await;
+    assert!(matches!(turned, Ok(Outcome::Done)), "{turned:?}");
+    let stale = store.log.submit(judged_by(4));
+    assert!(matches!(stale, Err(NotTaken::Stale(_))), "{stale:?}");
+    store.log.submit(judged_by(5)).expect("it is the newest");
 }
 
 async fn open_again(folder: &std::path::Path, clock: &Arc<ManualClock>) -> Store {

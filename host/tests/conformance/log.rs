@@ -386,7 +386,8 @@ pub async fn plugin_writes_commit_with_their_entry(engine: impl Engine) {
     let mut open = engine.open().await;
     let with_write = |client_id: &str, value: Option<&[u8]>| {
         let effects = vec![PluginWrite {
-            plugin: "counter".to_owned(),
+            quota: 1 << 20,
+            namespace: "counter".to_owned(),
             key: "n".to_owned(),
             value: value.map(<[u8]>::to_vec),
         }];

@@ -133,6 +133,7 @@ async fn start(data: &tempfile::TempDir) -> App {
     config.search.engine = SearchEngine::None;
     let launch = Launch {
         bootstrap_token: None,
+        clock: None,
     };
     let app = App::start(&config, launch)
         .await

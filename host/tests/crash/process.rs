@@ -190,6 +190,21 @@ impl ServerProcess {
         )
     }
 
+    /// An administrator's call that may outlive the server.
+    pub fn begin_administer(&self, path: &str, body: Value) -> JoinHandle<reqwest::Result<u16>> {
+        let url = format!("http://{}/admin/v1{path}", self.admin);
+        let request = self.http.post(url).bearer_auth(BOOTSTRAP).json(&body);
+        tokio::spawn(async move { Ok(request.send().await?.status().as_u16()) })
+    }
+
+    /// What an administrator reads.
+    pub async fn administration(&self, path: &str) -> Value {
+        let url = format!("http://{}/admin/v1{path}", self.admin);
+        let request = self.http.get(url).bearer_auth(BOOTSTRAP);
+        let response = request.send().await.expect("an answer");
+        response.json().await.expect("JSON")
+    }
+
     /// An administrator's call.
     pub async fn administer(&self, path: &str, body: impl Into<reqwest::Body>) -> Value {
         let url = format!("http://{}/admin/v1{path}", self.admin);

@@ -252,5 +252,7 @@ async fn get_admin_v1_plugins_name_consumers() {
         (&shown["consumers"], &shown["metrics"]),
         (&json!([]), &json!({}))
     );
+    let values = json!({"bytes": 0, "quota": 1_048_576, "refused": 0});
+    assert_eq!(shown["values"], values);
     world.admin(404, "GET /plugins/none/consumers", None).await;
 }

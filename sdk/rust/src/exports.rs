@@ -8,7 +8,8 @@ pub mod abilities {
     wit_bindgen::generate!({
         path: "../../wit/v1",
         inline: "package kith:sdk-abilities; world abilities { import kith:plugin/log@1.0.0; import kith:plugin/clock@1.0.0;
-            import kith:plugin/kv-snapshot@1.0.0; include kith:plugin/abilities-after@1.0.0; }",
+            import kith:plugin/kv-snapshot@1.0.0; include kith:plugin/abilities-after@1.0.0;
+            include kith:plugin/services@1.0.0; }",
         generate_all,
         world: "kith:sdk-abilities/abilities",
     });
@@ -135,6 +136,8 @@ pub mod command {
 
 #[cfg(target_arch = "wasm32")]
 pub mod admin_rule;
+pub mod schedules;
+pub mod upgrade;
 
 #[cfg(target_arch = "wasm32")]
 pub mod observer {
@@ -311,6 +314,12 @@ macro_rules! __export_part {
             }
         }
         $crate::exports::admin_rule::export_admin_rule!(Component with_types_in $crate::exports::admin_rule);
+    };
+    (upgrade, $plugin:ty) => {
+        $crate::__export_upgrade!($plugin);
+    };
+    (schedules, $plugin:ty) => {
+        $crate::__export_schedules!($plugin);
     };
     (observer, $plugin:ty) => {
         impl $crate::exports::observer::exports::kith::plugin::observer::Guest for Component {

@@ -44,7 +44,9 @@ mod filter;
 #[cfg(target_arch = "wasm32")]
 mod panic_text;
 mod rule;
+pub mod service;
 mod strategy;
+mod upgrade;
 
 pub use after::{Event, Observed, Observer, Responder, Retry};
 pub use command::{Answer, Commands, Invocation, Outcome, Usage};
@@ -53,6 +55,7 @@ pub use rule::{Action, AdminRule, Judgement, Occasion, Ruling};
 pub use strategy::{
     Command, Decision, Effect, Fact, MessageStrategy, Reason, RecentEntry, Verdict,
 };
+pub use upgrade::{Kept, Need, Schedules, Upgrade};
 
 /// What every plugin is. Its name and version are its crate's.
 pub trait Plugin: Sized + 'static {
@@ -155,7 +158,7 @@ pub fn kv_get(key: &str) -> Result<Option<Vec<u8>>, KvError> {
 }
 
 /// Makes a component of a type: lifecycle, and the hooks named behind the colon (`content_filter`,
-/// `message_strategy`, `command`, `admin_rule`, `observer`, `responder`, `preparation`). Does nothing where the target is
+/// `message_strategy`, `command`, `admin_rule`, `observer`, `responder`, `preparation`, `upgrade`, `schedules`). Does nothing where the target is
 /// not WebAssembly, so that a plugin's tests run natively.
 #[macro_export]
 macro_rules! register_plugin {

@@ -188,6 +188,11 @@ pub trait AdminRule: Plugin {
         Judgement::abstain()
     }
 
+    /// A time of `Schedules` is due: `what` is its name; only the actions count.
+    fn schedule(&self, _: &Occasion) -> Judgement {
+        Judgement::abstain()
+    }
+
     /// Every occasion. Kinds that are not known abstain.
     fn judge(&self, occasion: &Occasion) -> Judgement {
         match occasion.kind.as_str() {
@@ -197,6 +202,7 @@ pub trait AdminRule: Plugin {
             "action" => self.action(occasion),
             "report-filed" => self.report_filed(occasion),
             "content-flagged" => self.content_flagged(occasion),
+            "schedule" => self.schedule(occasion),
             _ => Judgement::abstain(),
         }
     }

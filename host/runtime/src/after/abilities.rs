@@ -8,10 +8,11 @@ use wasmtime::component::{HasSelf, Linker};
 
 use super::bindings::HostT1;
 use super::bindings::kith::plugin::{
-    directory, errors, events, history, http, kv, metrics, random, reply, send, types,
+    directory, errors, events, history, http, knowledge, kv, llm, metrics, random, reply, send,
+    service_errors, types,
 };
 use super::grants::Grants;
-use super::seam::{Abilities, AbilityError};
+use super::seam::{Abilities, AbilityError, ServiceError};
 use crate::abilities::GuestState;
 use crate::bindings::{clock, config, kv_snapshot, log};
 
@@ -39,7 +40,18 @@ impl CallState {
     }
 }
 
+impl CallState {
+    /// As `may`, of a service behind the host.
+    fn serves(&self, service: &str) -> Result<&dyn Abilities, ServiceError> {
+        match &self.host {
+            Some(host) if self.grants.allows(service) => Ok(&**host),
+            _ => Err(ServiceError::Denied(format!("{service} is not granted"))),
+        }
+    }
+}
+
 impl types::Host for CallState {}
+impl service_errors::Host for CallState {}
 impl errors::Host for CallState {}
 impl events::Host for CallState {}
 
@@ -186,5 +198,31 @@ impl metrics::Host for CallState {
 
     async fn set(&mut self, name: String, value: f64) -> Result<(), AbilityError> {
         self.may("metrics")?.gauge(&name, value).await
+    }
+}
+
+impl llm::Host for CallState {
+    async fn open(&mut self, prompt: llm::Prompt) -> Result<u32, ServiceError> {
+        self.serves("llm")?.llm_open(prompt).await
+    }
+
+    async fn next(&mut self, answer: u32) -> Result<Option<String>, ServiceError> {
+        self.serves("llm")?.llm_next(answer).await
+    }
+
+    async fn finish(&mut self, answer: u32) -> Result<llm::Usage, ServiceError> {
+        self.serves("llm")?.llm_finish(answer).await
+    }
+}
+
+impl knowledge::Host for CallState {
+    async fn search(
+        &mut self,
+        base: String,
+        query: String,
+        limit: u32,
+    ) -> Result<Vec<knowledge::Passage>, ServiceError> {
+        let host = self.serves("knowledge")?;
+        host.knowledge(&base, &query, limit).await
     }
 }

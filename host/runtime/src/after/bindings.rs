@@ -13,6 +13,8 @@ wasmtime::component::bindgen!({
         "kith:plugin/send": async,
         "kith:plugin/reply": async,
         "kith:plugin/metrics": async,
+        "kith:plugin/llm": async,
+        "kith:plugin/knowledge": async,
     },
     exports: { default: async },
     with: {

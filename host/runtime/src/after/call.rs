@@ -48,6 +48,8 @@ pub(crate) struct AfterPart {
 pub struct AfterCall {
     pub grants: Arc<Grants>,
     pub host: Arc<dyn Abilities>,
+    /// Where `kv-snapshot` reads.
+    pub namespace: Arc<str>,
     /// What `clock` says, milliseconds since 1970 UTC.
     pub now_ms: u64,
 }
@@ -176,7 +178,7 @@ impl AfterPart {
             state.grants = call.grants.clone();
             state.host = Some(call.host.clone());
             state.guest.now_ms = call.now_ms;
-            state.guest.reads.open();
+            state.guest.reads.open(&call.namespace);
         }
         Ok((store, instance, share))
     }

@@ -7,11 +7,13 @@ use crate::abilities::GuestState;
 
 wasmtime::component::bindgen!({
     path: "../../wit/v1",
-    world: "abilities-after",
+    inline: "package kith:host; world later { include kith:plugin/abilities-after@1.0.0; include kith:plugin/services@1.0.0; }",
+    world: "kith:host/later",
 });
 
 use self::kith::plugin::{
-    directory, errors, history, http, kv, metrics, random, reply, send, types,
+    directory, errors, history, http, knowledge, kv, llm, metrics, random, reply, send,
+    service_errors, types,
 };
 
 /// Links every ability of tier T1 to its refusal.
@@ -24,6 +26,9 @@ pub fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     send::add_to_linker::<_, HasSelf<_>>(linker, own)?;
     reply::add_to_linker::<_, HasSelf<_>>(linker, own)?;
     metrics::add_to_linker::<_, HasSelf<_>>(linker, own)?;
+    llm::add_to_linker::<_, HasSelf<_>>(linker, own)?;
+    knowledge::add_to_linker::<_, HasSelf<_>>(linker, own)?;
+    service_errors::add_to_linker::<_, HasSelf<_>>(linker, own)?;
     errors::add_to_linker::<_, HasSelf<_>>(linker, own)
 }
 
@@ -37,6 +42,13 @@ fn denied<T>() -> Result<T, errors::Error> {
     ))
 }
 
+fn unserved<T>() -> Result<T, service_errors::ServiceError> {
+    Err(service_errors::ServiceError::Denied(
+        "not during a call on the message's path".to_owned(),
+    ))
+}
+
+impl service_errors::Host for GuestState {}
 impl errors::Host for GuestState {}
 impl types::Host for GuestState {}
 
@@ -136,5 +148,30 @@ impl metrics::Host for GuestState {
 
     fn set(&mut self, _: String, _: f64) -> Result<(), errors::Error> {
         denied()
+    }
+}
+
+impl llm::Host for GuestState {
+    fn open(&mut self, _: llm::Prompt) -> Result<u32, service_errors::ServiceError> {
+        unserved()
+    }
+
+    fn next(&mut self, _: u32) -> Result<Option<String>, service_errors::ServiceError> {
+        unserved()
+    }
+
+    fn finish(&mut self, _: u32) -> Result<llm::Usage, service_errors::ServiceError> {
+        unserved()
+    }
+}
+
+impl knowledge::Host for GuestState {
+    fn search(
+        &mut self,
+        _: String,
+        _: String,
+        _: u32,
+    ) -> Result<Vec<knowledge::Passage>, service_errors::ServiceError> {
+        unserved()
     }
 }

@@ -7,11 +7,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Abilities that need a grant, with the keys of their scopes.
-const SCOPES: [(&str, &[&str]); 8] = [
+const SCOPES: [(&str, &[&str]); 10] = [
     ("directory", &[]),
     ("history", &["conversations"]),
     ("http", &["host", "private"]),
+    ("knowledge", &["base"]),
     ("kv", &["bytes"]),
+    ("llm", &["model"]),
     ("metrics", &[]),
     ("random", &[]),
     ("reply", &[]),
@@ -19,11 +21,13 @@ const SCOPES: [(&str, &[&str]); 8] = [
 ];
 
 /// The abilities that need a grant.
-pub const ABILITIES: [&str; 8] = [
+pub const ABILITIES: [&str; 10] = [
     "directory",
     "history",
     "http",
+    "knowledge",
     "kv",
+    "llm",
     "metrics",
     "random",
     "reply",
@@ -98,6 +102,13 @@ impl Grants {
         }
     }
 
+    /// Of these, one ability alone.
+    pub fn only(&self, ability: &str) -> Self {
+        let scopes = self.0.get_key_value(ability);
+        let own = scopes.map(|(name, scopes)| (name.clone(), scopes.clone()));
+        Self(own.into_iter().collect())
+    }
+
     /// Takes an ability back; false when it was not there.
     pub fn revoke(&mut self, ability: &str) -> bool {
         self.0.remove(ability).is_some()
@@ -165,6 +176,7 @@ fn check(ability: &str, key: &str, value: &str) -> Result<(), GrantError> {
         ("kv", "bytes") => value.parse::<u64>().is_ok(),
         ("history", "conversations") => value == "all",
         ("http", _) => is_host(value),
+        ("knowledge" | "llm", _) => is_name(value),
         _ => true,
     };
     if good {
@@ -173,10 +185,17 @@ fn check(ability: &str, key: &str, value: &str) -> Result<(), GrantError> {
     Err(GrantError(match (ability, key) {
         ("kv", _) => format!("kv:bytes={value}: a number of bytes is wanted"),
         ("history", _) => format!("history:conversations={value}: only `all` can be granted"),
+        ("knowledge" | "llm", _) => format!("{ability}:{key}={value} is no name"),
         _ => format!(
             "{ability}:{key}={value} is not a host, such as example.org, example.org:8443 or http://10.0.0.7:80"
         ),
     }))
+}
+
+/// A name an administrator has given to a model or a knowledge base.
+fn is_name(value: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
+    value.len() <= 128 && value.chars().all(plain)
 }
 
 /// `[http://|https://]HOST[:PORT]`, nothing behind it.
@@ -214,6 +233,9 @@ mod tests {
             "kv:bytes=many",
             "random:bytes=3",
             "history:conversations=some",
+            "llm:tokens=5",
+            "llm:model=a b",
+            "knowledge:base=",
         ] {
             assert!(Grants::parse(wrong).is_err(), "{wrong}");
         }
@@ -234,5 +256,21 @@ mod tests {
         let all = "http:host=a.example,http:host=b.example,kv:bytes=5";
         assert_eq!(grants.to_string(), all);
         assert!(grants.revoke("http") && !grants.revoke("http"));
+    }
+
+    #[test]
+    fn each_ability_is_wanted_until_it_is_granted_and_denied_when_it_is_taken_back() {
+        for (ability, (listed, _)) in ABILITIES.iter().zip(SCOPES) {
+            assert_eq!(*ability, listed, "the two lists go together");
+            let imports = [(*ability).to_owned()];
+            let mut grants = Grants::default();
+            let wanted = grants.wanted(&imports);
+            assert_eq!(wanted.len(), 1, "{ability}");
+            let filled = wanted[0].replace("HOST", "example.org");
+            grants.extend(Grants::parse(&filled).expect("what is wanted can be granted"));
+            assert!(grants.allows(ability) && grants.wanted(&imports).is_empty());
+            assert!(grants.revoke(ability) && !grants.allows(ability));
+            assert_eq!(grants.wanted(&imports), wanted);
+        }
     }
 }

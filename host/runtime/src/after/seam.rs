@@ -9,8 +9,13 @@ pub use super::bindings::kith::plugin::history::Entry as HistoryEntry;
 pub use super::bindings::kith::plugin::http::{
     Header as HttpHeader, Request as HttpRequest, Response as HttpResponse,
 };
+pub use super::bindings::kith::plugin::knowledge::Passage;
 pub use super::bindings::kith::plugin::kv::Item as KvItem;
+pub use super::bindings::kith::plugin::llm::{
+    Message as LlmMessage, Prompt as LlmPrompt, Usage as LlmUsage,
+};
 pub use super::bindings::kith::plugin::send::Sent;
+pub use super::bindings::kith::plugin::service_errors::ServiceError;
 
 /// Everything beyond tier T0, for one call. Limits and scopes are its to keep.
 #[async_trait]
@@ -59,6 +64,16 @@ pub trait Abilities: Send + Sync + 'static {
     async fn reply_write(&self, reply: u32, delta: String) -> Result<(), AbilityError>;
     async fn reply_finish(&self, reply: u32) -> Result<u64, AbilityError>;
     async fn hand_over(&self, reason: String) -> Result<(), AbilityError>;
+
+    async fn llm_open(&self, prompt: LlmPrompt) -> Result<u32, ServiceError>;
+    async fn llm_next(&self, answer: u32) -> Result<Option<String>, ServiceError>;
+    async fn llm_finish(&self, answer: u32) -> Result<LlmUsage, ServiceError>;
+    async fn knowledge(
+        &self,
+        base: &str,
+        query: &str,
+        limit: u32,
+    ) -> Result<Vec<Passage>, ServiceError>;
 
     async fn count(&self, name: &str, count: u64) -> Result<(), AbilityError>;
     async fn gauge(&self, name: &str, value: f64) -> Result<(), AbilityError>;

@@ -49,7 +49,7 @@ impl Generation {
                 ruling.records.push(record(binding, place, done, took));
                 ruling.outcome = outcome;
                 if done != Outcome::Rejected {
-                    let effects = effects::take(&binding.plugin, answer.effects, kinds);
+                    let effects = effects::take(binding, answer.effects, kinds);
                     ruling.effects.extend(effects);
                 }
             }

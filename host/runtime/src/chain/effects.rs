@@ -2,6 +2,7 @@
 //! here.
 
 use crate::bindings::types;
+use crate::generation::Binding;
 use crate::ruling::{Effect, EffectKind};
 
 const CODE_CHARS_MAX: usize = 64;
@@ -37,15 +38,16 @@ fn kind_of(effect: &types::Effect) -> Result<EffectKind, String> {
     Ok(kind)
 }
 
-/// Checked effects as a plugin's.
+/// Checked effects as a binding's.
 pub(super) fn take(
-    plugin: &str,
+    binding: &Binding,
     effects: Vec<types::Effect>,
     kinds: Vec<EffectKind>,
 ) -> impl Iterator<Item = Effect> {
     let effects = effects.into_iter().zip(kinds);
     effects.map(move |(effect, kind)| Effect {
-        plugin: plugin.to_owned(),
+        namespace: binding.namespace.clone(),
+        quota: binding.grants.kv_bytes(),
         kind,
         key: effect.key,
         value: effect.value,

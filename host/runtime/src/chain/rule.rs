@@ -24,12 +24,25 @@ impl Generation {
     /// Asks the rules about an occasion. Where nothing is asked for (`decides` is false) a rule that fails abstains.
     /// Blocks while the guests compute, at most two hard stops for each.
     pub fn rule(&self, occasion: &Occasion<'_>, decides: bool) -> RuleRuling {
+        self.rule_by(occasion, decides, None)
+    }
+
+    /// Tells an occasion to the rule of one plugin alone.
+    pub fn rule_of(&self, plugin: &str, occasion: &Occasion<'_>) -> RuleRuling {
+        self.rule_by(occasion, false, Some(plugin))
+    }
+
+    fn rule_by(&self, occasion: &Occasion<'_>, decides: bool, only: Option<&str>) -> RuleRuling {
         let mut ruling = RuleRuling {
             rule: Rule::Abstain,
             actions: Vec::new(),
             records: Vec::new(),
         };
         for &place in self.chain(Hook::AdminRule, Scope::Outside) {
+            let own = &self.bindings()[usize::from(place)].plugin;
+            if only.is_some_and(|only| only != own) {
+                continue;
+            }
             let answer = self.consult(
                 place,
                 occasion.at_ms,

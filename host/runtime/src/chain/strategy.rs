@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::effects::{self, check_code, shortened};
 use super::{record, settle, verdict_without_answer};
 use crate::bindings::message_strategy::{self as wit, Command};
-use crate::generation::Generation;
+use crate::generation::{Binding, Generation};
 use crate::hook::{Hook, Scope};
 use crate::ruling::{EffectKind, HoldCause, Outcome, Reason, StrategyRuling, Verdict};
 use crate::version::Fault;
@@ -63,8 +63,7 @@ impl Generation {
             let binding = &self.bindings()[usize::from(place)];
             let next = match answer {
                 Ok((decision, took)) => {
-                    let (verdict, outcome) =
-                        take(&mut ruling, &mut seen, &binding.plugin, decision);
+                    let (verdict, outcome) = take(&mut ruling, &mut seen, binding, decision);
                     ruling.records.push(record(binding, place, outcome, took));
                     verdict
                 }
@@ -115,7 +114,7 @@ fn check(decision: wit::Decision, read: &ReadContent<'_>) -> Result<Checked, Str
 fn take(
     ruling: &mut StrategyRuling,
     seen: &mut Option<SeenContent>,
-    plugin: &str,
+    binding: &Binding,
     checked: Checked,
 ) -> (Verdict, Outcome) {
     let Checked {
@@ -131,9 +130,9 @@ fn take(
     if decision.recall_window_ms.is_some() {
         ruling.recall_window_ms = decision.recall_window_ms;
     }
-    let effects = effects::take(plugin, decision.effects, kinds);
+    let effects = effects::take(binding, decision.effects, kinds);
     ruling.effects.extend(effects);
-    let by = || plugin.to_owned();
+    let by = || binding.plugin.clone();
     let reason = |reason: wit::Reason| Reason {
         code: reason.code,
         text: reason.text,

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use kith_runtime::{
     Abilities, AbilityError, AfterCall, Binding, BreakerState, DirectoryUser, Event, Failure,
-    Generation, Grants, HistoryEntry, Hook, HttpRequest, HttpResponse, KvItem, Observed,
-    RelationOf, Scope, Sent, Text, Version,
+    Generation, Grants, HistoryEntry, Hook, HttpRequest, HttpResponse, KvItem, LlmPrompt, LlmUsage,
+    Observed, Passage, RelationOf, Scope, Sent, ServiceError, Text, Version,
 };
 use serde_json::json;
 
@@ -84,6 +84,18 @@ impl Abilities for Host {
     async fn hand_over(&self, _: String) -> Result<(), AbilityError> {
         none()
     }
+    async fn llm_open(&self, _: LlmPrompt) -> Result<u32, ServiceError> {
+        Err(ServiceError::NotConfigured("not in this test".into()))
+    }
+    async fn llm_next(&self, _: u32) -> Result<Option<String>, ServiceError> {
+        Err(ServiceError::NotConfigured("not in this test".into()))
+    }
+    async fn llm_finish(&self, _: u32) -> Result<LlmUsage, ServiceError> {
+        Err(ServiceError::NotConfigured("not in this test".into()))
+    }
+    async fn knowledge(&self, _: &str, _: &str, _: u32) -> Result<Vec<Passage>, ServiceError> {
+        Err(ServiceError::NotConfigured("not in this test".into()))
+    }
     async fn count(&self, _: &str, _: u64) -> Result<(), AbilityError> {
         none()
     }
@@ -127,6 +139,7 @@ fn call(grants: &str) -> AfterCall {
     AfterCall {
         grants: Arc::new(Grants::parse(grants).expect("grants")),
         host: Arc::new(Host),
+        namespace: "diligent".into(),
         now_ms: 5,
     }
 }

@@ -62,7 +62,7 @@ fn every_answer_is_what_the_guest_said() {
     assert!(refused.effects.is_empty(), "nothing is stored of a refusal");
     let effect = &run(&generation, "do", "do:effect").effects[0];
     assert_eq!(
-        (effect.plugin.as_str(), effect.kind, effect.key.as_str()),
+        (&*effect.namespace, effect.kind, effect.key.as_str()),
         ("obedient", EffectKind::KvPut, "k")
     );
 }

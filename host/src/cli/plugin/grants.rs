@@ -4,7 +4,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{print, segment, show_switched, split};
 use crate::cli::api::{Api, Server};
@@ -18,10 +18,13 @@ pub async fn activate(
     let (name, version) = split(&version)?;
     let api = Api::new(&server)?;
     let mut grants = grant.join(",");
+    let path = format!("/plugins/{}/versions/{}", segment(name), segment(version));
+    let found = api.get(&path).await?;
+    for line in differences(&found) {
+        eprintln!("kith: {name} {line}");
+    }
     if grant.is_empty() && std::io::stdin().is_terminal() {
-        let path = format!("/plugins/{}/versions/{}", segment(name), segment(version));
-        let wanted = api.get(&path).await?["wanted"].clone();
-        let wanted = wanted.as_array().into_iter().flatten();
+        let wanted = found["wanted"].as_array().into_iter().flatten();
         grants = ask(wanted.filter_map(|grant| grant.as_str()))?;
     }
     let body = json!({"version": version, "force": force, "grants": grants});
@@ -29,6 +32,16 @@ pub async fn activate(
     let done = api.post(&path, body).await?;
     show_switched(&server, &done);
     Ok(())
+}
+
+/// What a version imports more and less than the one that serves, as sentences.
+pub fn differences(found: &Value) -> impl Iterator<Item = String> {
+    let shown = [("adds", "imports more"), ("drops", "imports no more")];
+    shown.into_iter().filter_map(|(field, says)| {
+        let names = found["difference"][field].as_array()?.iter();
+        let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+        (!names.is_empty()).then(|| format!("{says}: {}", names.join(", ")))
+    })
 }
 
 /// Each wish, to be granted, filled in or left out.

@@ -189,10 +189,16 @@ async fn activate(
     respond::Body(wanted): respond::Body<Activate>,
 ) -> Result<Json<Value>, Answer> {
     let added = grants(&wanted.grants)?;
-    let done = admin
-        .rollout
-        .activate(&name, &wanted.version, wanted.force, &added)
-        .await?;
+    let (rollout, given) = (admin.rollout.clone(), added.clone());
+    let (plugin, version) = (name.clone(), wanted.version.clone());
+    // A task of its own: who asked may go away, and what is begun is brought to an end.
+    let activation = tokio::spawn(async move {
+        let activated = rollout.activate(&plugin, &version, wanted.force, &given);
+        activated.await
+    });
+    let done = activation
+        .await
+        .map_err(|_| Refusal::new(Code::Internal, "activating the plugin ended unexpectedly"))??;
     let subject = granted(format!("{name}@{}", wanted.version), &added, &[]);
     admin.audit(&who, "plugin.activate", &subject).await?;
     Ok(Json(done))
@@ -226,9 +232,9 @@ async fn grant(
     Ok(Json(done))
 }
 
-/// How a plugin's hooks after the commit come along, and the numbers it keeps.
+/// How a plugin's hooks after the commit come along, the numbers it keeps, and how much it keeps otherwise.
 #[utoipa::path(get, path = "/plugins/{name}/consumers", params(("name" = String, Path)),
-    responses((status = 200, description = "`consumers` and `metrics`"), (status = 404)))]
+    responses((status = 200, description = "`consumers`, `metrics`, `values` (`bytes`, `quota`, `refused`); `moving` while a state is made anew"), (status = 404)))]
 async fn consumers(
     State(admin): State<Admin>,
     _: Administrator,

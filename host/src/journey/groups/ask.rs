@@ -77,11 +77,7 @@ impl Wish<'_> {
         asked.note(ruling.hooks);
         asked
             .effects
-            .extend(ruling.effects.into_iter().map(|effect| PluginWrite {
-                plugin: effect.plugin,
-                key: effect.key,
-                value: effect.put.then_some(effect.value),
-            }));
+            .extend(ruling.effects.into_iter().map(decide::write));
         refused.map_or(Ok(()), Err)
     }
 

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use kith_runtime::{
     Abilities, AbilityError, DirectoryUser, Grants, HistoryEntry, Hook, HttpRequest, HttpResponse,
-    KvItem, RelationOf, Sent,
+    KvItem, LlmPrompt, LlmUsage, Passage, RelationOf, Sent, ServiceError,
 };
 use parking_lot::Mutex;
 
 use super::accounts::{Speech, is_passing, once, target};
 use super::effects::{KEY_BYTES_MOST, VALUE_BYTES_MOST};
 use super::replies::Replies;
+use super::services::Answers;
 use super::{AfterCommit, Bound, events, http};
 use crate::conversation::Role;
 use crate::entry::{Made, Seq};
@@ -46,8 +47,11 @@ pub struct Call {
     pub(super) account: UserId,
     pub(super) cause: Cause,
     pub(super) replies: Mutex<Replies>,
+    pub(super) answers: Answers,
     hook: Hook,
-    grants: Arc<Grants>,
+    pub(super) grants: Arc<Grants>,
+    /// Where its keys and values are.
+    namespace: Arc<str>,
     fetched: AtomicU32,
     sent: AtomicU32,
 }
@@ -66,8 +70,10 @@ impl Call {
             account,
             cause,
             replies: Mutex::default(),
+            answers: Answers::default(),
             hook,
             grants: bound.binding().grants.clone(),
+            namespace: bound.binding().namespace.clone(),
             fetched: AtomicU32::new(0),
             sent: AtomicU32::new(0),
         })
@@ -111,7 +117,7 @@ impl Call {
             )));
         }
         let change = KvChange {
-            plugin: self.plugin.to_string(),
+            namespace: self.namespace.to_string(),
             writes: vec![write],
             quota: self.grants.kv_bytes(),
             cursor: None,
@@ -174,7 +180,7 @@ impl Abilities for Call {
     }
 
     async fn kv_get(&self, key: &str) -> Result<Option<KvItem>, AbilityError> {
-        let found = self.shared.kv.kv(&self.plugin, key).await;
+        let found = self.shared.kv.kv(&self.namespace, key).await;
         let found = found.map_err(|e| stored(&e))?;
         Ok(found.map(|item| KvItem {
             value: item.value,
@@ -219,7 +225,7 @@ impl Abilities for Call {
         let keys = self
             .shared
             .kv
-            .kv_keys(&self.plugin, prefix, after, limit)
+            .kv_keys(&self.namespace, prefix, after, limit)
             .await;
         keys.map_err(|e| stored(&e))
     }
@@ -363,10 +369,29 @@ impl Abilities for Call {
         self.finish(reply).await
     }
 
-    async fn hand_over(&self, _: String) -> Result<(), AbilityError> {
-        Err(AbilityError::Unavailable(
-            "nobody takes conversations over on this server".to_owned(),
-        ))
+    async fn hand_over(&self, reason: String) -> Result<(), AbilityError> {
+        self.hand_to_a_person(reason).await
+    }
+
+    async fn llm_open(&self, prompt: LlmPrompt) -> Result<u32, ServiceError> {
+        self.ask_model(prompt).await
+    }
+
+    async fn llm_next(&self, answer: u32) -> Result<Option<String>, ServiceError> {
+        self.answers.next(answer).await
+    }
+
+    async fn llm_finish(&self, answer: u32) -> Result<LlmUsage, ServiceError> {
+        self.answers.finish(answer).await
+    }
+
+    async fn knowledge(
+        &self,
+        base: &str,
+        query: &str,
+        limit: u32,
+    ) -> Result<Vec<Passage>, ServiceError> {
+        self.look_up(base, query, limit).await
     }
 
     async fn count(&self, name: &str, count: u64) -> Result<(), AbilityError> {

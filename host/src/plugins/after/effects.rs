@@ -107,7 +107,7 @@ impl AfterCommit {
             return place.note(self, next).await.map_err(stored);
         }
         let change = KvChange {
-            plugin: binding.plugin.clone(),
+            namespace: binding.namespace.to_string(),
             writes,
             quota: binding.grants.kv_bytes(),
             cursor: Some((place.consumer.clone(), next.clone())),
@@ -155,7 +155,7 @@ fn speech<'a>(
     })
 }
 
-fn write(binding: &Binding, key: String, value: Option<Vec<u8>>) -> Result<KvWrite, Refusal> {
+pub fn write(binding: &Binding, key: String, value: Option<Vec<u8>>) -> Result<KvWrite, Refusal> {
     granted(binding, "kv")?;
     let bytes = value.as_ref().map_or(0, Vec::len);
     if key.is_empty() || key.len() > KEY_BYTES_MOST || bytes > VALUE_BYTES_MOST {

@@ -106,6 +106,17 @@ fn empty(id: String) -> Event {
     }
 }
 
+/// A time that is due. The same one is the same event, however often it is shown.
+pub fn of_schedule(name: &str, at_ms: u64, attempt: u32) -> Event {
+    Event {
+        kind: "schedule".to_owned(),
+        text: name.to_owned(),
+        at_ms,
+        attempt,
+        ..empty(format!("schedule-{name}-{at_ms}"))
+    }
+}
+
 /// What a plugin sees of an entry.
 pub fn of_entry(entry: &Entry, kind: Option<Kind>) -> Event {
     let mut event = Event {

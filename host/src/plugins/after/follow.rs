@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kith_runtime::Hook;
+use tokio::sync::RwLock;
 
 use super::AfterCommit;
 use super::places::Place;
+use super::scheduled::{Scheduled, TICK};
 use crate::refusal::Refusal;
 
 /// How long what was committed is gathered before it is shown.
@@ -44,6 +46,9 @@ pub struct Consumer {
     pub ended_at: (String, u32),
     /// Failures of the first outstanding event.
     pub failures: u32,
+    /// Held while a call runs: see `moving`.
+    pub calls: Arc<RwLock<()>>,
+    pub scheduled: Scheduled,
     /// Up to this stamp events are shown one at a time: one of them makes calls fail.
     pub single_until: u64,
 }
@@ -52,6 +57,8 @@ pub struct Consumer {
 pub async fn run(shared: Arc<AfterCommit>, plugin: Arc<str>, hook: Hook) {
     let mut consumer = Consumer {
         place: Place::of(&plugin, hook),
+        calls: shared.namespaces.calls(&plugin),
+        scheduled: Scheduled::default(),
         shared: shared.clone(),
         plugin,
         hook,
@@ -78,6 +85,7 @@ pub async fn run(shared: Arc<AfterCommit>, plugin: Arc<str>, hook: Hook) {
                         return;
                     },
                     _ = generations.changed() => {}
+                    () = tokio::time::sleep(TICK), if consumer.has_schedules() => continue,
                 }
                 tokio::time::sleep(GATHER).await;
             }

@@ -42,6 +42,17 @@ struct Row {
     reached: u64,
 }
 
+/// A number a plugin keeps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginMetric {
+    pub plugin: String,
+    /// 1 to 64 of `a-z`, `0-9` and `_`.
+    pub name: String,
+    /// It only rises; else it is set.
+    pub is_count: bool,
+    pub value: f64,
+}
+
 #[derive(Clone, Copy)]
 enum Metric {
     Count(u64),
@@ -113,19 +124,6 @@ impl Ledger {
         consumers.iter().map(follower).collect()
     }
 
-    /// The numbers plugins keep: plugin, name, value, and whether it only rises.
-    pub fn numbers(&self) -> Vec<(String, String, f64, bool)> {
-        let metrics = self.metrics.lock();
-        let of = |(plugin, own): (&String, &BTreeMap<String, Metric>)| {
-            let number = |(name, metric): (&String, &Metric)| match metric {
-                Metric::Count(count) => (plugin.clone(), name.clone(), number(*count), true),
-                Metric::Value(value) => (plugin.clone(), name.clone(), *value, false),
-            };
-            own.iter().map(number).collect::<Vec<_>>()
-        };
-        metrics.iter().flat_map(of).collect()
-    }
-
     fn change(&self, plugin: &str, hook: Hook, change: impl FnOnce(&mut Row)) {
         let mut consumers = self.consumers.lock();
         change(consumers.entry((plugin.to_owned(), hook)).or_default());
@@ -186,6 +184,26 @@ impl Ledger {
         }
         own.insert(name.to_owned(), change(before));
         Ok(())
+    }
+
+    /// All plugins' numbers, by plugin and name: at most 64 of each plugin.
+    pub fn every_metric(&self) -> Vec<PluginMetric> {
+        let metrics = self.metrics.lock();
+        let all = metrics.iter().flat_map(|(plugin, own)| {
+            own.iter().map(move |(name, metric)| {
+                let (is_count, value) = match *metric {
+                    Metric::Count(count) => (true, count as f64),
+                    Metric::Value(value) => (false, value),
+                };
+                PluginMetric {
+                    plugin: plugin.clone(),
+                    name: name.clone(),
+                    is_count,
+                    value,
+                }
+            })
+        });
+        all.collect()
     }
 
     pub fn metrics(&self, plugin: &str) -> Value {

@@ -23,9 +23,14 @@ const ABSENT: Duration = Duration::from_secs(1);
 impl Consumer {
     pub(super) async fn observe(&mut self) -> Result<Round, Refusal> {
         let shared = self.shared.clone();
+        // Taken first: a version that takes over with another state waits for it, and is seen behind it.
+        let _calling = self.calls.clone().read_owned().await;
         let Some(bound) = shared.bound(&self.plugin, self.hook) else {
             return Ok(Round::Idle);
         };
+        if let Some(round) = self.observe_schedules(&bound).await? {
+            return Ok(round);
+        }
         let limit = if self.single_until > 0 { 1 } else { BATCH };
         let page = self.place.next(&shared, limit).await;
         let page = page.map_err(|e| store_refusal(&e))?;
@@ -51,6 +56,7 @@ impl Consumer {
         let call = AfterCall {
             grants: bound.binding().grants.clone(),
             host: Call::new(&shared, (&self.plugin, self.hook), account, &bound, cause),
+            namespace: bound.binding().namespace.clone(),
             now_ms: shared.journey.clock.now_ms(),
         };
         match bound.binding().observe(call, shown).await {

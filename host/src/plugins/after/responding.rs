@@ -130,11 +130,16 @@ impl AfterCommit {
     ) -> Result<bool, Refusal> {
         let (mut failures, mut wishes, mut attempt) = (0, 0, 0);
         loop {
+            // As in `observe`.
+            let calling = self.namespaces.calls(plugin).read_owned().await;
             let Some(bound) = self.bound(plugin, Hook::Responder) else {
                 return Ok(false);
             };
             let account = self.speaker(&bound).await?;
             let entry = &waiting.entry;
+            if self.is_handed_over(entry.conversation, account).await? {
+                return Ok(true);
+            }
             let standing = self.journey.log.standing(entry.conversation, account).await;
             let kind = standing.map_err(|e| store_refusal(&e))?;
             let kind = kind.map(|standing| standing.conversation.kind);
@@ -151,6 +156,7 @@ impl AfterCommit {
             let call = AfterCall {
                 grants: bound.binding().grants.clone(),
                 host: host.clone(),
+                namespace: bound.binding().namespace.clone(),
                 now_ms: self.journey.clock.now_ms(),
             };
             let account = account.to_string().as_str().into();
@@ -159,6 +165,7 @@ impl AfterCommit {
                 .respond(call, Arc::new(event), account)
                 .await;
             host.end().await;
+            drop(calling);
             let (why, wait) = match answer {
                 Ok(Ok(())) => {
                     self.ledger.delivered(plugin, Hook::Responder, 1);

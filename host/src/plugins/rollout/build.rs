@@ -17,7 +17,7 @@ use crate::content::ContentLimits;
 use crate::ids::IdSource;
 use crate::journey::store_refusal;
 use crate::plugins::bindings::{
-    BindingPlan, BindingScope, FailurePolicy, Isolation, Plan, VersionRef,
+    BindingPlan, BindingScope, FailurePolicy, Isolation, Plan, VersionRef, namespace_of,
 };
 use crate::plugins::words;
 use crate::refusal::{Code, Refusal};
@@ -70,6 +70,7 @@ impl Rollout {
             loaded: Loaded::default(),
             switched: tokio::sync::Notify::new(),
             happened: OnceLock::new(),
+            after: OnceLock::new(),
             generations: tokio::sync::watch::Sender::new(0),
         });
         if is_first {
@@ -181,6 +182,7 @@ impl Rollout {
                 levels: BTreeMap::new(),
                 commands: binding.commands.clone(),
                 grants: grants_of(plan, &binding.plugin),
+                namespace: namespace_in(plan, &binding.plugin),
                 account: binding.account.clone(),
                 loaded,
             });
@@ -293,6 +295,12 @@ fn grants_of(plan: &Plan, plugin: &str) -> Arc<runtime::Grants> {
             .map(|plugin| plugin.grants.clone())
             .unwrap_or_default(),
     )
+}
+
+/// Where a plugin's keys and values are.
+fn namespace_in(plan: &Plan, plugin: &str) -> Arc<str> {
+    let number = plan.plugins.get(plugin).map_or(0, |own| own.namespace);
+    namespace_of(plugin, number).as_str().into()
 }
 
 /// The versions of a plan that must be loaded: what serves, its fallbacks, and what a rollback would go to.

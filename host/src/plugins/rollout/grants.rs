@@ -35,6 +35,20 @@ impl Rollout {
         Err(Refusal::new(Code::Conflict, message))
     }
 
+    /// What the version in force imports, where it is another one than this.
+    pub(super) async fn serving_abilities(
+        &self,
+        name: &str,
+        digest: &str,
+    ) -> Result<Option<Vec<String>>, Refusal> {
+        let serving = self.known(&*self.state.lock().await, name).ok();
+        let Some(serving) = serving.filter(|serving| serving.digest != digest) else {
+            return Ok(None);
+        };
+        let prepared = self.prepare(name, &serving).await?;
+        Ok(Some(prepared.inspection().abilities.clone()))
+    }
+
     pub(super) async fn grants_of(&self, name: &str) -> Grants {
         let state = self.state.lock().await;
         let plan = state.plan.plugins.get(name);
@@ -159,6 +173,16 @@ impl Rollout {
     }
 }
 
+/// What a version imports more, and what it imports no more, than the one that serves.
+pub(super) fn difference(serving: &[String], wanted: &[String]) -> Value {
+    let beyond = |own: &[String], other: &[String]| -> Vec<String> {
+        let mut beyond = own.to_vec();
+        beyond.retain(|ability| !other.contains(ability));
+        beyond
+    };
+    json!({"adds": beyond(wanted, serving), "drops": beyond(serving, wanted)})
+}
+
 fn unknown(name: &str) -> Refusal {
     Refusal::not_found(format!("{name} was never activated"))
 }
@@ -186,4 +210,18 @@ pub(super) fn check_change(hook: &str, change: &BindingChange) -> Result<(), Ref
         return Err(Refusal::bad_request("only a responder has an account"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_difference_is_what_one_imports_and_the_other_does_not() {
+        let names = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        let shown = difference(&names(&["log", "http"]), &names(&["log", "random"]));
+        assert_eq!(shown, json!({"adds": ["random"], "drops": ["http"]}));
+    }
 }

@@ -9,7 +9,8 @@ use tokio::sync::MutexGuard;
 
 use super::{Fresh, Rollout, State};
 use crate::journey::store_refusal;
-use crate::plugins::bindings::{BindingChange, BindingPlan, Plan, PluginPlan, VersionRef, named};
+use crate::plugins::after::moving::Moving;
+use crate::plugins::bindings::{BindingChange, BindingPlan, Plan, PluginPlan, VersionRef};
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::StoredGeneration;
 
@@ -59,6 +60,8 @@ impl Rollout {
         let prepared = self.prepare(name, &target).await?;
         self.check_grants(prepared.inspection(), grants).await?;
         self.open_after(prepared.inspection()).await?;
+        let mut moving = self.begin_move(name, &prepared, grants).await?;
+        let moved = moving.as_ref().map(Moving::moved);
         let bindings = super::build::default_bindings(&prepared, &target);
         if found.quarantined {
             self.accounts
@@ -69,8 +72,12 @@ impl Rollout {
         let mut replaced = false;
         let cause = format!("activate {name}@{}", target.version);
         let mut state = self
-            .change(&cause, |plan| {
+            .change_moving(&cause, moving.as_mut(), |plan| {
+                let before = plan.clone();
                 replaced = activated(plan, name, &target, bindings.clone());
+                if let Some(moved) = &moved {
+                    moved.place(&before, plan)?;
+                }
                 if let Some(own) = plan.plugins.get_mut(name) {
                     own.grants.extend(grants.clone());
                 }
@@ -163,11 +170,13 @@ impl Rollout {
             );
             return Err(Refusal::new(Code::Conflict, message));
         }
-        // What broke is nothing to go back to.
-        own.previous = (why == Why::Asked).then(|| VersionRef {
+        // What broke is nothing to go back to; nor is a version whose state goes with this.
+        let stays = own.namespace == own.previous_namespace;
+        own.previous = (why == Why::Asked && stays).then(|| VersionRef {
             version: own.version.clone(),
             digest: own.digest.clone(),
         });
+        own.namespace = own.previous_namespace;
         own.version.clone_from(&target.version);
         own.digest.clone_from(&target.digest);
         let prepared = self.prepare(name, &target).await?;
@@ -235,7 +244,7 @@ impl Rollout {
         let state = self
             .change(&format!("bind {name} {hook}"), |plan| {
                 plan.plugins.get(name).ok_or_else(|| unknown(name))?;
-                change_binding(plan, name, hook, &change, fallback.clone())
+                super::rebind::change(plan, name, hook, &change, fallback.clone())
             })
             .await?;
         let mut done = self.switched_json(&state, name);
@@ -253,6 +262,16 @@ impl Rollout {
     pub(super) async fn change(
         &self,
         cause: &str,
+        change: impl FnMut(&mut Plan) -> Result<(), Refusal>,
+    ) -> Result<MutexGuard<'_, State>, Refusal> {
+        self.change_moving(cause, None, change).await
+    }
+
+    /// The same, with a state that is made for it and gets ready within the switch.
+    async fn change_moving(
+        &self,
+        cause: &str,
+        mut moving: Option<&mut Moving>,
         mut change: impl FnMut(&mut Plan) -> Result<(), Refusal>,
     ) -> Result<MutexGuard<'_, State>, Refusal> {
         loop {
@@ -263,7 +282,8 @@ impl Rollout {
             let mut now = state.plan.clone();
             change(&mut now)?;
             if now == plan {
-                self.take_over(&mut state, plan, cause).await?;
+                self.take_over_moving(&mut state, plan, cause, moving.take())
+                    .await?;
                 return Ok(state);
             }
         }
@@ -273,24 +293,53 @@ impl Rollout {
     pub(super) async fn take_over(
         &self,
         state: &mut State,
+        plan: Plan,
+        cause: &str,
+    ) -> Result<(), Refusal> {
+        self.take_over_moving(state, plan, cause, None).await
+    }
+
+    async fn take_over_moving(
+        &self,
+        state: &mut State,
         mut plan: Plan,
         cause: &str,
+        moving: Option<&mut Moving>,
     ) -> Result<(), Refusal> {
         self.settle(state).await?;
         self.name_commands(&mut plan).await;
         let number = self.number(state).await?;
         let generation = self.build(&plan, number).await;
         let record = self.record(&plan, number, cause);
-        self.accounts
-            .put_generation(&record)
-            .await
-            .map_err(|e| store_refusal(&e))?;
+        let moves = moving.is_some();
+        let ready = async {
+            if let Some(moving) = moving {
+                moving.finish(number).await?;
+            }
+            let kept = self.accounts.put_generation(&record).await;
+            kept.map_err(|e| store_refusal(&e))
+        };
+        if let Err(refusal) = ready.await {
+            if moves {
+                self.stay(state, number, cause).await;
+            }
+            return Err(refusal);
+        }
         state.plan = plan;
         self.cell.activate(generation);
         self.switched.notify_one();
         self.generations.send_replace(number);
         tracing::info!(generation = number, cause, "a generation took over");
         self.forget_unused(&state.plan).await
+    }
+
+    /// What was serving goes on, under the number that messages wait for.
+    async fn stay(&self, state: &mut State, number: u64, cause: &str) {
+        self.cell.activate(self.build(&state.plan, number).await);
+        self.switched.notify_one();
+        self.generations.send_replace(number);
+        let record = self.record(&state.plan, number, &format!("given up: {cause}"));
+        state.owed.push(record);
     }
 
     fn record(&self, plan: &Plan, number: u64, cause: &str) -> StoredGeneration {
@@ -383,6 +432,11 @@ fn activated(plan: &mut Plan, name: &str, target: &VersionRef, bindings: Vec<Bin
         .is_some_and(|before| before.digest != target.digest);
     let grants = before.as_ref().map(|before| before.grants.clone());
     let grants = grants.unwrap_or_default();
+    let namespace = before.as_ref().map_or(0, |before| before.namespace);
+    let previous_namespace = match &before {
+        Some(before) if !replaced => before.previous_namespace,
+        _ => namespace,
+    };
     let previous = match before {
         Some(before) if replaced => Some(VersionRef {
             version: before.version,
@@ -399,58 +453,9 @@ fn activated(plan: &mut Plan, name: &str, target: &VersionRef, bindings: Vec<Bin
             previous,
             disabled: false,
             grants,
+            namespace,
+            previous_namespace,
         },
     );
     replaced
-}
-
-fn change_binding(
-    plan: &mut Plan,
-    name: &str,
-    hook: &str,
-    change: &BindingChange,
-    fallback: Option<VersionRef>,
-) -> Result<(), Refusal> {
-    let bound = plan
-        .bindings
-        .iter_mut()
-        .find(|binding| binding.plugin == name && binding.hook == hook);
-    let binding =
-        bound.ok_or_else(|| Refusal::not_found(format!("{name} does not export {hook}")))?;
-    let bad = |what: String| Refusal::bad_request(what);
-    super::grants::check_change(hook, change)?;
-    if let Some(account) = &change.account {
-        binding.account.clone_from(account);
-    }
-    if let Some(order) = change.order {
-        binding.order = order;
-    }
-    if let Some(scope) = &change.scope {
-        binding.scope = named("scope", scope).map_err(bad)?;
-    }
-    if let Some(policy) = &change.on_failed {
-        binding.on_failed = named("policy", policy).map_err(bad)?;
-    }
-    if let Some(policy) = &change.on_absent {
-        binding.on_absent = named("policy", policy).map_err(bad)?;
-    }
-    if let Some(isolation) = &change.isolation {
-        binding.isolation = named("isolation", isolation).map_err(bad)?;
-    }
-    if let Some(budget) = change.budget_us {
-        binding.budget_us = budget;
-    }
-    if fallback.is_some() {
-        binding.fallback = fallback;
-    }
-    let wants_fallback = [binding.on_failed, binding.on_absent]
-        .contains(&crate::plugins::bindings::FailurePolicy::Fallback);
-    if wants_fallback && binding.fallback.is_none() {
-        return Err(Refusal::bad_request(
-            "the policy fallback needs --fallback VERSION",
-        ));
-    }
-    plan.bindings
-        .sort_by(|a, b| (&a.hook, a.order, &a.plugin).cmp(&(&b.hook, b.order, &b.plugin)));
-    Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kith_runtime::{Inspection, LoadError, Version};
 use serde_json::{Value, json};
 
+use super::grants::difference;
 use super::loaded::{Configuration, PreparedKey};
 use super::{Rollout, Signatures};
 use crate::journey::store_refusal;
@@ -146,6 +147,9 @@ impl Rollout {
         shown["signed_by"] = found.signed_by.into();
         shown["grants"] = grants.to_string().into();
         shown["wanted"] = grants.wanted(&inspection.abilities).into();
+        if let Some(serving) = self.serving_abilities(name, &found.digest).await? {
+            shown["difference"] = difference(&serving, &inspection.abilities);
+        }
         Ok(shown)
     }
 

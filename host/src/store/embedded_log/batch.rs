@@ -58,7 +58,7 @@ pub struct Batch<'a> {
     reactions: HashMap<Vec<u8>, Option<(bool, Seq)>>,
     /// Plugins' values; `None` is deleted.
     kv: HashMap<Vec<u8>, Option<KvRow>>,
-    /// Bytes each plugin has.
+    /// Bytes each namespace has.
     kv_used: HashMap<String, u64>,
     /// Something was taken out of the log that must leave the disk too.
     erased: bool,
@@ -129,6 +129,8 @@ impl<'a> Batch<'a> {
                 before,
             } => self.erase(*conversation, *before),
             Change::Kv(change) => self.change_kv(change),
+            Change::KvDrop { namespace, most } => self.drop_kv(namespace, *most),
+            Change::Turn { .. } => Ok(Ok(Outcome::Done)),
             Change::MediaSeen { media } => self.forget_left_media(media),
         }
     }
@@ -146,6 +148,7 @@ impl<'a> Batch<'a> {
             .durability(Some(mode))
             .commit()
             .map_err(unavailable)?;
+        self.shared.kv_notes.committed(self.kv.keys());
         for (id, state) in self.states {
             self.shared.heads.put(id, state);
         }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::batch::{Batch, groups};
 use super::heads::Heads;
 use super::in_flight::Counts;
+use super::kv::KvNotes;
 use super::rosters::Rosters;
 use super::tables::Tables;
 use super::tail::Tail;
@@ -55,6 +56,7 @@ pub struct Shared {
     /// Groups of changes that were synced, and the changes in them: written by the one thread.
     pub flushes: AtomicU64,
     pub changes: AtomicU64,
+    pub kv_notes: KvNotes,
     /// Since when erased content waits to leave the disk, milliseconds since 1970 UTC; 0 when none does.
     pub erased_since: Mutex<u64>,
     queue: Mutex<Queue>,
@@ -82,6 +84,7 @@ impl Shared {
             in_flight: Counts::default(),
             flushes: AtomicU64::new(0),
             changes: AtomicU64::new(0),
+            kv_notes: KvNotes::default(),
             erased_since: Mutex::new(erased_since),
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -196,6 +199,7 @@ fn weigh(change: &Change) -> (u64, usize) {
                 .map(|write| 64 + write.key.len() + write.value.as_ref().map_or(0, Vec::len));
             (0, 256 + bytes.sum::<usize>())
         }
+        Change::Turn { generation } => (*generation, 256),
         _ => (0, 256),
     }
 }

@@ -72,10 +72,7 @@ fn row(key: &[u8], value: &[u8]) -> Option<Row> {
 
 /// A stretch of the feed.
 pub fn page(log: &EmbeddedLog, after: &FeedPosition, limit: usize) -> Result<FeedPage, StoreError> {
-    let stamp = match after.0.as_str() {
-        "" => Some(0),
-        token => lists::stamp_of(log, token),
-    };
+    let stamp = stamp(log, after);
     let mut page = FeedPage {
         items: Vec::new(),
         places: Vec::new(),
@@ -136,4 +133,30 @@ fn item(tables: &Tables, row: &Row) -> Result<Option<FeedItem>, StoreError> {
         }),
         Told::Gone => Some(FeedItem::Gone { conversation }),
     })
+}
+
+/// The place so many rows before another one.
+pub fn before(log: &EmbeddedLog, at: &FeedPosition, rows: u64) -> Result<FeedPosition, StoreError> {
+    let Some(stamp) = stamp(log, at) else {
+        return Ok(FeedPosition::default());
+    };
+    let skipped = usize::try_from(rows).unwrap_or(usize::MAX);
+    let end = key(stamp.saturating_add(1), 0);
+    let mut earlier = log.tables().feed.range(..end).rev().skip(skipped);
+    let Some(guard) = earlier.next() else {
+        return Ok(FeedPosition::default());
+    };
+    let found = guard.key().map_err(unavailable)?;
+    let stamp = found.get(..8).and_then(|bytes| bytes.try_into().ok());
+    let stamp = stamp.map(u64::from_be_bytes);
+    let stamp = stamp.ok_or_else(|| StoreError::Damaged("a row of the feed".to_owned()))?;
+    Ok(FeedPosition(lists::token(log.instance, stamp)))
+}
+
+/// The stamp in a position.
+pub fn stamp(log: &EmbeddedLog, at: &FeedPosition) -> Option<u64> {
+    match at.0.as_str() {
+        "" => Some(0),
+        token => lists::stamp_of(log, token),
+    }
 }

@@ -102,9 +102,19 @@ pub fn decode(id: HoldId, bytes: &[u8]) -> Result<HeldMessage, StoreError> {
 }
 
 fn effect_row(write: &PluginWrite) -> (String, String, Option<Vec<u8>>) {
-    (write.plugin.clone(), write.key.clone(), write.value.clone())
+    (
+        write.namespace.clone(),
+        write.key.clone(),
+        write.value.clone(),
+    )
 }
 
-fn effect((plugin, key, value): (String, String, Option<Vec<u8>>)) -> PluginWrite {
-    PluginWrite { plugin, key, value }
+/// What was held is kept when it is released, whatever room there is then.
+fn effect((namespace, key, value): (String, String, Option<Vec<u8>>)) -> PluginWrite {
+    PluginWrite {
+        namespace,
+        quota: u64::MAX,
+        key,
+        value,
+    }
 }

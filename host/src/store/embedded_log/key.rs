@@ -12,7 +12,7 @@ pub const REACTION: u8 = b'e';
 pub const HELD: u8 = b'h';
 pub const JOIN_REQUEST: u8 = b'j';
 pub const KV: u8 = b'k';
-/// How much each plugin keeps.
+/// How much each namespace of plugins keeps.
 pub const KV_USED: u8 = b'q';
 /// Where a log whose oldest entries are gone begins.
 pub const FLOOR: u8 = b'l';
@@ -161,12 +161,12 @@ pub fn held(hold: HoldId) -> Vec<u8> {
     joined(HELD, &[&hold.0.to_be_bytes()])
 }
 
-pub fn kv(plugin: &str, name: &str) -> Vec<u8> {
-    joined(KV, &[plugin.as_bytes(), &[0], name.as_bytes()])
+pub fn kv(namespace: &str, name: &str) -> Vec<u8> {
+    joined(KV, &[namespace.as_bytes(), &[0], name.as_bytes()])
 }
 
-pub fn kv_used(plugin: &str) -> Vec<u8> {
-    joined(KV_USED, &[plugin.as_bytes()])
+pub fn kv_used(namespace: &str) -> Vec<u8> {
+    joined(KV_USED, &[namespace.as_bytes()])
 }
 
 pub fn cursor(consumer: &str) -> Vec<u8> {

@@ -28,8 +28,8 @@ impl PluginValues for EmbeddedLog {
 }
 
 impl ValuesAt for Moment {
-    fn value(&self, plugin: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.snapshot.get(&self.rows, key::kv(plugin, name));
+    fn value(&self, namespace: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.snapshot.get(&self.rows, key::kv(namespace, name));
         let row = found.map_err(unavailable)?;
         let row = row.map(|bytes| KvRow::decode(&bytes)).transpose()?;
         Ok(row

@@ -1,15 +1,15 @@
-//! Bans, labels, notices to administrators,
+//! Bans, labels, notices to administrators, conversations handed over,
 //! and actions that wait for a second one.
 
 use async_trait::async_trait;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::friends::many;
 use super::{SqliteAccounts, signed, unsigned};
-use crate::ids::UserId;
+use crate::ids::{ConversationId, UserId};
 use crate::store::StoreError;
 use crate::store::moderation::{
-    AdminNotice, Ban, BanKind, Moderation, NewAdminNotice, NewBan, Wish,
+    AdminNotice, Ban, BanKind, Handover, Moderation, NewAdminNotice, NewBan, NewHandover, Wish,
 };
 
 /// Notices that are kept.
@@ -44,6 +44,44 @@ fn notice_of(row: &Row<'_>) -> rusqlite::Result<AdminNotice> {
                 .map(|user| UserId(unsigned(user))),
         },
     })
+}
+
+fn handover_of(row: &Row<'_>) -> rusqlite::Result<Handover> {
+    let conversation: String = row.get(1)?;
+    let unreadable = || {
+        let why = "a conversation's id".into();
+        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, why)
+    };
+    Ok(Handover {
+        id: unsigned(row.get(0)?),
+        made: NewHandover {
+            conversation: conversation.parse().map_err(|_| unreadable())?,
+            account: UserId(unsigned(row.get(2)?)),
+            plugin: row.get(3)?,
+            reason: row.get(4)?,
+            seq: unsigned(row.get(5)?),
+            at: unsigned(row.get(6)?),
+        },
+    })
+}
+
+/// Keeps a notice; its id.
+fn tell(transaction: &Transaction<'_>, notice: &NewAdminNotice) -> rusqlite::Result<i64> {
+    transaction.execute(
+        "INSERT INTO admin_notices (at, by, text, user) VALUES (?1, ?2, ?3, ?4)",
+        params![
+            signed(notice.at),
+            notice.by,
+            notice.text,
+            notice.user.map(|user| signed(user.0)),
+        ],
+    )?;
+    let id = transaction.last_insert_rowid();
+    transaction.execute(
+        "DELETE FROM admin_notices WHERE id <= ?1",
+        [id - NOTICES_MOST],
+    )?;
+    Ok(id)
 }
 
 #[async_trait]
@@ -131,20 +169,17 @@ impl Moderation for SqliteAccounts {
         let notice = notice.clone();
         self.with(move |connection| {
             let transaction = connection.transaction()?;
-            transaction.execute(
-                "INSERT INTO admin_notices (at, by, text, user) VALUES (?1, ?2, ?3, ?4)",
-                params![
-                    signed(notice.at),
-                    notice.by,
-                    notice.text,
-                    notice.user.map(|user| signed(user.0)),
-                ],
-            )?;
-            let id = transaction.last_insert_rowid();
-            transaction.execute(
-                "DELETE FROM admin_notices WHERE id <= ?1",
-                [id - NOTICES_MOST],
-            )?;
+            let known: Option<i64> = transaction
+                .query_row(
+                    "SELECT id FROM admin_notices WHERE at = ?1 AND by = ?2 AND text = ?3",
+                    params![signed(notice.at), notice.by, notice.text],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            let id = match known {
+                Some(id) => id,
+                None => tell(&transaction, &notice)?,
+            };
             transaction.commit()?;
             Ok(unsigned(id))
         })
@@ -163,6 +198,80 @@ impl Moderation for SqliteAccounts {
             let before = before.map_or(i64::MAX, signed);
             let rows = select.query_map(params![before, many(limit)], notice_of)?;
             rows.collect()
+        })
+        .await
+    }
+
+    async fn hand_over(
+        &self,
+        handover: &NewHandover,
+        notice: &NewAdminNotice,
+    ) -> Result<bool, StoreError> {
+        let (handover, notice) = (handover.clone(), notice.clone());
+        self.with(move |connection| {
+            let transaction = connection.transaction()?;
+            let new = transaction.execute(
+                "INSERT INTO handovers (conversation, account, plugin, reason, seq, at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+                params![
+                    handover.conversation.to_string(),
+                    signed(handover.account.0),
+                    handover.plugin,
+                    handover.reason,
+                    signed(handover.seq),
+                    signed(handover.at),
+                ],
+            )?;
+            if new == 1 {
+                tell(&transaction, &notice)?;
+            }
+            transaction.commit()?;
+            Ok(new == 1)
+        })
+        .await
+    }
+
+    async fn is_handed_over(
+        &self,
+        conversation: ConversationId,
+        account: UserId,
+    ) -> Result<bool, StoreError> {
+        self.with(move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT 1 FROM handovers WHERE conversation = ?1 AND account = ?2",
+            )?;
+            select.exists(params![conversation.to_string(), signed(account.0)])
+        })
+        .await
+    }
+
+    async fn handovers(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Handover>, StoreError> {
+        self.with(move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT id, conversation, account, plugin, reason, seq, at FROM handovers
+                 WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+            )?;
+            let before = before.map_or(i64::MAX, signed);
+            let rows = select.query_map(params![before, many(limit)], handover_of)?;
+            rows.collect()
+        })
+        .await
+    }
+
+    async fn give_back(&self, id: u64) -> Result<Option<Handover>, StoreError> {
+        self.with(move |connection| {
+            connection
+                .query_row(
+                    "DELETE FROM handovers WHERE id = ?1
+                     RETURNING id, conversation, account, plugin, reason, seq, at",
+                    [signed(id)],
+                    handover_of,
+                )
+                .optional()
         })
         .await
     }

@@ -93,6 +93,12 @@ const STEPS: &[&str] = &[
         UNIQUE (action, subject, actor)
     ) STRICT;
 ",
+    "
+    CREATE TABLE handovers (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, conversation TEXT NOT NULL, account INTEGER NOT NULL, plugin TEXT NOT NULL,
+        reason TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, UNIQUE (conversation, account)
+    ) STRICT;
+",
 ];
 
 /// Does the steps this file has not seen yet. A file of a newer program is refused.

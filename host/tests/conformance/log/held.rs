@@ -113,7 +113,8 @@ pub async fn an_answered_command_is_remembered_with_what_was_written_and_leaves_
             key: key("c", "/count"),
             reply: reply.map(json),
             effects: vec![PluginWrite {
-                plugin: "clerk".to_owned(),
+                quota: u64::MAX,
+                namespace: "clerk".to_owned(),
                 key: "count".to_owned(),
                 value: Some(value.as_bytes().to_vec()),
             }],
@@ -172,7 +173,8 @@ fn counted(client_id: &str, value: &str) -> Change {
         key: key(client_id, client_id),
         reply: None,
         effects: vec![PluginWrite {
-            plugin: "clerk".to_owned(),
+            quota: u64::MAX,
+            namespace: "clerk".to_owned(),
             key: "count".to_owned(),
             value: Some(value.as_bytes().to_vec()),
         }],
@@ -193,7 +195,7 @@ pub async fn what_effects_and_the_plugin_itself_write_are_the_same_values(engine
     assert_eq!(item.value, b"one");
     let own = |value: &str, expected, expires_at| {
         Change::Kv(Box::new(KvChange {
-            plugin: "clerk".to_owned(),
+            namespace: "clerk".to_owned(),
             writes: vec![KvWrite {
                 key: "count".to_owned(),
                 value: Some(value.as_bytes().to_vec()),

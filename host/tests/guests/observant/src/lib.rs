@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use kith_plugin::ability::{self, Request};
+use kith_plugin::service;
 use kith_plugin::{
     Answer, Commands, ContentFilter, Effect, Event, Hit, HookDefault, Invocation, Level, Observed, Observer, Plugin,
     Responder, Retry, Text, Usage,
@@ -149,6 +150,8 @@ impl Observer for Observant {
                 })
             }
             "random" => to_sender(event, &told(random())),
+            "model" => to_sender(event, &model()),
+            "look" => to_sender(event, &look_up()),
             "who" => to_sender(event, &told(ability::user_named(rest).map(|user| (user.username, user.kind)))),
             "members" => to_sender(event, &told(ability::members(&event.conversation, "", 10).map(|all| all.len()))),
             "history" => {
@@ -183,8 +186,36 @@ fn random() -> Result<usize, ability::Error> {
     Err(ability::Error::Denied("not imported".into()))
 }
 
+fn model() -> String {
+    if KIND != "wide" {
+        return "not imported".into();
+    }
+    let prompt = service::Prompt { messages: vec![("user".into(), "hello".into())], ..service::Prompt::default() };
+    let asked = service::llm_open(&prompt).and_then(|answer| {
+        service::llm_next(answer)?;
+        service::llm_finish(answer)
+    });
+    asked.map_or_else(|error| format!("no {error}"), |usage| format!("ok {}", usage.ended))
+}
+
+fn look_up() -> String {
+    if KIND != "wide" {
+        return "not imported".into();
+    }
+    let found = service::search("", "opening hours", 3);
+    found.map_or_else(|error| format!("no {error}"), |passages| format!("ok {}", passages.len()))
+}
+
 impl Responder for Observant {
     fn respond(&self, event: &Event, _: &str) -> Result<(), Retry> {
+        if let Some(reason) = event.text.strip_prefix("person ") {
+            let reply = ability::reply_open().and_then(|reply| {
+                ability::reply_write(reply, "a person will answer")?;
+                ability::reply_finish(reply)
+            });
+            let handed = reply.and_then(|_| ability::hand_over(reason));
+            return handed.map_err(|error| Retry::after_ms(50, error.to_string()));
+        }
         let Some(text) = event.text.strip_prefix("answer ") else {
             return Ok(());
         };
