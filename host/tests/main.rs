@@ -8,6 +8,7 @@ mod conformance;
 mod conversations;
 mod crash;
 mod dense;
+mod doctor;
 mod earlier;
 mod edges;
 mod erasure;

@@ -24,9 +24,13 @@ const GATHER: Duration = Duration::from_millis(300);
 const BUSY_ITEMS: u64 = 700;
 /// Under load, or when it never catches up, an index still shows what it has this often.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-/// After trouble, and the longest after trouble that comes again at once.
+/// After trouble, and the longest after trouble that comes again at once: of an index that is made anew each time, and
+/// of one that is only away.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MOST: Duration = Duration::from_secs(60);
+const AGAIN_AWAY: Duration = Duration::from_secs(4);
+/// How often an index is asked whether it is there while nothing is committed.
+const CHECK: Duration = Duration::from_secs(2);
 /// What was removed is erased from the disk after this long, and so within a day.
 const PURGE_AFTER_MS: u64 = 12 * 60 * 60 * 1000;
 const PURGE_LOOK: Duration = Duration::from_secs(10 * 60);
@@ -83,7 +87,8 @@ impl Indexer {
                     IndexError::Search(SearchError::Damaged("met by a search".to_owned()))
                 }
             };
-            if let IndexError::Search(SearchError::Damaged(_)) = &trouble {
+            let damaged = matches!(&trouble, IndexError::Search(SearchError::Damaged(_)));
+            if damaged {
                 tracing::warn!(%trouble, "the index is made anew");
                 self.serving.enter(Phase::Behind);
                 if let Err(error) = self.serving.engine.clear().await {
@@ -96,7 +101,7 @@ impl Indexer {
             }
             wait = match began.elapsed() > AGAIN_MOST {
                 true => AGAIN,
-                false => (wait * 2).min(AGAIN_MOST),
+                false => (wait * 2).min(if damaged { AGAIN_MOST } else { AGAIN_AWAY }),
             };
             tokio::time::sleep(wait / 2).await;
         }
@@ -111,6 +116,10 @@ impl Indexer {
             Err(error) => return error.into(),
         };
         let mut pending = Pending::default();
+        if self.serving.phase() == Phase::Down {
+            self.serving.enter(Phase::Behind);
+        }
+        let mut looked = tokio::time::Instant::now();
         loop {
             let reaches = *commits.borrow_and_update();
             let mut read = 0;
@@ -130,11 +139,20 @@ impl Indexer {
             }
             self.serving.enter(Phase::Ready);
             self.serving.reached.send_replace(reaches);
-            while !matches!(
-                tokio::time::timeout(PURGE_LOOK, commits.changed()).await,
-                Ok(Ok(()))
-            ) {
-                if let Err(error) = self.purge_in_time().await {
+            loop {
+                if looked.elapsed() >= PURGE_LOOK {
+                    looked = tokio::time::Instant::now();
+                    if let Err(error) = self.purge_in_time().await {
+                        return error.into();
+                    }
+                }
+                match tokio::time::timeout(CHECK, commits.changed()).await {
+                    Ok(Ok(())) => break,
+                    // The log is closed; this task ends with it.
+                    Ok(Err(_)) => tokio::time::sleep(CHECK).await,
+                    Err(_) => {}
+                }
+                if let Err(error) = engine.check().await {
                     return error.into();
                 }
             }

@@ -62,6 +62,18 @@ impl ServerProcess {
         Self::with(Launch::searching("embedded")).await
     }
 
+    /// With an index on a server.
+    pub async fn searching_at(url: &str, prefix: &str) -> Self {
+        Self::with(Launch {
+            environment: vec![
+                ("KITH_SEARCH__URL", url.to_owned()),
+                ("KITH_SEARCH__PREFIX", prefix.to_owned()),
+            ],
+            ..Launch::searching("elasticsearch")
+        })
+        .await
+    }
+
     pub async fn with(launch: Launch) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("a folder");
