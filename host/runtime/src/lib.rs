@@ -26,7 +26,10 @@ mod pool;
 mod ruling;
 mod runtime;
 mod settings;
+mod shadow;
+mod share;
 mod signature;
+mod tally;
 mod values;
 mod version;
 
@@ -51,6 +54,9 @@ pub use ruling::{
 };
 pub use runtime::Runtime;
 pub use settings::{MAX_COMPONENT_BYTES, Settings};
+pub use shadow::{Example, HookCounts, Reader, Shadow, Shadowing};
+pub use share::{Lot, Share, Site};
 pub use signature::{SignatureError, check_key, is_signature, public_key, sign, verify_signature};
+pub use tally::{Counted, Tally};
 pub use values::{Values, ValuesSnapshot};
 pub use version::{Stats, Version};

@@ -57,6 +57,31 @@ pub enum Outcome {
     Absent,
 }
 
+impl Outcome {
+    /// In the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Passed,
+        Self::Replaced,
+        Self::Rejected,
+        Self::Held,
+        Self::Dropped,
+        Self::Failed,
+        Self::Absent,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Replaced => "replaced",
+            Self::Rejected => "rejected",
+            Self::Held => "held",
+            Self::Dropped => "dropped",
+            Self::Failed => "failed",
+            Self::Absent => "absent",
+        }
+    }
+}
+
 /// One hook's part. A binding that failed and whose fallback was asked has two, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HookRecord {

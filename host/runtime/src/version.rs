@@ -15,6 +15,7 @@ use crate::hook::{Hook, Isolation};
 use crate::inspect::Inspection;
 use crate::instance::{Exports, Instance, classify};
 use crate::pool::Pool;
+use crate::tally::Tally;
 
 /// A version that may serve.
 pub struct Version {
@@ -55,10 +56,12 @@ pub struct Stats {
 
 /// How a call is made.
 #[derive(Clone, Copy)]
-pub(crate) struct CallRules {
+pub(crate) struct CallRules<'a> {
     pub isolation: Isolation,
     pub budget: Duration,
     pub now_ms: u64,
+    /// Where a growing instance is counted.
+    pub tally: &'a Tally,
 }
 
 /// Why an answer is none.
@@ -138,7 +141,7 @@ impl Version {
     pub(crate) fn call<T>(
         &self,
         hook: Hook,
-        rules: CallRules,
+        rules: CallRules<'_>,
         mut ask: impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> (Result<T, Failure>, Duration) {
         let breaker = &self.breakers[hook as usize];
@@ -175,7 +178,7 @@ impl Version {
     fn ask_once<T>(
         &self,
         fresh: bool,
-        rules: CallRules,
+        rules: CallRules<'_>,
         ask: &mut impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> Result<T, Failure> {
         let factory = &self.pool.factory;
@@ -196,6 +199,7 @@ impl Version {
                 if rules.isolation == Isolation::Message {
                     self.pool.retire(instance);
                 } else if instance.has_swollen() {
+                    rules.tally.swelled();
                     self.retire(instance);
                 } else {
                     self.pool.give_back(instance);
