@@ -23,17 +23,17 @@ const ABSENT: Duration = Duration::from_secs(1);
 impl Consumer {
     pub(super) async fn observe(&mut self) -> Result<Round, Refusal> {
         let shared = self.shared.clone();
-        let Some(bound) = shared.bound(&self.plugin, self.hook) else {
+        let bounds = shared.bound(&self.plugin, self.hook);
+        if bounds.is_empty() {
             return Ok(Round::Idle);
-        };
+        }
         let limit = if self.single_until > 0 { 1 } else { BATCH };
         let page = self.place.next(&shared, limit).await;
-        let page = page.map_err(|e| store_refusal(&e))?;
-        let events = shared.events(&page, bound.binding().scope).await;
-        let mut events = events.map_err(|e| store_refusal(&e))?;
-        if events.is_empty() {
+        let mut page = page.map_err(|e| store_refusal(&e))?;
+        let first = shared.of_one(bounds, &mut page).await;
+        let Some((bound, mut events)) = first.map_err(|e| store_refusal(&e))? else {
             return self.pass(page).await;
-        }
+        };
         let account = shared.account(&self.plugin).await?;
         let depth = events.iter().map(|placed| placed.depth).max().unwrap_or(0);
         if let Some(first) = events.first_mut()

@@ -5,6 +5,7 @@ use kith_runtime::{Grants, Inspection};
 use serde_json::{Value, json};
 
 use super::Rollout;
+use super::switch::unknown;
 use crate::conversation::Profile;
 use crate::ids::UserId;
 use crate::journey::store_refusal;
@@ -157,10 +158,6 @@ impl Rollout {
             None => Err(Refusal::not_found(format!("there is no user {who}"))),
         }
     }
-}
-
-fn unknown(name: &str) -> Refusal {
-    Refusal::not_found(format!("{name} was never activated"))
 }
 
 fn taken(name: &str) -> Refusal {
