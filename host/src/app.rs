@@ -9,7 +9,7 @@ mod names;
 mod plugins;
 pub mod upkeep;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -87,8 +87,7 @@ impl App {
     /// Builds and starts everything; returns once it serves.
     pub async fn start(config: &Config, launch: Launch) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let data = PathBuf::from(&config.server.data);
-        machine::make_folder(&data)?;
+        let data = machine::data_folder(config)?;
         let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
         let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
         let accounts: Arc<dyn Accounts> = tables.clone();
@@ -98,7 +97,6 @@ impl App {
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
         let ids = Arc::new(IdSource::new(0, 0));
         let rollout = plugins::start(config, &data, (&accounts, &log), (&clock, &ids)).await?;
-
         let journey = journey(config, (&log, &tables), (&rollout, &media, &bans), &clock);
         let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
         let after = after_commit(config, (&rollout, &journey, &registry), &log);
@@ -126,6 +124,7 @@ impl App {
                 finder: Arc::new(Finder::new(log.clone(), index.clone())),
             },
         );
+        let (stop, stopped) = watch::channel(false);
         let admin = admin::router(Admin {
             accounts: accounts.clone(),
             journey: journey.clone(),
@@ -139,8 +138,10 @@ impl App {
             health: health.clone(),
             bootstrap: launch.bootstrap(),
             node: machine::node_name(config, clock.now_ms()).into(),
+            streams: admin::audit::Streams::new(stopped),
         });
         Running {
+            stop,
             journey,
             registry,
             presence,
@@ -202,6 +203,7 @@ impl Launch {
 
 /// What is built and not yet reachable.
 struct Running {
+    stop: watch::Sender<bool>,
     journey: Arc<Journey>,
     registry: Arc<Registry>,
     presence: Arc<PresenceTeller>,
@@ -224,6 +226,7 @@ impl Running {
         (clock, identity, strangers): (Arc<dyn Clock>, Arc<Identity>, Option<Arc<StrangerRates>>),
     ) -> Result<App> {
         let Self {
+            stop,
             journey,
             registry,
             presence,
@@ -243,13 +246,13 @@ impl Running {
             receipt_members: config.limits.receipt_members,
         };
         let delivery = tokio::spawn(delivery.run(settlements));
-        let (stop, stopped) = watch::channel(false);
+        let stopped = || stop.subscribe();
         let entrance = limits::entrance(config);
         let (address, public) =
-            machine::listen_on(&config.server.listen, public, entrance, stopped.clone()).await?;
+            machine::listen_on(&config.server.listen, public, entrance, stopped()).await?;
         let entrance = limits::admin_entrance();
         let (admin_address, admin) =
-            machine::listen_on(&config.server.admin_listen, admin, entrance, stopped).await?;
+            machine::listen_on(&config.server.admin_listen, admin, entrance, stopped()).await?;
         let indexing = index.as_ref().map(|serving| {
             let indexer = indexer(&log, serving, clock.clone());
             tokio::spawn(indexer.run())

@@ -12,6 +12,7 @@ mod me;
 mod media;
 mod operations;
 mod plugins;
+mod rollout;
 mod seams;
 mod users;
 
