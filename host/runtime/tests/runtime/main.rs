@@ -9,4 +9,5 @@ mod outcomes;
 mod resources;
 mod rules;
 mod swapping;
+mod trials;
 mod values;
