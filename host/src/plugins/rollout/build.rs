@@ -135,10 +135,10 @@ impl Rollout {
     /// asked nowhere, and the version beside it everywhere.
     pub(super) async fn build(&self, plan: &Plan, number: u64) -> Generation {
         let lots = self.lots(plan).await;
-        let mut bindings = Vec::new();
+        let (mut bindings, serving) = (Vec::new(), plan.serving().count());
         for (index, binding) in plan.in_records().iter().enumerate() {
             let lot = lots.get(binding.plugin.as_str());
-            let share = match (index < plan.serving().count(), lot) {
+            let share = match (index < serving, lot) {
                 (true, Some(lot)) => Share::Without(lot.clone()),
                 (true, None) => Share::All,
                 (false, Some(lot)) => Share::Within(lot.clone()),

@@ -68,38 +68,40 @@ impl Rollout {
     /// was `missed`, breakers that opened unheard are seen.
     async fn look(&self, fresh: &mut Fresh, missed: bool) {
         let now = self.clock.now_ms();
-        let plan = self.state.lock().await.plan.clone();
-        for (name, own) in &plan.plugins {
-            let (serving, before) = (own.version(), own.previous.as_ref());
-            if is_watched(own, now) {
-                fresh.insert(name.clone(), serving.clone());
-                self.judge_trial((name, missed), &serving, before).await;
-            } else if fresh.remove(name).is_some_and(|watched| watched == serving) {
-                let step = Step::of(HOST, "plugin.watch.end", name);
-                self.tell_step(step.after(Some(&serving))).await;
+        let mut over = Vec::new();
+        let pairs = {
+            let state = self.state.lock().await;
+            let plugins = &state.plan.plugins;
+            fresh.retain(|name, watched| {
+                let own = plugins.get(name).filter(|own| own.version() == *watched);
+                let stays = own.is_some_and(|own| is_watched(own, now));
+                if own.is_some() && !stays {
+                    over.push((name.clone(), watched.clone()));
+                }
+                stays
+            });
+            let pairs = pairs(&state.plan, now);
+            let begun = pairs
+                .iter()
+                .filter(|pair| pair.watched == Watched::Activation);
+            fresh.extend(begun.map(|pair| (pair.name.clone(), pair.version.clone())));
+            pairs
+        };
+        for (name, version) in over {
+            let step = Step::of(HOST, "plugin.watch.end", &name);
+            self.tell_step(step.after(Some(&version))).await;
+        }
+        for pair in pairs {
+            let digests = (
+                pair.version.digest.as_str(),
+                pair.other.as_ref().map(|other| other.digest.as_str()),
+            );
+            let trouble = missed.then(|| self.open_breaker(&pair.version)).flatten();
+            let trouble =
+                trouble.or_else(|| self.tallies.compare(&pair.name, digests, &self.rules));
+            if let Some(trouble) = trouble {
+                self.give_up(&pair.name, digests.0, &trouble).await;
             }
-        }
-        for (name, trial) in &plan.canaries {
-            let serving = plan.plugins.get(name).map(PluginPlan::version);
-            self.judge_trial((name, missed), &trial.version, serving.as_ref())
-                .await;
-        }
-    }
-
-    async fn judge_trial(
-        &self,
-        (name, missed): (&str, bool),
-        version: &VersionRef,
-        other: Option<&VersionRef>,
-    ) {
-        let compared = (
-            version.digest.as_str(),
-            other.map(|other| other.digest.as_str()),
-        );
-        let trouble = missed.then(|| self.open_breaker(version)).flatten();
-        let trouble = trouble.or_else(|| self.tallies.compare(name, compared, &self.rules));
-        if let Some(trouble) = trouble {
-            self.give_up(name, &version.digest, &trouble).await;
         }
     }
 
@@ -152,6 +154,31 @@ impl Rollout {
             }
         }
     }
+}
+
+/// What is watched, with what it is compared with.
+struct Pair {
+    name: String,
+    watched: Watched,
+    version: VersionRef,
+    other: Option<VersionRef>,
+}
+
+fn pairs(plan: &Plan, now: u64) -> Vec<Pair> {
+    let fresh = plan.plugins.iter().filter(|(_, own)| is_watched(own, now));
+    let fresh = fresh.map(|(name, own)| Pair {
+        name: name.clone(),
+        watched: Watched::Activation,
+        version: own.version(),
+        other: own.previous.clone(),
+    });
+    let canaries = plan.canaries.iter().map(|(name, trial)| Pair {
+        name: name.clone(),
+        watched: Watched::Canary,
+        version: trial.version.clone(),
+        other: plan.plugins.get(name).map(PluginPlan::version),
+    });
+    fresh.chain(canaries).collect()
 }
 
 fn is_watched(plugin: &PluginPlan, now: u64) -> bool {
