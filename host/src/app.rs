@@ -104,6 +104,7 @@ impl App {
         let identity = identity(config, &accounts, &rules).await?;
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
         let strangers = limits::strangers(&config.limits);
+        let gateway = gateway(config, (&journey, &registry, &presence), &identity, &clock);
         let public = http::router(
             HttpState {
                 identity: identity.clone(),
@@ -118,11 +119,7 @@ impl App {
                 media: media.clone(),
                 public_url: config.server.public_url.as_str().into(),
             },
-            Conversations {
-                gateway: gateway(config, (&journey, &registry, &presence), &identity, &clock),
-                addresses: AddressCount::new(config.limits.connections_per_address),
-                finder: Arc::new(Finder::new(log.clone(), index.clone())),
-            },
+            conversations(config, gateway, Finder::new(log.clone(), index.clone())),
         );
         let (stop, stopped) = watch::channel(false);
         let admin = admin::router(Admin {
@@ -417,6 +414,14 @@ fn gateway(
         },
         next_session: AtomicU64::new(1),
     })
+}
+
+fn conversations(config: &Config, gateway: Arc<Gateway>, finder: Finder) -> Conversations {
+    Conversations {
+        gateway,
+        addresses: AddressCount::new(config.limits.connections_per_address),
+        finder: Arc::new(finder),
+    }
 }
 
 /// What every session may have waiting even when all sessions together have too much.

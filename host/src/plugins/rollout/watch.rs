@@ -13,6 +13,7 @@ use super::step::{HOST, Step};
 use super::switch::Trouble;
 use super::{Rollout, State};
 use crate::plugins::bindings::{Plan, PluginPlan, VersionRef};
+use crate::refusal::{Code, Refusal};
 
 /// How often what is counted is compared.
 const LOOK: Duration = Duration::from_millis(500);
@@ -138,6 +139,13 @@ impl Rollout {
         if given_up.is_err() || quarantined.is_err() {
             tracing::error!(plugin = name, "giving it up is not complete");
         }
+        // Where there is nothing to go back to, it is not tried again every time it is looked at.
+        if let (Watched::Activation, Err(refusal)) = (watched, &given_up)
+            && refusal.code == Code::Conflict
+            && let Some(own) = state.plan.plugins.get_mut(name)
+        {
+            own.watched_until = None;
+        }
     }
 
     async fn give_up_now(
@@ -145,7 +153,7 @@ impl Rollout {
         state: &mut State,
         name: &str,
         (watched, trouble): (Watched, &Trouble),
-    ) -> Result<(), crate::refusal::Refusal> {
+    ) -> Result<(), Refusal> {
         match watched {
             Watched::Canary => self.give_up_canary(state, name, trouble).await,
             Watched::Activation => {
