@@ -12,7 +12,7 @@ mod plugins;
 mod search;
 pub mod upkeep;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -91,8 +91,7 @@ impl App {
     /// Builds and starts everything; returns once it serves.
     pub async fn start(config: &Config, launch: Launch) -> Result<Self> {
         let clock = launch.clock();
-        let data = PathBuf::from(&config.server.data);
-        machine::make_folder(&data)?;
+        let data = machine::data_folder(config)?;
         let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
         let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
         let accounts: Arc<dyn Accounts> = tables.clone();
@@ -102,7 +101,6 @@ impl App {
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
         let ids = Arc::new(IdSource::new(0, 0));
         let rollout = plugins::start(config, &data, (&accounts, &log), (&clock, &ids)).await?;
-
         let journey = journey(config, (&log, &tables), (&rollout, &media, &bans), &clock);
         let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
         let after = after_commit(config, (&rollout, &journey, &registry), (&log, &tables));
@@ -110,6 +108,7 @@ impl App {
         let identity = identity(config, &accounts, &rules).await?;
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
         let strangers = limits::strangers(&config.limits);
+        let gateway = gateway(config, (&journey, &registry, &presence), &identity, &clock);
         let public = http::router(
             HttpState {
                 identity: identity.clone(),
@@ -124,12 +123,9 @@ impl App {
                 media: media.clone(),
                 public_url: config.server.public_url.as_str().into(),
             },
-            Conversations {
-                gateway: gateway(config, (&journey, &registry, &presence), &identity, &clock),
-                addresses: AddressCount::new(config.limits.connections_per_address),
-                finder: Arc::new(Finder::new(log.clone(), index.clone())),
-            },
+            conversations(config, gateway, Finder::new(log.clone(), index.clone())),
         );
+        let (stop, stopped) = watch::channel(false);
         let admin = admin::router(Admin {
             accounts: accounts.clone(),
             journey: journey.clone(),
@@ -144,8 +140,10 @@ impl App {
             bootstrap: launch.bootstrap(),
             node: machine::node_name(config, clock.now_ms()).into(),
             sources: measured::Stores::new(&data, &log, &index),
+            streams: admin::audit::Streams::new(stopped),
         });
         Running {
+            stop,
             journey,
             registry,
             presence,
@@ -214,6 +212,7 @@ impl Launch {
 
 /// What is built and not yet reachable.
 struct Running {
+    stop: watch::Sender<bool>,
     journey: Arc<Journey>,
     registry: Arc<Registry>,
     presence: Arc<PresenceTeller>,
@@ -236,6 +235,7 @@ impl Running {
         (clock, identity, strangers): (Arc<dyn Clock>, Arc<Identity>, Option<Arc<StrangerRates>>),
     ) -> Result<App> {
         let Self {
+            stop,
             journey,
             registry,
             presence,
@@ -255,13 +255,13 @@ impl Running {
             receipt_members: config.limits.receipt_members,
         };
         let delivery = tokio::spawn(delivery.run(settlements));
-        let (stop, stopped) = watch::channel(false);
+        let stopped = || stop.subscribe();
         let entrance = limits::entrance(config);
         let (address, public) =
-            machine::listen_on(&config.server.listen, public, entrance, stopped.clone()).await?;
+            machine::listen_on(&config.server.listen, public, entrance, stopped()).await?;
         let entrance = limits::admin_entrance();
         let (admin_address, admin) =
-            machine::listen_on(&config.server.admin_listen, admin, entrance, stopped).await?;
+            machine::listen_on(&config.server.admin_listen, admin, entrance, stopped()).await?;
         let indexing = index.as_ref().map(|serving| {
             let indexer = search::indexer(&log, serving, clock.clone());
             tokio::spawn(indexer.run())
@@ -406,6 +406,14 @@ fn gateway(
         },
         next_session: AtomicU64::new(1),
     })
+}
+
+fn conversations(config: &Config, gateway: Arc<Gateway>, finder: Finder) -> Conversations {
+    Conversations {
+        gateway,
+        addresses: AddressCount::new(config.limits.connections_per_address),
+        finder: Arc::new(finder),
+    }
 }
 
 /// What every session may have waiting even when all sessions together have too much.

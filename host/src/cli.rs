@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod audit;
 pub mod doctor;
 pub mod plugin;
 pub mod print;

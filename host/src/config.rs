@@ -97,6 +97,9 @@ impl Config {
             kith_runtime::check_key(key)
                 .map_err(|error| ConfigError(format!("plugins.trusted_keys: {error}")))?;
         }
+        if self.plugins.drift_percent > 100 {
+            return refuse("plugins.drift_percent is 0 to 100");
+        }
         if self.auth.argon2_memory_kib < 8 || self.auth.argon2_passes < 1 {
             return refuse(
                 "auth.argon2_memory_kib must be at least 8 and auth.argon2_passes at least 1",

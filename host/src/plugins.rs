@@ -95,6 +95,22 @@ pub enum Scope {
     Outside,
 }
 
+/// Where something happens: in which kind of conversation, and in which one, by its id (empty where there is none).
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    pub scope: Scope,
+    pub conversation: &'a str,
+}
+
+impl From<Scope> for Site<'static> {
+    fn from(scope: Scope) -> Self {
+        Self {
+            scope,
+            conversation: "",
+        }
+    }
+}
+
 /// What a chain of hooks decided about going on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -246,9 +262,9 @@ pub trait Judge: Send + Sync {
     fn recent(&self, scope: Scope) -> usize;
     /// Blocks for as long as the guests compute, at most their hard stops.
     fn strategy(&self, scope: Scope, command: &Command<'_>) -> StrategyRuling;
-    fn filter(&self, scope: Scope, texts: &[Text<'_>], at_ms: u64) -> FilterRuling;
+    fn filter(&self, site: Site<'_>, texts: &[Text<'_>], at_ms: u64) -> FilterRuling;
     /// Whether a plugin has bound a command's name here.
-    fn binds(&self, scope: Scope, name: &str) -> bool;
+    fn binds(&self, site: Site<'_>, name: &str) -> bool;
     fn command(&self, scope: Scope, invocation: &Invocation<'_>) -> CommandRuling;
     /// Whether any rule would be asked.
     fn has_rules(&self) -> bool;

@@ -2,6 +2,7 @@
 //! seam and nothing below it; what an engine needs to be started stands here.
 
 mod accounts;
+mod audit;
 mod log;
 mod moderation;
 
@@ -124,6 +125,16 @@ promises!(
         generation_numbers_are_never_given_twice,
         the_newest_generation_is_the_highest,
         administrators_tokens_are_known_by_their_hash,
+    ]
+);
+
+promises!(
+    audit,
+    sqlite_audit,
+    super::sqlite(),
+    [
+        lines_are_read_both_ways_and_by_their_actions,
+        a_generation_and_its_lines_are_kept_together,
     ]
 );
 

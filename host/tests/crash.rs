@@ -3,6 +3,7 @@
 
 mod friends;
 pub mod process;
+mod rollout;
 mod strace;
 mod torn;
 

@@ -30,6 +30,7 @@ mod profiles;
 mod properties;
 mod recent;
 mod registry;
+mod rollout;
 mod rules;
 mod search;
 mod semantics;

@@ -14,7 +14,7 @@ use kith::journey::held::Sent;
 use kith::journey::{Draft, Journey, Target};
 use kith::plugins::{
     Command, CommandRuling, CommandVerdict, FilterRuling, Invocation, Judge, Occasion, Plugins,
-    Rule, RuleRuling, Scope, StrategyRuling, Text, Verdict,
+    Rule, RuleRuling, Scope, Site, StrategyRuling, Text, Verdict,
 };
 use kith::session::registry::{Registry, SessionRules};
 use kith::store::accounts::{Accounts, User, UserKind};
@@ -61,7 +61,7 @@ impl Judge for Nothing {
         }
     }
 
-    fn filter(&self, _: Scope, texts: &[Text<'_>], _: u64) -> FilterRuling {
+    fn filter(&self, _: Site<'_>, texts: &[Text<'_>], _: u64) -> FilterRuling {
         FilterRuling {
             verdict: Verdict::Pass,
             masked: vec![None; texts.len()],
@@ -69,7 +69,7 @@ impl Judge for Nothing {
         }
     }
 
-    fn binds(&self, _: Scope, _: &str) -> bool {
+    fn binds(&self, _: Site<'_>, _: &str) -> bool {
         false
     }
 

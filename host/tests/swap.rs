@@ -1,52 +1,59 @@
 //! Swapping under load: while people talk, versions that are good, slow, trapping, looping and hoarding take over from
 //! each other. The clients keep the books; what they were told must be what stands in the log, and why.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::support::{TestServer, TestSocket, TestUser, plugins_folder};
+use crate::support::{PATIENCE, TestServer, TestSocket, TestUser, plugins_folder};
 
 const KINDS: [&str; 6] = ["good", "slow", "other", "trapping", "looping", "hoarding"];
+/// Those that take over from each other; `other` is a canary meanwhile, and `strict` in the shadow.
+const SWAPPED: [&str; 5] = ["good", "slow", "trapping", "looping", "hoarding"];
 const SENDERS: usize = 4;
 /// Messages of each sender that wait for their ack.
 const WINDOW: usize = 8;
 
-/// The components, each built once a run.
-fn versions() -> &'static [Vec<u8>] {
-    static BUILT: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
-    BUILT.get_or_init(|| {
+/// A component of one kind, built once a run.
+pub fn component(kind: &'static str) -> Vec<u8> {
+    type Built = Mutex<HashMap<&'static str, Vec<u8>>>;
+    static BUILT: OnceLock<Built> = OnceLock::new();
+    let mut built = BUILT.get_or_init(Built::default).lock().expect("no panic");
+    let build = || {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests/wayward");
         let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("wayward");
         std::fs::create_dir_all(&target).expect("a folder for the components");
-        let build = |kind: &str| {
-            let out = target.join(format!("{kind}.wasm"));
-            kith::guest::build(&folder, Some(&out), Some(kind), &|_| {}).expect("the guest builds");
-            std::fs::read(out).expect("the component")
-        };
-        KINDS.map(build).into()
-    })
+        let out = target.join(format!("{kind}.wasm"));
+        kith::guest::build(&folder, Some(&out), Some(kind), &|_| {}).expect("the guest builds");
+        std::fs::read(out).expect("the component")
+    };
+    built.entry(kind).or_insert_with(build).clone()
 }
 
 /// A server with the first-party plugins and every wayward version, none of which serves yet.
 pub async fn server() -> TestServer {
-    let components = tokio::task::spawn_blocking(versions)
-        .await
-        .expect("the guests");
     let server = TestServer::with(|config| {
         config.server.plugins = plugins_folder().display().to_string();
         config.plugins.hard_stop_ms = 50;
     })
     .await;
-    for component in components {
-        let (status, pushed) = server.push(component.clone()).await;
+    push(&server, &KINDS).await;
+    server
+}
+
+/// Pushes wayward versions.
+pub async fn push(server: &TestServer, kinds: &'static [&'static str]) {
+    let components = move || kinds.iter().map(|kind| component(kind)).collect::<Vec<_>>();
+    let components = tokio::task::spawn_blocking(components).await;
+    for component in components.expect("the guests") {
+        let (status, pushed) = server.push(component).await;
         assert!(matches!(status, 200 | 201), "{pushed}");
     }
-    server
 }
 
 pub async fn activate(server: &TestServer, kind: &str) -> u64 {
@@ -182,41 +189,69 @@ pub async fn pair(server: &TestServer) -> (TestUser, TestUser) {
     (ann, bob)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn swapping_under_load_loses_doubles_reorders_and_refuses_nothing() {
-    let server = server().await;
-    activate(&server, "good").await;
-    // A failing build must stop nobody here; what a failure means otherwise is a policy's business, and its own test.
-    bind(&server, json!({"on_failed": "pass", "on_absent": "pass"})).await;
-    let (stop, stopped) = watch::channel(false);
-    let mut talking = Vec::new();
-    for _ in 0..SENDERS {
-        let (ann, bob) = pair(&server).await;
-        let (heads, until) = watch::channel(None);
-        let listener = tokio::spawn(listen(server.session(&bob).await, until));
-        let sender = tokio::spawn(talk(
-            server.session(&ann).await,
-            bob.id.clone(),
-            stopped.clone(),
-        ));
-        talking.push((sender, listener, heads));
+/// Pairs who talk, some of them in the canary's share and some not.
+async fn pairs(server: &TestServer) -> Vec<(TestUser, TestUser)> {
+    let (mut within, mut without) = (Vec::new(), Vec::new());
+    while within.len() < SENDERS / 2 || without.len() < SENDERS / 2 {
+        let (ann, bob) = pair(server).await;
+        let (_, conversations) = server
+            .call("GET", "/v1/conversations", Some(&ann.token), None)
+            .await;
+        let conversation = &conversations["conversations"][0]["id"];
+        let conversation = conversation.as_str().expect("a conversation");
+        let path = format!("/conversations/{conversation}/entries/1");
+        let (_, record) = server.admin("GET", &path, None).await;
+        let hooks = record["decision"]["hooks"].as_array().expect("hooks");
+        let own = hooks.iter().find(|hook| hook["plugin"] == "wayward");
+        let side = match own.expect("it was asked")["version"] == "1.0.0-other" {
+            true => &mut within,
+            false => &mut without,
+        };
+        if side.len() < SENDERS / 2 {
+            side.push((ann, bob));
+        }
     }
+    within.into_iter().chain(without).collect()
+}
+
+/// What the shadow was asked and could not be asked, in all; how often it agreed.
+async fn shadowed(server: &TestServer) -> (u64, u64) {
+    let path = "/plugins/wayward/rollout";
+    let (status, report) = server.admin("GET", path, None).await;
+    assert_eq!(status, 200, "{report}");
+    let hook = &report["shadow"]["hooks"][0];
+    let of = |field: &str| hook[field].as_u64().unwrap_or(0);
+    let all = ["agreed", "differed", "failed", "dropped"].map(of);
+    (all.iter().sum(), of("agreed"))
+}
+
+/// Who talks, who listens, and how far the listener is to read.
+type Talking = (
+    JoinHandle<Book>,
+    JoinHandle<Vec<Value>>,
+    watch::Sender<Option<u64>>,
+);
+
+/// Swaps for as long as is asked for; how often.
+async fn swap(server: &TestServer) -> usize {
     let long = std::env::var_os("KITH_LONG").is_some();
     let until = Instant::now() + Duration::from_secs(if long { 600 } else { 30 });
     let (mut swaps, mut newest) = (0_usize, 0);
     // A busy machine takes longer for a swap: the number of them counts, and that they go on for that long.
-    while Instant::now() < until || swaps < 4 * KINDS.len() {
-        let generation = activate(&server, KINDS[swaps % KINDS.len()]).await;
+    while Instant::now() < until || swaps < 4 * SWAPPED.len() {
+        let generation = activate(server, SWAPPED[swaps % SWAPPED.len()]).await;
         assert!(generation > newest, "generations only rise");
         newest = generation;
         swaps += 1;
         // 50 to 200 ms, in an order that repeats.
         tokio::time::sleep(Duration::from_millis(50 + (swaps as u64 * 67) % 151)).await;
     }
-    stop.send_replace(true);
-    let mut outcomes = HashMap::new();
-    let mut messages = 0;
-    // All are read to their ends first: a listener would lose its patience while others' decisions are looked up.
+    swaps
+}
+
+/// What was told to senders and what arrived. All are read to their ends first: a listener would lose its patience while
+/// others' decisions are looked up.
+async fn ended(talking: Vec<Talking>) -> Vec<(Book, Vec<Value>)> {
     let mut told = Vec::new();
     for (sender, listener, heads) in talking {
         let book = sender.await.expect("a sender that was never refused");
@@ -240,12 +275,82 @@ async fn swapping_under_load_loses_doubles_reorders_and_refuses_nothing() {
         assert_eq!(entries.len(), book.places.len());
         read.push((book, entries));
     }
+    read
+}
+
+/// Looks at every decision: the canary's conversations are its alone, and never another's. How often each outcome was, and
+/// how many messages there are.
+async fn check_all(
+    server: &TestServer,
+    read: Vec<(Book, Vec<Value>)>,
+) -> (HashMap<String, usize>, usize) {
+    let (mut outcomes, mut messages, mut sides) = (HashMap::new(), 0, HashSet::new());
     for (book, entries) in read {
-        for (outcome, count) in check_decisions(&server, &book, &entries).await {
+        let found = check_decisions(server, &book, &entries).await;
+        let tried = found
+            .keys()
+            .filter(|outcome| outcome.starts_with("1.0.0-other "));
+        let (canary, all) = (tried.count(), found.len());
+        assert!(
+            canary == 0 || canary == all,
+            "a share that moves: {found:?}"
+        );
+        sides.insert(canary > 0);
+        for (outcome, count) in found {
             *outcomes.entry(outcome).or_insert(0) += count;
         }
         messages += book.places.len();
     }
+    assert_eq!(sides.len(), 2, "some are the canary's, some not");
+    (outcomes, messages)
+}
+
+/// Everything was shown to the shadow, or is counted as left out; it would have rejected all of it.
+async fn check_shadow(server: &TestServer, messages: usize) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let (asked, agreed) = shadowed(server).await;
+        // The greetings of all who were asked whether they talk.
+        assert!(agreed < 100, "{agreed} agreed");
+        if asked >= messages as u64 {
+            return;
+        }
+        assert!(
+            Instant::now() < until,
+            "{asked} of {messages} shown to the shadow"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swapping_under_load_loses_doubles_reorders_and_refuses_nothing() {
+    let server = server().await;
+    push(&server, &["strict"]).await;
+    activate(&server, "good").await;
+    // A failing build must stop nobody here; what a failure means otherwise is a policy's business, and its own test.
+    bind(&server, json!({"on_failed": "pass", "on_absent": "pass"})).await;
+    for (verb, body) in [
+        ("canary", json!({"version": "1.0.0-other", "percent": 50})),
+        ("shadow", json!({"version": "1.0.0-strict"})),
+    ] {
+        let path = format!("/plugins/wayward/{verb}");
+        let (status, done) = server.admin("POST", &path, Some(body)).await;
+        assert_eq!(status, 200, "{done}");
+    }
+    let (stop, stopped) = watch::channel(false);
+    let mut talking = Vec::new();
+    for (ann, bob) in pairs(&server).await {
+        let (heads, until) = watch::channel(None);
+        let listener = tokio::spawn(listen(server.session(&bob).await, until));
+        let socket = server.session(&ann).await;
+        let sender = tokio::spawn(talk(socket, bob.id.clone(), stopped.clone()));
+        talking.push((sender, listener, heads));
+    }
+    let swaps = swap(&server).await;
+    stop.send_replace(true);
+    let (outcomes, messages) = check_all(&server, ended(talking).await).await;
+    check_shadow(&server, messages).await;
     assert!(messages >= 200, "{swaps} swaps, {messages} messages");
     for kind in ["good", "other", "slow"] {
         let version = format!("1.0.0-{kind} ");

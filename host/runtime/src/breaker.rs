@@ -43,6 +43,8 @@ pub struct HealthEvent {
     pub digest: Arc<str>,
     pub hook: Hook,
     pub change: HealthChange,
+    /// It opened because calls took too long, not because they failed.
+    pub slow: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,12 +180,8 @@ impl Breaker {
         let mut inner = self.inner.lock();
         if admission == Admission::Probe {
             let pause = (inner.pause * 2).min(LONGEST_PAUSE);
-            self.open(
-                &mut inner,
-                now,
-                pause,
-                format!("a trial call failed: {failure}"),
-            );
+            let why = format!("a trial call failed: {failure}");
+            self.open(&mut inner, pause, why);
             return;
         }
         if self.state() != BreakerState::Closed {
@@ -213,13 +211,12 @@ impl Breaker {
         if inner.traps.len() >= TRAPS {
             self.open(
                 &mut inner,
-                now,
                 FIRST_PAUSE,
                 format!("{TRAPS} calls failed within 10 s, the last because {failure}"),
             );
         } else if asked >= ERRORS_OVER && errors * ERROR_SHARE > asked {
             let why = format!("{errors} of {asked} calls failed, the last because {failure}");
-            self.open(&mut inner, now, FIRST_PAUSE, why);
+            self.open(&mut inner, FIRST_PAUSE, why);
         }
     }
 
@@ -248,17 +245,21 @@ impl Breaker {
                 "{} of {} calls took over {SLOW_BUDGETS} budgets",
                 inner.slow, inner.measured
             );
-            self.open(&mut inner, Instant::now(), FIRST_PAUSE, why);
+            self.open_as(&mut inner, FIRST_PAUSE, why, true);
         } else if inner.measured >= MEASURED {
             (inner.measured, inner.slow) = (0, 0);
             self.measuring.store(false, Ordering::Relaxed);
         }
     }
 
-    fn open(&self, inner: &mut Inner, now: Instant, pause: Duration, why: String) {
+    fn open(&self, inner: &mut Inner, pause: Duration, why: String) {
+        self.open_as(inner, pause, why, false);
+    }
+
+    fn open_as(&self, inner: &mut Inner, pause: Duration, why: String, slow: bool) {
         *inner = Inner {
             pause,
-            open_until: Some(now + pause),
+            open_until: Some(Instant::now() + pause),
             ..Inner::default()
         };
         self.measuring.store(false, Ordering::Relaxed);
@@ -270,7 +271,7 @@ impl Breaker {
             why,
             "a hook's breaker opened"
         );
-        self.tell(HealthChange::Opened(why));
+        self.tell_of(HealthChange::Opened(why), slow);
     }
 
     fn close(&self) {
@@ -287,6 +288,10 @@ impl Breaker {
     }
 
     fn tell(&self, change: HealthChange) {
+        self.tell_of(change, false);
+    }
+
+    fn tell_of(&self, change: HealthChange, slow: bool) {
         let (plugin, digest) = (self.plugin.clone(), self.digest.clone());
         // Nobody listening is no failure.
         drop(self.events.send(HealthEvent {
@@ -294,6 +299,7 @@ impl Breaker {
             digest,
             hook: self.hook,
             change,
+            slow,
         }));
     }
 }

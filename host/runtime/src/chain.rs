@@ -6,7 +6,7 @@ pub(crate) mod command;
 mod effects;
 pub(crate) mod filter;
 pub(crate) mod mask;
-mod rule;
+pub(crate) mod rule;
 pub(crate) mod strategy;
 
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::generation::{Binding, Generation};
 use crate::hook::Policy;
 use crate::instance::{Exports, Instance};
 use crate::ruling::{HoldCause, HookRecord, Outcome, Reason, Verdict};
+use crate::shadow::Said;
 use crate::version::{CallRules, Fault, Version};
 
 /// That a hook gave no answer, and what its binding says then.
@@ -38,7 +39,7 @@ impl Generation {
             Ok(version) => match ask_version(version, binding, at_ms, &mut ask) {
                 Ok(answer) => return Ok(answer),
                 Err((why, took)) => {
-                    records.push(record(binding, place, Outcome::Failed, took));
+                    records.push(self.note(place, Outcome::Failed, took));
                     NoAnswer {
                         policy: binding.on_failed,
                         cause: HoldCause::Failed,
@@ -47,7 +48,7 @@ impl Generation {
                 }
             },
             Err(why) => {
-                records.push(record(binding, place, Outcome::Absent, Duration::ZERO));
+                records.push(self.note(place, Outcome::Absent, Duration::ZERO));
                 NoAnswer {
                     policy: binding.on_absent,
                     cause: HoldCause::Absent,
@@ -61,7 +62,7 @@ impl Generation {
         if let Some(fallback) = &binding.fallback {
             match ask_version(fallback, binding, at_ms, &mut ask) {
                 Ok(answer) => return Ok(answer),
-                Err((_, took)) => records.push(record(binding, place, Outcome::Failed, took)),
+                Err((_, took)) => records.push(self.note(place, Outcome::Failed, took)),
             }
         }
         Err(NoAnswer {
@@ -69,9 +70,33 @@ impl Generation {
             ..no_answer
         })
     }
+
+    /// What a binding came to, counted.
+    fn note(&self, place: u16, outcome: Outcome, took: Duration) -> HookRecord {
+        let binding = &self.bindings()[usize::from(place)];
+        binding.tally.came_to(outcome);
+        if let Ok(version) = &binding.loaded {
+            version.measures[binding.hook as usize].add(outcome, took);
+        }
+        HookRecord {
+            binding: place,
+            outcome,
+            duration_us: u32::try_from(took.as_micros()).unwrap_or(u32::MAX),
+        }
+    }
 }
 
-fn ask_version<T>(
+impl NoAnswer {
+    /// For a comparison with what a shadow says.
+    fn said(&self) -> Said {
+        match self.cause {
+            HoldCause::Absent => Said::nothing(Outcome::Absent),
+            HoldCause::Failed | HoldCause::Verdict => Said::nothing(Outcome::Failed),
+        }
+    }
+}
+
+pub(crate) fn ask_version<T>(
     version: &Version,
     binding: &Binding,
     at_ms: u64,
@@ -86,6 +111,7 @@ fn ask_version<T>(
         budget,
         now_ms: at_ms,
         namespace: &binding.namespace,
+        tally: &binding.tally,
     };
     let (answer, took) = version.call(binding.hook, rules, ask);
     match answer {
@@ -130,17 +156,5 @@ fn settle(verdict: &mut Verdict, next: Verdict) -> bool {
             *verdict = next;
             !goes_on
         }
-    }
-}
-
-/// What one hook did, counted where its version is.
-fn record(binding: &Binding, place: u16, outcome: Outcome, took: Duration) -> HookRecord {
-    if let Ok(version) = &binding.loaded {
-        version.measures[binding.hook as usize].add(outcome, took);
-    }
-    HookRecord {
-        binding: place,
-        outcome,
-        duration_us: u32::try_from(took.as_micros()).unwrap_or(u32::MAX),
     }
 }

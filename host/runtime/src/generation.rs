@@ -9,6 +9,9 @@ use parking_lot::Mutex;
 
 use crate::after::Grants;
 use crate::hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
+use crate::shadow::Shadowing;
+use crate::share::{Share, Site};
+use crate::tally::Tally;
 use crate::version::Version;
 
 /// A plugin version attached to a hook.
@@ -38,6 +41,10 @@ pub struct Binding {
     pub namespace: Arc<str>,
     /// The account a responder answers for; empty is the plugin's own.
     pub account: String,
+    /// In which conversations it is asked.
+    pub share: Share,
+    /// Counts what it comes to.
+    pub tally: Arc<Tally>,
     /// What serves, or why it could not be loaded.
     pub loaded: Result<Arc<Version>, String>,
 }
@@ -64,6 +71,8 @@ impl Binding {
             grants: Arc::default(),
             namespace: inspection.name.as_str().into(),
             account: String::new(),
+            share: Share::All,
+            tally: Arc::default(),
             loaded: Ok(version.clone()),
         })
     }
@@ -88,6 +97,8 @@ pub struct Generation {
     recent: [u32; 4],
     /// By name: the bindings that answer a command, in order.
     commands: HashMap<String, Vec<u16>>,
+    /// Versions that are shown what others decide about, and decide nothing.
+    shadows: Vec<Arc<Shadowing>>,
 }
 
 impl Generation {
@@ -112,7 +123,23 @@ impl Generation {
             chains,
             recent,
             commands,
+            shadows: Vec::new(),
         }
+    }
+
+    /// The same, with versions in the shadow of those that are bound.
+    pub fn with_shadows(mut self, shadows: Vec<Arc<Shadowing>>) -> Self {
+        for shadow in &shadows {
+            let binding = &shadow.binding;
+            for scope in Scope::ALL {
+                if binding.hook == Hook::MessageStrategy && binding.scope.covers(scope) {
+                    let wanted = &mut self.recent[scope as usize];
+                    *wanted = (*wanted).max(binding.recent());
+                }
+            }
+        }
+        self.shadows = shadows;
+        self
     }
 
     /// How many of a conversation's newest entries a command's strategies want to see.
@@ -129,11 +156,53 @@ impl Generation {
         &self.chains[hook as usize][scope as usize]
     }
 
-    /// The binding that answers a command in a scope: the first by order, should there be two.
-    pub fn command_binding(&self, scope: Scope, name: &str) -> Option<u16> {
+    /// Those of a chain that are asked in one conversation.
+    pub(crate) fn asked(&self, hook: Hook, site: Site<'_>) -> impl Iterator<Item = u16> {
+        let holds = move |place: &u16| {
+            let binding = &self.bindings[usize::from(*place)];
+            binding.share.holds(site.conversation)
+        };
+        self.chain(hook, site.scope).iter().copied().filter(holds)
+    }
+
+    /// The binding that answers a command somewhere: the first by order, should there be two.
+    pub fn command_binding<'a>(&self, site: impl Into<Site<'a>>, name: &str) -> Option<u16> {
+        let site = site.into();
         let answering = self.commands.get(name)?;
-        let covers = |place: &&u16| self.bindings[usize::from(**place)].scope.covers(scope);
+        let covers = |place: &&u16| {
+            let binding = &self.bindings[usize::from(**place)];
+            binding.scope.covers(site.scope) && binding.share.holds(site.conversation)
+        };
         answering.iter().find(covers).copied()
+    }
+
+    /// Who is in the shadow of a binding, if anybody.
+    pub(crate) fn shadow_of(&self, binding: &Binding) -> Option<&Arc<Shadowing>> {
+        self.shadows.iter().find(|shadow| {
+            shadow.binding.hook == binding.hook && shadow.binding.plugin == binding.plugin
+        })
+    }
+
+    /// Those at a hook whose plugin is not asked there: what they say is compared with nothing being said.
+    pub(crate) fn alone(
+        &self,
+        hook: Hook,
+        site: Site<'_>,
+    ) -> impl Iterator<Item = &Arc<Shadowing>> {
+        self.shadows.iter().filter(move |shadow| {
+            let own = &shadow.binding;
+            own.hook == hook
+                && own.scope.covers(site.scope)
+                && !self
+                    .asked(hook, site)
+                    .any(|place| self.bindings[usize::from(place)].plugin == own.plugin)
+        })
+    }
+
+    /// Whether anything is in the shadow of a hook.
+    pub(crate) fn has_shadows(&self, hook: Hook) -> bool {
+        let mut shadows = self.shadows.iter();
+        shadows.any(|shadow| shadow.binding.hook == hook)
     }
 }
 
@@ -153,7 +222,9 @@ fn commands(bindings: &[Binding], chains: &[Vec<u16>; 4]) -> HashMap<String, Vec
 }
 
 fn chain(bindings: &[Binding], hook: Hook, scope: Scope) -> Vec<u16> {
-    let applies = |binding: &Binding| binding.hook == hook && binding.scope.covers(scope);
+    let applies = |binding: &Binding| {
+        binding.hook == hook && binding.scope.covers(scope) && binding.share != Share::Nothing
+    };
     let places = 0..u16::try_from(bindings.len()).unwrap_or(u16::MAX);
     let mut chain: Vec<u16> = places
         .filter(|place| applies(&bindings[usize::from(*place)]))
@@ -218,6 +289,8 @@ mod tests {
             grants: Arc::default(),
             namespace: "p".into(),
             account: String::new(),
+            share: Share::All,
+            tally: Arc::default(),
             loaded: Err("gone".into()),
         }
     }

@@ -60,6 +60,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// In the order of their numbers.
     pub const ALL: [Self; 7] = [
         Self::Passed,
         Self::Replaced,

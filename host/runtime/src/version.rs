@@ -21,6 +21,7 @@ use crate::measure::{Measure, Measured};
 use crate::pool::Pool;
 use crate::residence::Residence;
 use crate::runtime::binary_name;
+use crate::tally::Tally;
 use crate::when::When;
 
 /// Configuring an instance may take this long on a message's path; of a version that takes longer one instance stays.
@@ -86,6 +87,8 @@ pub(crate) struct CallRules<'a> {
     pub now_ms: u64,
     /// Where `kv-snapshot` reads.
     pub namespace: &'a Arc<str>,
+    /// Where a growing instance is counted.
+    pub tally: &'a Tally,
 }
 
 /// Why an answer is none.
@@ -325,6 +328,7 @@ impl Version {
                 if rules.isolation == Isolation::Message {
                     pool.retire(instance);
                 } else if instance.has_swollen() {
+                    rules.tally.swelled();
                     self.retire(pool, instance);
                 } else {
                     instance.store.data_mut().limits.refused = None;

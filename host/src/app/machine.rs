@@ -1,7 +1,7 @@
 //! What starting asks of the machine: a name for this node,
 //! a folder, an address to listen on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
@@ -35,6 +35,13 @@ pub async fn listen_on(
         bound,
         tokio::spawn(listen::serve(listener, router, entrance, stopped)),
     ))
+}
+
+/// The folder everything is kept in, made where it is missing.
+pub fn data_folder(config: &Config) -> Result<PathBuf> {
+    let folder = PathBuf::from(&config.server.data);
+    make_folder(&folder)?;
+    Ok(folder)
 }
 
 /// Makes a folder that nobody else may read.

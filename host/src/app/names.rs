@@ -30,7 +30,7 @@ impl NameCheck for FilteredNames {
     async fn check(&self, place: &'static str, name: &str) -> Result<String, Refusal> {
         let judge = self.rollout.judge();
         let texts = [Text { place, text: name }];
-        let ruling = judge.filter(Scope::Outside, &texts, self.clock.now_ms());
+        let ruling = judge.filter(Scope::Outside.into(), &texts, self.clock.now_ms());
         let masked = ruling.masked.into_iter().next().flatten();
         match ruling.verdict {
             Verdict::Pass if masked.is_some() && place == "username" => {

@@ -40,6 +40,9 @@ pub async fn start<L: PluginValues + Feed>(
             SignaturePolicy::Require => Signatures::Require,
         },
         trusted_keys: config.plugins.trusted_keys.clone(),
+        watch_ms: config.plugins.watch_s.saturating_mul(1000),
+        drift_percent: config.plugins.drift_percent,
+        drift_least: config.plugins.drift_least,
     };
     let folder = plugins_folder(config);
     let (accounts, clock) = (accounts.clone(), clock.clone());

@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::api::{Api, Body, Server, block_on, segment};
-use super::print;
+use super::print::{self, say};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -57,6 +57,13 @@ pub enum Command {
         server: Server,
         #[command(subcommand)]
         command: Token,
+    },
+    /// Show what administrators and the server did, when, and from what to what.
+    Audit {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        args: super::audit::Args,
     },
     /// Take a damaged message log back into use: keeps everything before the damage (the server must not run).
     Repair {
@@ -148,6 +155,7 @@ pub fn run(command: Command) -> Result<()> {
             server,
             command: Token::Create { name },
         } => block_on(create_token(server, name)),
+        Command::Audit { server, args } => block_on(super::audit::run(server, args, "")),
         Command::Repair { data } => super::serve::repair(&data),
         Command::Compact(settings) => block_on(super::serve::compact(settings)),
         Command::Reindex(args) => block_on(super::reindex::run(args)),
@@ -205,7 +213,7 @@ async fn words(server: Server, command: Words) -> Result<()> {
             print::text(&answer, "count"),
             print::text(&answer, "generation"),
         );
-        println!("{words} words are in force, generation {generation}");
+        say!("{words} words are in force, generation {generation}");
     }
     Ok(())
 }
@@ -215,7 +223,7 @@ fn show_test(server: &Server, found: &Value) -> Result<()> {
         print::json(found);
         return Ok(());
     }
-    println!(
+    say!(
         "{}: {}",
         print::text(found, "verdict"),
         print::text(found, "text")
@@ -327,6 +335,6 @@ fn report(server: &Server, value: &Value, text: &str) {
     if server.json {
         print::json(value);
     } else {
-        println!("{text}");
+        say!("{text}");
     }
 }

@@ -88,6 +88,28 @@ impl Api {
         ))
     }
 
+    /// An answer without an end, to be read as it comes.
+    pub async fn stream(&self, path: &str) -> Result<reqwest::Response> {
+        let request = self.http.get(format!("{}{path}", self.base));
+        let response = request.bearer_auth(&self.token).send().await;
+        let response = response.map_err(|error| self.no_answer(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = response.bytes().await.context("the answer broke off")?;
+        let value = serde_json::from_slice(&bytes).unwrap_or_default();
+        Err(refusal(status, &value))
+    }
+
+    fn no_answer(&self, error: &reqwest::Error) -> anyhow::Error {
+        anyhow!(
+            "no server answers at {}: {} (`kith serve` starts one)",
+            self.base,
+            root_cause(error)
+        )
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -114,13 +136,8 @@ impl Api {
             }
             Body::Csv(text) => request.header("content-type", "text/csv").body(text),
         };
-        let response = request.send().await.map_err(|error| {
-            anyhow!(
-                "no server answers at {}: {} (`kith serve` starts one)",
-                self.base,
-                root_cause(&error)
-            )
-        })?;
+        let response = request.send().await;
+        let response = response.map_err(|error| self.no_answer(&error))?;
         let status = response.status();
         let bytes = response.bytes().await.context("the answer broke off")?;
         Ok((status, bytes))

@@ -4,6 +4,7 @@
 pub mod author;
 mod grants;
 pub mod registry;
+mod rollout;
 
 use std::path::PathBuf;
 
@@ -13,7 +14,8 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, Body, Server, block_on, segment};
-use super::print;
+use super::audit;
+use super::print::{self, say};
 use crate::plugins::rollout::COMPONENT_BYTES_MAX;
 
 #[derive(Debug, Subcommand)]
@@ -81,7 +83,37 @@ pub enum Command {
     },
     /// Change how a plugin is bound to a hook.
     Bind(Box<Bind>),
-    /// Go back to the version before; the configuration stays.
+    /// Show a version what happens and compare what it decides; it decides nothing.
+    Shadow {
+        #[command(flatten)]
+        server: Server,
+        /// NAME@VERSION or NAME@sha256:…
+        version: String,
+    },
+    /// Let a version decide in a share of the conversations, the same ones as long as it lasts.
+    Canary {
+        #[command(flatten)]
+        server: Server,
+        /// The share of conversations, 1 to 100.
+        #[arg(long, value_name = "P", value_parser = clap::value_parser!(u8).range(1..=100))]
+        percent: u8,
+        /// NAME@VERSION or NAME@sha256:…
+        version: String,
+    },
+    /// Show what serves and is tried of a plugin, what each decided, and how a shadow differs.
+    Rollout {
+        #[command(flatten)]
+        server: Server,
+        name: String,
+    },
+    /// Show what was done to plugins, by whom and from what to what.
+    Events {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        args: audit::Args,
+    },
+    /// End a shadow and a canary or, without either, go back to the version before; the configuration stays.
     Rollback {
         #[command(flatten)]
         server: Server,
@@ -175,6 +207,14 @@ pub fn run(command: Command) -> Result<()> {
             revoke,
         } => block_on(grants::change(server, name, grant, revoke)),
         Command::Bind(bind) => block_on(bind_hook(*bind)),
+        Command::Shadow { server, version } => block_on(rollout::shadow(server, version)),
+        Command::Canary {
+            server,
+            percent,
+            version,
+        } => block_on(rollout::canary(server, version, percent)),
+        Command::Rollout { server, name } => block_on(rollout::report(server, name)),
+        Command::Events { server, args } => block_on(audit::run(server, args, "plugin.")),
         Command::Rollback { server, name } => block_on(simple(server, name, "rollback")),
         Command::Enable { server, name } => block_on(simple(server, name, "enable")),
         Command::Disable { server, name } => block_on(simple(server, name, "disable")),
@@ -215,7 +255,7 @@ pub fn print_inspection(found: &Value, json: bool) {
         return;
     }
     let text = |field: &str| print::text(found, field);
-    println!("{} {}: {}", text("name"), text("version"), text("summary"));
+    say!("{} {}: {}", text("name"), text("version"), text("summary"));
     let schema = found["config_schema"]["properties"].as_object();
     let settings: Vec<&str> = schema
         .into_iter()
@@ -231,7 +271,7 @@ pub fn print_inspection(found: &Value, json: bool) {
         ("signed by", text("signed_by")),
     ] {
         if !value.is_empty() {
-            println!("{what:<10} {value}");
+            say!("{what:<10} {value}");
         }
     }
     for line in grants::differences(found) {
@@ -279,11 +319,14 @@ async fn list(server: Server) -> Result<()> {
         .into_iter()
         .flatten()
         .map(|row| {
-            [
+            let mut cells = [
                 "name", "version", "state", "hooks", "grants", "note", "digest",
             ]
-            .map(|field| print::text(row, field))
-            .to_vec()
+            .map(|field| print::text(row, field));
+            if let Some(percent) = row["percent"].as_u64() {
+                cells[2].push_str(&format!(" {percent} %"));
+            }
+            cells.to_vec()
         })
         .collect();
     print::table(
@@ -325,7 +368,7 @@ async fn bind_hook(bind: Bind) -> Result<()> {
     if bind.server.json {
         print::json(&done);
     } else {
-        println!(
+        say!(
             "{} is bound to {}, generation {}",
             bind.name,
             bind.hook,
@@ -371,9 +414,9 @@ async fn config(
         print::json(&answer);
         return Ok(());
     }
-    println!("{name}, generation {}", print::text(&answer, "generation"));
+    say!("{name}, generation {}", print::text(&answer, "generation"));
     for (key, value) in answer["values"].as_object().into_iter().flatten() {
-        println!("{key} = {value}");
+        say!("{key} = {value}");
     }
     Ok(())
 }
@@ -395,7 +438,7 @@ fn show(server: &Server, value: &Value, fields: &[&str]) {
     if server.json {
         print::json(value);
     } else {
-        println!(
+        say!(
             "{}",
             fields
                 .iter()
@@ -412,9 +455,18 @@ fn show_switched(server: &Server, done: &Value) {
         return;
     }
     let (name, version) = (print::text(done, "name"), print::text(done, "version"));
-    println!(
-        "{name} {version} is {}, generation {}",
+    for trial in done["ended"].as_array().into_iter().flatten() {
+        say!(
+            "the {} of {name} has ended",
+            trial.as_str().unwrap_or_default()
+        );
+    }
+    let percent = done["percent"].as_u64();
+    let percent = percent.map(|percent| format!(" in {percent} % of the conversations"));
+    say!(
+        "{name} {version} is {}{}, generation {}",
         print::text(done, "state"),
+        percent.unwrap_or_default(),
         print::text(done, "generation")
     );
 }

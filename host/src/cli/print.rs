@@ -1,7 +1,32 @@
-//! How the commands print:
-//! aligned tables for people, JSON for programs.
+//! How the commands print: aligned tables for people, JSON for programs. Whoever reads may have gone, as `head` does when
+//! it has enough: a command then ends, and is not in trouble.
+
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write};
 
 use serde_json::Value;
+
+/// Prints a line as `println!` does; where nobody reads any more the program ends quietly.
+macro_rules! say {
+    ($($arguments:tt)*) => {
+        $crate::cli::print::line_out(format_args!($($arguments)*))
+    };
+}
+pub(crate) use say;
+
+/// One line on stdout, for `say!`.
+pub fn line_out(text: Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("kith: nothing can be printed: {error}");
+            std::process::exit(1);
+        }
+        Ok(()) => {}
+    }
+}
 
 /// Prints rows under their heads, each column as wide as its widest cell; wide characters count as two.
 pub fn table(heads: &[&str], rows: &[Vec<String>]) {
@@ -27,7 +52,7 @@ fn line(cells: &[String], widths: &[usize]) {
         text.push_str(cell);
         text.extend(std::iter::repeat_n(' ', wide - width(cell) + 2));
     }
-    println!("{}", text.trim_end());
+    say!("{}", text.trim_end());
 }
 
 fn width(text: &str) -> usize {
@@ -77,7 +102,7 @@ pub fn bytes(bytes: u64) -> String {
 
 /// Indented JSON on stdout.
 pub fn json(value: &Value) {
-    println!(
+    say!(
         "{}",
         serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
     );

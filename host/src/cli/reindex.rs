@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 
-use super::{print, settings};
+use super::print::{self, say};
+use super::settings;
 use crate::app;
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +44,7 @@ pub async fn run(args: Args) -> Result<()> {
     if args.json {
         print::json(&json!({"indexed": items, "seconds": seconds}));
     } else {
-        println!("the index is made anew: {items} commits of the log in {seconds:.1} s");
+        say!("the index is made anew: {items} commits of the log in {seconds:.1} s");
     }
     Ok(())
 }

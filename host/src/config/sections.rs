@@ -269,5 +269,13 @@ sections! {
         idle_ms: u64 = 300_000_u64,
         /// Plugins whose code is in memory at once; those not called longest leave first. Not reloadable.
         resident: u32 = 1024_u32,
+        /// Seconds an activation is watched that replaces a version: till then it is rolled back by itself when it fails, is
+        /// slow, grows or decides otherwise. Not reloadable.
+        watch_s: u64 = 60_u64,
+        /// By how many of a hundred decisions a fresh or canary version's share of rejected, held, dropped or replaced may
+        /// differ from the other version's, 0 to 100; 0 is any. Not reloadable.
+        drift_percent: u8 = 20_u8,
+        /// Decisions of each of the two versions before their shares are compared. Not reloadable.
+        drift_least: u64 = 100_u64,
     }
 }

@@ -1,6 +1,7 @@
 //! The administration API, on a listener of its own: plugins, words, held messages, users, bans, tokens, decisions.
 //! Every route asks for an administrator's token and writes what it did to the audit log.
 
+pub mod audit;
 pub mod bans;
 pub mod handovers;
 pub mod held;
@@ -8,13 +9,14 @@ pub mod metrics;
 pub mod people;
 pub mod plugins;
 pub mod reports;
+pub mod rollout;
 pub mod words;
 
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde_json::{Value, json};
@@ -61,6 +63,7 @@ pub struct Admin {
     pub health: Arc<super::http::health::Health>,
     pub node: Arc<str>,
     pub sources: Arc<dyn metrics::Sources>,
+    pub streams: audit::Streams,
 }
 
 /// A request with a good administrator's token; `0` is the token's name.
@@ -71,19 +74,22 @@ impl FromRequestParts<Admin> for Administrator {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Response> {
-        let token = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let token = token
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map_or("", |(_, token)| token.trim());
         admin
-            .administrator(token)
+            .administrator(bearer(&parts.headers))
             .await
             .map_err(|refusal| Answer(refusal).into_response())
     }
+}
+
+/// The token a request carries; empty for none.
+fn bearer(headers: &HeaderMap) -> &str {
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    token
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map_or("", |(_, token)| token.trim())
 }
 
 impl Admin {
@@ -129,6 +135,7 @@ impl Admin {
             actor: who.0.clone(),
             action: action.to_owned(),
             subject: subject.to_owned(),
+            ..AuditLine::default()
         };
         self.accounts
             .audit(&line)
@@ -153,6 +160,8 @@ pub fn router(admin: Admin) -> Router {
         .nest(
             "/admin/v1",
             plugins::routes()
+                .merge(rollout::routes())
+                .merge(audit::routes())
                 .merge(words::routes())
                 .merge(held::routes())
                 .merge(people::routes())

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::decide::{self, Question, write};
 use crate::content::{Content, ContentLimits};
 use crate::entry::{HookTrace, Seq};
-use crate::plugins::{CommandVerdict, Invocation, Judge, Scope};
+use crate::plugins::{CommandVerdict, Invocation, Judge, Scope, Site};
 use crate::refusal::Refusal;
 use crate::store::PluginWrite;
 
@@ -43,7 +43,12 @@ pub fn meaning(
     limits: &ContentLimits,
 ) -> Result<Meaning, Refusal> {
     let scope = decide::scope(question.place.kind);
-    match typed(question.text, |name| judge.binds(scope, name)) {
+    let conversation = question.place.conversation.to_string();
+    let site = Site {
+        scope,
+        conversation: &conversation,
+    };
+    match typed(question.text, |name| judge.binds(site, name)) {
         Typed::Message => Ok(Meaning::Message(Aside::default())),
         Typed::Escaped(text) => {
             let content = question.content.map(|content| content.with_text(text));

@@ -9,8 +9,8 @@ use super::admit::Place;
 use crate::content::{Content, ContentLimits};
 use crate::conversation::Kind;
 use crate::entry::{DecisionRecord, HookTrace, Made};
-use crate::ids::UserId;
-use crate::plugins::{self, Command, Effect, Judge, Scope, Text, Verdict};
+use crate::ids::{ConversationId, UserId};
+use crate::plugins::{self, Command, Effect, Judge, Scope, Site, Text, Verdict};
 use crate::refusal::Refusal;
 use crate::store::{HoldCause, PluginWrite};
 
@@ -196,7 +196,12 @@ fn filtered(
         .iter()
         .map(|&(place, text)| Text { place, text })
         .collect();
-    let filtered = judge.filter(scope, &asked, question.at_ms);
+    let conversation = question.place.conversation.to_string();
+    let site = Site {
+        scope,
+        conversation: &conversation,
+    };
+    let filtered = judge.filter(site, &asked, question.at_ms);
     let record = plugins::record(
         judge.generation(),
         std::mem::take(&mut ruling.hooks),
@@ -246,7 +251,7 @@ fn filtered(
 /// What they mask, and the record of it.
 pub fn lifted(
     judge: &dyn Judge,
-    kind: Kind,
+    (kind, conversation): (Kind, ConversationId),
     (content, edit): (&Content, bool),
     at_ms: u64,
 ) -> Result<(Option<Box<RawValue>>, DecisionRecord), Refusal> {
@@ -255,7 +260,12 @@ pub fn lifted(
         .iter()
         .map(|&(place, text)| Text { place, text })
         .collect();
-    let filtered = judge.filter(scope(kind), &asked, at_ms);
+    let conversation = conversation.to_string();
+    let site = Site {
+        scope: scope(kind),
+        conversation: &conversation,
+    };
+    let filtered = judge.filter(site, &asked, at_ms);
     match filtered.verdict {
         Verdict::Pass | Verdict::Hold { .. } => {}
         other => return Err(refusal(other)),

@@ -234,7 +234,7 @@ impl Journey {
             place: "friend-request",
             text,
         }];
-        let ruling = judge.filter(Scope::Outside, &texts, self.clock.now_ms());
+        let ruling = judge.filter(Scope::Outside.into(), &texts, self.clock.now_ms());
         match ruling.verdict {
             Verdict::Pass => {
                 let masked = ruling.masked.into_iter().next().flatten();

@@ -87,7 +87,12 @@ impl Journey {
         let (masked, lifted) = {
             let judge = self.plugins.pin(); // I4
             let edit = stored.edits.is_some();
-            decide::lifted(&*judge, kind, (&content, edit), self.clock.now_ms())?
+            decide::lifted(
+                &*judge,
+                (kind, stored.conversation),
+                (&content, edit),
+                self.clock.now_ms(),
+            )?
         };
         let keep = Keep {
             replaced: stored.replaced || masked.is_some(),

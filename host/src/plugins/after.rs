@@ -22,9 +22,10 @@ pub mod services;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use kith_runtime::{Binding, Generation, Hook};
+use kith_runtime::{Binding, Generation, Hook, Share};
 use serde_json::{Value, json};
 
+use crate::ids::ConversationId;
 use crate::journey::Journey;
 use crate::plugins::rollout::Rollout;
 use crate::refusal::Refusal;
@@ -186,14 +187,27 @@ impl AfterCommit {
         );
     }
 
-    /// The generation in force, where it binds this hook of the plugin, with the binding's place.
-    fn bound(&self, plugin: &str, hook: Hook) -> Option<Bound> {
+    /// The generation in force, where it binds this hook of the plugin, with each binding's place: what serves, and a
+    /// canary.
+    fn bound(&self, plugin: &str, hook: Hook) -> Vec<Bound> {
         let generation = self.rollout.pinned();
-        let place = generation
-            .bindings()
-            .iter()
-            .position(|binding| binding.plugin == plugin && binding.hook == hook)?;
-        Some(Bound { generation, place })
+        let bindings = generation.bindings().iter().enumerate();
+        let own = bindings.filter(|(_, binding)| {
+            let is_own = binding.plugin == plugin && binding.hook == hook;
+            is_own && binding.share != Share::Nothing
+        });
+        own.map(|(place, _)| Bound {
+            generation: generation.clone(),
+            place,
+        })
+        .collect()
+    }
+
+    /// The one of them that is asked in a conversation.
+    fn bound_in(&self, plugin: &str, hook: Hook, conversation: ConversationId) -> Option<Bound> {
+        let conversation = conversation.to_string();
+        let mut bound = self.bound(plugin, hook).into_iter();
+        bound.find(|bound| bound.binding().share.holds(&conversation))
     }
 }
 

@@ -13,6 +13,24 @@ pub struct Plan {
     pub bindings: Vec<BindingPlan>,
     /// By plugin name.
     pub plugins: BTreeMap<String, PluginPlan>,
+    /// By plugin name: versions that see what happens and decide nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shadows: BTreeMap<String, Trial>,
+    /// By plugin name: versions that decide in a share of the conversations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub canaries: BTreeMap<String, Trial>,
+}
+
+/// A version that is tried beside the one that serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    pub version: VersionRef,
+    /// Milliseconds since 1970 UTC.
+    pub since: u64,
+    /// The share of conversations, 1 to 100; of a shadow, which sees all, it is 100.
+    pub percent: u8,
+    /// As the version wishes to be bound; what an administrator set for the plugin's bindings is over it.
+    pub wishes: Vec<BindingPlan>,
 }
 
 /// A plugin that has been activated at least once.
@@ -33,6 +51,9 @@ pub struct PluginPlan {
     /// The one that `previous` had.
     #[serde(default, skip_serializing_if = "is_first")]
     pub previous_namespace: u64,
+    /// Until when its activation is watched, milliseconds since 1970 UTC: till then it is rolled back by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched_until: Option<u64>,
 }
 
 fn is_first(namespace: &u64) -> bool {
@@ -44,6 +65,16 @@ pub fn namespace_of(plugin: &str, number: u64) -> String {
     match number {
         0 => plugin.to_owned(),
         number => format!("{plugin}/{number}"),
+    }
+}
+
+impl PluginPlan {
+    /// The one that serves.
+    pub fn version(&self) -> VersionRef {
+        VersionRef {
+            version: self.version.clone(),
+            digest: self.digest.clone(),
+        }
     }
 }
 
@@ -162,6 +193,34 @@ impl Plan {
             .filter(|binding| !self.is_disabled(&binding.plugin))
     }
 
+    /// The bindings that decision records count: those that serve, and behind them the canaries'.
+    pub fn in_records(&self) -> Vec<BindingPlan> {
+        let mut counted: Vec<_> = self.serving().cloned().collect();
+        for (name, trial) in &self.canaries {
+            if !self.is_disabled(name) {
+                counted.extend(self.trial_bindings(trial));
+            }
+        }
+        counted
+    }
+
+    /// How a version on trial is bound: as what serves where it is at the same hook, else as it wishes.
+    pub fn trial_bindings(&self, trial: &Trial) -> impl Iterator<Item = BindingPlan> {
+        trial.wishes.iter().map(|wish| {
+            let mut bindings = self.bindings.iter();
+            let known = bindings.find(|own| own.plugin == wish.plugin && own.hook == wish.hook);
+            known.map_or_else(
+                || wish.clone(),
+                |known| BindingPlan {
+                    version: wish.version.clone(),
+                    digest: wish.digest.clone(),
+                    commands: wish.commands.clone(),
+                    ..known.clone()
+                },
+            )
+        })
+    }
+
     /// A command among some of a plugin's that another serving plugin answers, and which.
     pub fn bound_elsewhere<'a, 'b>(
         &'b self,
@@ -175,6 +234,13 @@ impl Plan {
             };
             if let Some(other) = self.serving().find(answers) {
                 return Some((command, &other.plugin));
+            }
+            let tries = |(name, trial): &(&String, &Trial)| {
+                let mut known = trial.wishes.iter().flat_map(|wish| &wish.commands);
+                *name != plugin && known.any(|known| known == command)
+            };
+            if let Some((other, _)) = self.canaries.iter().find(tries) {
+                return Some((command, other));
             }
         }
         None
@@ -291,9 +357,52 @@ mod tests {
             previous: None,
             disabled: true,
             grants: Grants::default(),
+            watched_until: None,
         };
         plan.plugins.insert("dice".into(), disabled);
         assert_eq!(clash(&plan, "cards"), None);
+    }
+
+    #[test]
+    fn a_canary_is_counted_behind_what_serves_and_bound_as_it_is() {
+        let mut plan = Plan::default();
+        let version = |number: &str| VersionRef {
+            version: number.into(),
+            digest: format!("sha256:{number}"),
+        };
+        plan.place(
+            "words",
+            &version("1"),
+            vec![binding("words", "content-filter", 5)],
+        );
+        plan.bindings[0].on_failed = FailurePolicy::Reject;
+        let wish = |hook| BindingPlan {
+            version: "2".into(),
+            digest: "sha256:2".into(),
+            ..binding("words", hook, 9)
+        };
+        let trial = Trial {
+            version: version("2"),
+            since: 1,
+            percent: 10,
+            wishes: vec![wish("content-filter"), wish("message-strategy")],
+        };
+        plan.canaries.insert("words".into(), trial);
+        let counted = plan.in_records();
+        let found: Vec<_> = counted
+            .iter()
+            .map(|b| (b.version.as_str(), b.order, b.on_failed))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("1", 5, FailurePolicy::Reject),
+                ("2", 5, FailurePolicy::Reject),
+                ("2", 9, FailurePolicy::Unavailable)
+            ]
+        );
+        let kept = serde_json::to_string(&plan).expect("encodes");
+        assert_eq!(serde_json::from_str::<Plan>(&kept).expect("reads"), plan);
     }
 
     #[test]

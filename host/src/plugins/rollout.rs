@@ -3,16 +3,23 @@
 //!
 //! A number of a generation is used once: numbers are reserved in durable blocks before any is given out.
 
+mod bind;
 mod build;
 mod configure;
 mod grants;
 mod loaded;
 mod prune;
-mod rebind;
+mod report;
+mod shadows;
+mod step;
 mod switch;
+mod takeover;
+mod tallies;
+mod trial;
 mod versions;
+mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock, Weak};
 
 use kith_runtime as runtime;
@@ -21,6 +28,8 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 
 use loaded::Loaded;
+use shadows::Shadows;
+use tallies::Tallies;
 
 use super::after::AfterCommit;
 use super::bindings::Plan;
@@ -32,7 +41,7 @@ use crate::entry::HookTrace;
 use crate::ids::IdSource;
 use crate::journey::store_refusal;
 use crate::refusal::{Code, Refusal};
-use crate::store::accounts::{Accounts, StoredGeneration};
+use crate::store::accounts::{Accounts, AuditLine, StoredGeneration};
 use crate::store::feed::Feed;
 
 /// Largest component that can be pushed, bytes.
@@ -56,6 +65,12 @@ pub struct RolloutRules {
     pub signatures: Signatures,
     /// `ed25519:` and base64 each.
     pub trusted_keys: Vec<String>,
+    /// How long an activation is watched that replaces a version.
+    pub watch_ms: u64,
+    /// By how much of a hundred a version's share of an outcome may differ from the other's; 0 is any.
+    pub drift_percent: u8,
+    /// Decisions of both versions before shares are compared.
+    pub drift_least: u64,
 }
 
 /// The owner of the serving generation.
@@ -72,6 +87,8 @@ pub struct Rollout {
     pub(super) changing: Mutex<()>,
     pub(super) state: Mutex<State>,
     pub(super) loaded: Loaded,
+    tallies: Tallies,
+    shadows: Shadows,
     /// Told whenever a generation took over: what was held for a failure is judged again.
     pub(super) switched: tokio::sync::Notify,
     /// Where what filters flag is told.
@@ -87,18 +104,16 @@ pub(super) struct State {
     pub plan: Plan,
     /// Generation numbers that may be given out: the next, and the first that may not.
     pub numbers: (u64, u64),
-    /// Versions that were activated a short time ago and are watched, by plugin.
-    pub fresh: HashMap<String, Fresh>,
     /// Digests of quarantined versions, so that a rollback need not ask the store.
     pub quarantined: HashSet<String>,
     /// Generations that serve or served and are not stored: a rollback is not held up by a failing store.
-    pub owed: Vec<StoredGeneration>,
+    pub owed: Vec<Owed>,
 }
 
-/// A fresh activation: it rolls back by itself when its breaker opens.
-pub(super) struct Fresh {
-    pub digest: String,
-    pub until_ms: u64,
+/// A generation that is to be stored, with the steps that made it.
+pub(super) struct Owed {
+    pub record: StoredGeneration,
+    pub lines: Vec<AuditLine>,
 }
 
 impl Rollout {
@@ -148,6 +163,13 @@ impl Rollout {
     /// verdict of all scopes, and every hit.
     pub fn trial(&self, text: &str) -> Value {
         let generation = self.cell.pin();
+        // Nobody has written this: it is neither counted nor shown to shadows.
+        let uncounted = |binding: &runtime::Binding| runtime::Binding {
+            tally: Arc::default(),
+            ..binding.clone()
+        };
+        let bindings = generation.bindings().iter().map(uncounted);
+        let generation = runtime::Generation::new(generation.number, bindings.collect());
         let asked = [runtime::Text {
             place: "message",
             text,
@@ -199,7 +221,8 @@ impl Rollout {
             return Ok(Some(stored));
         }
         let state = self.state.lock().await;
-        match state.owed.iter().find(|owed| owed.number == number) {
+        let mut owed = state.owed.iter().map(|owed| &owed.record);
+        match owed.find(|owed| owed.number == number) {
             Some(owed) => Ok(Some(owed.clone())),
             None => ask().await.map_err(|e| store_refusal(&e)),
         }
@@ -218,9 +241,9 @@ impl Rollout {
             })?,
             None => Plan::default(),
         };
-        let serving: Vec<_> = plan.serving().collect();
+        let bindings = plan.in_records();
         let explained = hooks.iter().map(|trace| {
-            let binding = serving.get(usize::from(trace.binding));
+            let binding = bindings.get(usize::from(trace.binding));
             json!({
                 "hook": binding.map(|b| &b.hook),
                 "plugin": binding.map(|b| &b.plugin),

@@ -8,7 +8,7 @@ use kith_runtime as runtime;
 use super::flags::Flags;
 use super::{
     Command, CommandRuling, CommandVerdict, Effect, FilterRuling, Invocation, Judge, Occasion,
-    Recent, Rule, RuleAct, RuleAction, RuleRuling, Scope, StrategyRuling, Text, Verdict,
+    Recent, Rule, RuleAct, RuleAction, RuleRuling, Scope, Site, StrategyRuling, Text, Verdict,
 };
 use crate::content::{Content, ContentLimits};
 use crate::entry::{HookOutcome, HookTrace};
@@ -78,7 +78,7 @@ impl Judge for Pinned {
         }
     }
 
-    fn filter(&self, scope: Scope, texts: &[Text<'_>], at_ms: u64) -> FilterRuling {
+    fn filter(&self, site: Site<'_>, texts: &[Text<'_>], at_ms: u64) -> FilterRuling {
         let asked: Vec<_> = texts
             .iter()
             .map(|text| runtime::Text {
@@ -86,7 +86,7 @@ impl Judge for Pinned {
                 text: text.text,
             })
             .collect();
-        let ruling = self.generation.filter(to_scope(scope), &asked, at_ms);
+        let ruling = self.generation.filter(to_site(site), &asked, at_ms);
         let verdict = to_verdict(ruling.verdict);
         if let Some(flags) = &self.flags {
             flags.judged(&verdict);
@@ -98,8 +98,8 @@ impl Judge for Pinned {
         }
     }
 
-    fn binds(&self, scope: Scope, name: &str) -> bool {
-        let binding = self.generation.command_binding(to_scope(scope), name);
+    fn binds(&self, site: Site<'_>, name: &str) -> bool {
+        let binding = self.generation.command_binding(to_site(site), name);
         binding.is_some()
     }
 
@@ -178,15 +178,25 @@ fn to_rule_ruling(ruling: runtime::RuleRuling) -> RuleRuling {
 }
 
 impl Pinned {
-    /// A plugin's content is checked like a client's; what is wrong with it is the plugin's failure.
     fn read(&self, json: &str) -> Result<runtime::SeenContent, String> {
-        let value = serde_json::from_str(json).map_err(|_| "the content is not JSON".to_owned())?;
-        let content =
-            Content::parse(value, &self.limits).map_err(|refusal| refusal.message.into_owned())?;
-        Ok(runtime::SeenContent {
-            content_type: content.kind().to_owned(),
-            text: content.text().to_owned(),
-        })
+        read_content(json, &self.limits)
+    }
+}
+
+/// A plugin's content is checked like a client's; what is wrong with it is the plugin's failure.
+pub fn read_content(json: &str, limits: &ContentLimits) -> Result<runtime::SeenContent, String> {
+    let value = serde_json::from_str(json).map_err(|_| "the content is not JSON".to_owned())?;
+    let content = Content::parse(value, limits).map_err(|refusal| refusal.message.into_owned())?;
+    Ok(runtime::SeenContent {
+        content_type: content.kind().to_owned(),
+        text: content.text().to_owned(),
+    })
+}
+
+fn to_site(site: Site<'_>) -> runtime::Site<'_> {
+    runtime::Site {
+        scope: to_scope(site.scope),
+        conversation: site.conversation,
     }
 }
 

@@ -111,13 +111,41 @@ pub struct StoredGeneration {
 }
 
 /// One line of the audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditLine {
     pub at: u64,
-    /// The administrator's token name.
+    /// The administrator's token name; `kith` for what the host does by itself.
     pub actor: String,
     pub action: String,
     pub subject: String,
+    /// What it was before, and is now, where something changed from one to another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// A JSON object of what else there is to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<serde_json::Value>,
+}
+
+/// A line that is kept. Ids rise, also where lines of an older one are gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    pub id: u64,
+    #[serde(flatten)]
+    pub line: AuditLine,
+}
+
+/// Which lines are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct AuditQuery {
+    /// Lines behind this one, oldest first; else the newest first.
+    pub after: Option<u64>,
+    /// Lines before this one.
+    pub before: Option<u64>,
+    /// What their actions begin with.
+    pub prefix: String,
+    pub limit: usize,
 }
 
 #[async_trait]
@@ -208,7 +236,12 @@ pub trait Accounts: Send + Sync + 'static {
     async fn revert_plugin_config(&self, name: &str) -> Result<Option<(u64, String)>, StoreError>;
     /// Reserves `count` generation numbers durably and returns the first; a number is never given twice.
     async fn reserve_generations(&self, count: u64) -> Result<u64, StoreError>;
-    async fn put_generation(&self, generation: &StoredGeneration) -> Result<(), StoreError>;
+    /// Keeps a generation and what the audit log tells of it, both or neither.
+    async fn put_generation(
+        &self,
+        generation: &StoredGeneration,
+        told: &[AuditLine],
+    ) -> Result<(), StoreError>;
     async fn newest_generation(&self) -> Result<Option<StoredGeneration>, StoreError>;
     async fn generation(&self, number: u64) -> Result<Option<StoredGeneration>, StoreError>;
     /// A document administrators own, by name (such as the filter's words).
@@ -221,6 +254,9 @@ pub trait Accounts: Send + Sync + 'static {
     -> Result<(), StoreError>;
     async fn any_admin_token(&self) -> Result<bool, StoreError>;
     async fn audit(&self, line: &AuditLine) -> Result<(), StoreError>;
+    async fn audit_page(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError>;
+    /// The id of the newest line of the audit log, and every newer one.
+    fn audited(&self) -> tokio::sync::watch::Receiver<u64>;
 
     fn health(&self) -> Result<(), String>;
 }

@@ -4,6 +4,7 @@
 //! from memory, exactly, because this process is the only writer.
 
 mod administration;
+mod audit;
 mod friends;
 mod media;
 mod moderation;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
 
 use super::StoreError;
 use super::accounts::{Device, Relation, User};
@@ -35,6 +37,8 @@ pub struct SqliteAccounts {
     users: Cache<UserId, Arc<User>>,
     devices: Cache<(UserId, String), Arc<Device>>,
     relations: Cache<(UserId, UserId), Relation>,
+    /// The newest line of the audit log.
+    audited: watch::Sender<u64>,
 }
 
 /// What was asked for lately; forgotten whole when it grows too large.
@@ -96,6 +100,7 @@ impl SqliteAccounts {
             .pragma_update(None, "foreign_keys", true)
             .map_err(unavailable)?;
         schema::migrate(&mut connection).map_err(unavailable)?;
+        let audited = watch::Sender::new(audit::newest(&connection).map_err(unavailable)?);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let searching = Connection::open_with_flags(file, flags).map_err(unavailable)?;
         Ok(Arc::new(Self {
@@ -104,6 +109,7 @@ impl SqliteAccounts {
             users: Cache::new(),
             devices: Cache::new(),
             relations: Cache::new(),
+            audited,
         }))
     }
 

@@ -452,7 +452,7 @@ pub async fn the_newest_generation_is_the_highest(open: Opened) {
     };
     for number in [3, 9] {
         accounts
-            .put_generation(&stored(number))
+            .put_generation(&stored(number), &[])
             .await
             .expect("a write");
     }

@@ -231,6 +231,31 @@ impl ServerProcess {
         response.json().await.expect("JSON")
     }
 
+    /// As `administer`, that may outlive the server; the status.
+    pub fn begin_administer(
+        &self,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> JoinHandle<reqwest::Result<u16>> {
+        let url = format!("http://{}/admin/v1{path}", self.admin);
+        let request = self.http.post(url).bearer_auth(BOOTSTRAP).body(body);
+        let request = request.header("content-type", "application/json");
+        tokio::spawn(async move { Ok(request.send().await?.status().as_u16()) })
+    }
+
+    /// What an administrator reads.
+    pub async fn ask(&self, path: &str) -> Value {
+        let url = format!("http://{}/admin/v1{path}", self.admin);
+        let response = self.http.get(url).bearer_auth(BOOTSTRAP).send().await;
+        let response = response.expect("an answer");
+        assert!(
+            response.status().is_success(),
+            "{path}: {}",
+            response.status()
+        );
+        response.json().await.expect("JSON")
+    }
+
     pub async fn user(&self, name: &str) -> TestUser {
         let body = json!({"username": name, "password": "password-1"});
         let url = |path: &str| format!("http://{}{path}", self.address);

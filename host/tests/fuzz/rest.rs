@@ -205,6 +205,10 @@ impl Field {
             .unwrap_or_else(|e| panic!("{asked:?}: {e}"));
         let status = response.status().as_u16();
         let kind = response.headers().get(CONTENT_TYPE).cloned();
+        let endless = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
+        if kind.as_ref().is_some_and(endless) {
+            return (status, kind, Vec::new());
+        }
         let body = response.bytes().await;
         (status, kind, body.expect("a body").into())
     }
@@ -231,8 +235,11 @@ impl Field {
         } else if status == 204 {
             (!body.is_empty()).then_some("a body of nothing")
         } else if status < 300 {
-            let is_file = kind.is_some_and(|kind| kind == "application/wasm");
-            let good = read.is_some() || is_file && body.starts_with(b"\0asm");
+            let is_file = kind.as_ref().is_some_and(|kind| kind == "application/wasm");
+            let is_file = is_file && body.starts_with(b"\0asm");
+            // Its head alone was read: it has no end.
+            let is_stream = kind.is_some_and(|kind| kind == "text/event-stream");
+            let good = read.is_some() || is_file || is_stream;
             (!good).then_some("neither JSON nor the file it says")
         } else {
             let read = read.unwrap_or_default();

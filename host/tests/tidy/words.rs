@@ -35,6 +35,9 @@ const IN_CODE: [(&str, &str); 6] = [
     ),
 ];
 
+/// Where whoever reads a command's output may have gone: `say!` ends quietly then.
+const COMMANDS: &str = "host/src/cli";
+
 /// Absolute paths that exist on one machine only.
 const MACHINE_PATHS: [&str; 3] = [
     concat!("/ro", "ot/"),
@@ -178,6 +181,10 @@ fn tracker_in_comment(line: &str) -> Option<String> {
 fn in_code(file: &File, findings: &mut Vec<Finding>) {
     let code = rust::code(&file.text);
     for (index, line) in code.lines().enumerate() {
+        if file.path.starts_with(COMMANDS) && rust::words(line, "println").next().is_some() {
+            let problem = "a command prints with say!";
+            findings.push(Finding::new(&file.path, index + 1, problem));
+        }
         for (word, problem) in IN_CODE {
             if line.contains(word) {
                 findings.push(Finding::new(
@@ -206,6 +213,14 @@ mod tests {
             assert_eq!(findings("a.rs", &format!("#[x{word}y")), 1, "{word}");
             assert_eq!(findings("a.rs", &format!("// #[x{word}y")), 0, "{word}");
         }
+    }
+
+    #[test]
+    fn a_command_that_prints_past_say_is_found() {
+        let printed = |path: &str, line: &str| findings(path, line);
+        assert_eq!(printed("host/src/cli/a.rs", "println!(\"a\");"), 1);
+        assert_eq!(printed("host/src/cli/a.rs", "eprintln!(\"a\");"), 0);
+        assert_eq!(printed("host/src/app/a.rs", "println!(\"a\");"), 0);
     }
 
     #[test]

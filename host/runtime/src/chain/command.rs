@@ -3,11 +3,14 @@
 
 use super::effects::{self, check_code, shortened};
 use super::strategy::ReadContent;
-use super::{record, verdict_without_answer};
+use super::verdict_without_answer;
 use crate::bindings::command::{self as wit, Invocation, Usage};
 use crate::generation::Generation;
 use crate::hook::Scope;
+use crate::instance::{Exports, Instance};
 use crate::ruling::{CommandOutcome, CommandRuling, EffectKind, Outcome, Reason, Verdict};
+use crate::shadow::{Asked, Said};
+use crate::share::Site;
 use crate::version::Fault;
 
 const NAME_CHARS_MAX: usize = 32;
@@ -28,25 +31,32 @@ impl Generation {
             effects: Vec::new(),
             records: Vec::new(),
         };
-        let Some(place) = self.command_binding(scope, invocation.name) else {
+        let site = Site {
+            scope,
+            conversation: invocation.conversation,
+        };
+        let Some(place) = self.command_binding(site, invocation.name) else {
             return ruling;
         };
         let answer = self.consult(
             place,
             invocation.at_ms,
             &mut ruling.records,
-            |instance, exports| {
-                let (store, guest) = instance.command(exports)?;
-                let answer = guest.call_run(store, invocation.clone())?;
-                check(answer, read).map_err(Fault::BadOutput)
-            },
+            |instance, exports| ask(instance, exports, invocation, read),
         );
         let binding = &self.bindings()[usize::from(place)];
+        if let Some(shadow) = self.shadow_of(binding) {
+            let said = match &answer {
+                Ok(((answer, _), _)) => said(answer),
+                Err(no_answer) => no_answer.said(),
+            };
+            shadow.offer(&binding.version, said, || Asked::command(invocation));
+        }
         let by = binding.plugin.clone();
         match answer {
             Ok(((answer, kinds), took)) => {
                 let (outcome, done) = outcome(by, answer.outcome);
-                ruling.records.push(record(binding, place, done, took));
+                ruling.records.push(self.note(place, done, took));
                 ruling.outcome = outcome;
                 if done != Outcome::Rejected {
                     let effects = effects::take(binding, answer.effects, kinds);
@@ -68,6 +78,37 @@ impl Generation {
         }
         ruling
     }
+}
+
+/// A checked answer, with what its effects are.
+type Checked = (wit::Answer, Vec<EffectKind>);
+
+/// Asks one instance, and checks what it answers.
+pub(crate) fn ask(
+    instance: &mut Instance,
+    exports: &Exports,
+    invocation: &Invocation<'_>,
+    read: &ReadContent<'_>,
+) -> Result<Checked, Fault> {
+    let (store, guest) = instance.command(exports)?;
+    let answer = guest.call_run(store, invocation.clone())?;
+    check(answer, read).map_err(Fault::BadOutput)
+}
+
+/// Everything of an answer that counts, for a comparison.
+pub(crate) fn said(answer: &wit::Answer) -> Said {
+    let said = match &answer.outcome {
+        wit::Outcome::Done => Said::new(Outcome::Passed).with("answer", "done".to_owned()),
+        wit::Outcome::Pass => Said::new(Outcome::Passed).with("answer", "pass".to_owned()),
+        wit::Outcome::Reply(content) => Said::new(Outcome::Passed)
+            .with("answer", "reply".to_owned())
+            .with_json("content", content),
+        wit::Outcome::Send(content) => Said::new(Outcome::Replaced)
+            .with("answer", "send".to_owned())
+            .with_json("content", content),
+        wit::Outcome::Reject(why) => Said::new(Outcome::Rejected).with("reason", why.code.clone()),
+    };
+    said.with("effects", effects::said(&answer.effects))
 }
 
 fn check(

@@ -54,6 +54,16 @@ pub(super) fn take(
     })
 }
 
+/// Effects as text, for a comparison.
+pub(super) fn said(effects: &[types::Effect]) -> String {
+    let mut said: Vec<String> = effects
+        .iter()
+        .map(|effect| format!("{} {:?} {:?}", effect.kind, effect.key, effect.value))
+        .collect();
+    said.sort_unstable();
+    said.join(";")
+}
+
 pub(super) fn check_code(code: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if code.is_empty() || code.len() > CODE_CHARS_MAX || !code.chars().all(plain) {

@@ -1,11 +1,14 @@
 //! The filters' part of the chain: texts to a ruling. A filter reports; masking, refusing and holding happen here, and
 //! the next filter sees what was masked.
 
-use super::{mask::mask, record, settle, verdict_without_answer};
+use super::{mask::mask, settle, verdict_without_answer};
 use crate::bindings::content_filter::{Hit, Text};
 use crate::generation::{Binding, Generation};
-use crate::hook::{Hook, Level, Scope};
+use crate::hook::{Hook, Level};
+use crate::instance::{Exports, Instance};
 use crate::ruling::{FilterRuling, FoundHit, HoldCause, Outcome, Reason, Verdict};
+use crate::shadow::{Asked, Said};
+use crate::share::Site;
 use crate::version::Fault;
 
 /// The code of a reason that is a filter's hit; the rule is in its text.
@@ -14,18 +17,26 @@ const HIT_CODE: &str = "content";
 impl Generation {
     /// Asks the filters about texts about to be stored. `at_ms` is the message's time, 0 where there is none. Blocks
     /// while the guests compute, at most two hard stops for each.
-    pub fn filter(&self, scope: Scope, texts: &[Text<'_>], at_ms: u64) -> FilterRuling {
-        let chain = self.chain(Hook::ContentFilter, scope);
+    pub fn filter<'a>(
+        &self,
+        site: impl Into<Site<'a>>,
+        texts: &[Text<'_>],
+        at_ms: u64,
+    ) -> FilterRuling {
+        self.filter_at(site.into(), texts, at_ms)
+    }
+
+    fn filter_at(&self, site: Site<'_>, texts: &[Text<'_>], at_ms: u64) -> FilterRuling {
         let mut ruling = FilterRuling {
             verdict: Verdict::Pass,
             masked: vec![None; texts.len()],
             hits: Vec::new(),
-            records: Vec::with_capacity(chain.len()),
+            records: Vec::with_capacity(self.chain(Hook::ContentFilter, site.scope).len()),
         };
         if texts.is_empty() {
             return ruling;
         }
-        for &place in chain {
+        for place in self.asked(Hook::ContentFilter, site) {
             let binding = &self.bindings()[usize::from(place)];
             let found = {
                 let changed: Vec<Text<'_>>;
@@ -35,16 +46,22 @@ impl Generation {
                     changed = as_masked(texts, &ruling.masked);
                     &changed
                 };
-                self.consult(place, at_ms, &mut ruling.records, |instance, exports| {
-                    let (store, guest) = instance.filter(exports)?;
-                    let hits = guest.call_scan(store, shown)?;
-                    check(binding, place, shown, hits).map_err(Fault::BadOutput)
-                })
+                let found = self.consult(place, at_ms, &mut ruling.records, |instance, exports| {
+                    ask(instance, exports, (binding, place), shown)
+                });
+                if let Some(shadow) = self.shadow_of(binding) {
+                    let said = match &found {
+                        Ok((hits, _)) => said(hits),
+                        Err(no_answer) => no_answer.said(),
+                    };
+                    shadow.offer(&binding.version, said, || Asked::filter(site, shown, at_ms));
+                }
+                found
             };
             let next = match found {
                 Ok((hits, took)) => {
                     let (verdict, outcome) = take(&mut ruling, binding, texts, hits);
-                    ruling.records.push(record(binding, place, outcome, took));
+                    ruling.records.push(self.note(place, outcome, took));
                     verdict
                 }
                 Err(no_answer) => {
@@ -52,10 +69,49 @@ impl Generation {
                 }
             };
             if settle(&mut ruling.verdict, next) {
-                break;
+                return ruling;
+            }
+        }
+        if self.has_shadows(Hook::ContentFilter) {
+            let shown = as_masked(texts, &ruling.masked);
+            for shadow in self.alone(Hook::ContentFilter, site) {
+                shadow.offer("", said(&[]), || Asked::filter(site, &shown, at_ms));
             }
         }
         ruling
+    }
+}
+
+/// Asks one instance, and checks what it finds.
+pub(crate) fn ask(
+    instance: &mut Instance,
+    exports: &Exports,
+    (binding, place): (&Binding, u16),
+    shown: &[Text<'_>],
+) -> Result<Vec<FoundHit>, Fault> {
+    let (store, guest) = instance.filter(exports)?;
+    let hits = guest.call_scan(store, shown)?;
+    check(binding, place, shown, hits).map_err(Fault::BadOutput)
+}
+
+/// What hits mean, for a comparison: where they are and how bad; which rule found them is not told to anybody.
+pub(crate) fn said(hits: &[FoundHit]) -> Said {
+    let worst = hits.iter().map(|hit| hit.level).max();
+    let outcome = worst.map_or(Outcome::Passed, outcome_of);
+    let mut found: Vec<_> = hits
+        .iter()
+        .map(|hit| (hit.text, hit.start, hit.end, hit.level))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    Said::new(outcome).with("hits", format!("{found:?}"))
+}
+
+const fn outcome_of(level: Level) -> Outcome {
+    match level {
+        Level::Mask => Outcome::Replaced,
+        Level::Hold => Outcome::Held,
+        Level::Reject => Outcome::Rejected,
     }
 }
 
@@ -134,17 +190,15 @@ fn take(
         code: HIT_CODE.to_owned(),
         text: worst.rule.clone(),
     };
-    let (verdict, outcome) = match worst.level {
-        Level::Mask => (Verdict::Pass, Outcome::Replaced),
-        Level::Hold => (
-            Verdict::Hold {
-                by,
-                reason,
-                cause: HoldCause::Verdict,
-            },
-            Outcome::Held,
-        ),
-        Level::Reject => (Verdict::Reject { by, reason }, Outcome::Rejected),
+    let outcome = outcome_of(worst.level);
+    let verdict = match worst.level {
+        Level::Mask => Verdict::Pass,
+        Level::Hold => Verdict::Hold {
+            by,
+            reason,
+            cause: HoldCause::Verdict,
+        },
+        Level::Reject => Verdict::Reject { by, reason },
     };
     let mut places = Vec::new();
     for (index, text) in (0u32..).zip(texts) {

@@ -2,11 +2,14 @@
 //! and carried out by the host.
 
 use super::effects::{check_code, shortened};
-use super::{record, verdict_without_answer};
+use super::verdict_without_answer;
 use crate::bindings::admin_rule::{self as wit, Occasion};
 use crate::generation::Generation;
 use crate::hook::{Hook, Scope};
+use crate::instance::{Exports, Instance};
 use crate::ruling::{Outcome, Reason, Rule, RuleAct, RuleAction, RuleRuling, Verdict};
+use crate::shadow::{Asked, Said};
+use crate::share::Site;
 use crate::version::Fault;
 
 const ACTIONS_MAX: usize = 16;
@@ -18,7 +21,7 @@ const FOR_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1000;
 impl Generation {
     /// Whether any rule would be asked.
     pub fn has_rules(&self) -> bool {
-        !self.chain(Hook::AdminRule, Scope::Outside).is_empty()
+        !self.chain(Hook::AdminRule, Scope::Outside).is_empty() || self.has_shadows(Hook::AdminRule)
     }
 
     /// Asks the rules about an occasion. Where nothing is asked for (`decides` is false) a rule that fails abstains.
@@ -38,7 +41,8 @@ impl Generation {
             actions: Vec::new(),
             records: Vec::new(),
         };
-        for &place in self.chain(Hook::AdminRule, Scope::Outside) {
+        let site = site(occasion);
+        for place in self.asked(Hook::AdminRule, site) {
             let own = &self.bindings()[usize::from(place)].plugin;
             if only.is_some_and(|only| only != own) {
                 continue;
@@ -47,21 +51,20 @@ impl Generation {
                 place,
                 occasion.at_ms,
                 &mut ruling.records,
-                |instance, exports| {
-                    let (store, guest) = instance.rule(exports)?;
-                    let judgement = guest.call_judge(store, occasion.clone())?;
-                    check(judgement).map_err(Fault::BadOutput)
-                },
+                |instance, exports| ask(instance, exports, occasion),
             );
             let binding = &self.bindings()[usize::from(place)];
+            if let Some(shadow) = self.shadow_of(binding) {
+                let said = match &answer {
+                    Ok((checked, _)) => said(checked),
+                    Err(no_answer) => no_answer.said(),
+                };
+                shadow.offer(&binding.version, said, || Asked::rule(occasion));
+            }
             match answer {
                 Ok(((said, acts), took)) => {
-                    let outcome = match &said {
-                        wit::Ruling::Abstain | wit::Ruling::Allow => Outcome::Passed,
-                        wit::Ruling::Deny(_) => Outcome::Rejected,
-                        wit::Ruling::RequireApproval(_) => Outcome::Held,
-                    };
-                    ruling.records.push(record(binding, place, outcome, took));
+                    let outcome = outcome(&said);
+                    ruling.records.push(self.note(place, outcome, took));
                     let by = &binding.plugin;
                     let acts = acts.into_iter().map(|act| RuleAction {
                         by: by.clone(),
@@ -87,10 +90,62 @@ impl Generation {
                 Err(_) => {}
             }
             if ruling.rule != Rule::Abstain {
-                break;
+                return ruling;
+            }
+        }
+        if self.has_shadows(Hook::AdminRule) {
+            for shadow in self.alone(Hook::AdminRule, site) {
+                let nothing = said(&(wit::Ruling::Abstain, Vec::new()));
+                shadow.offer("", nothing, || Asked::rule(occasion));
             }
         }
         ruling
+    }
+}
+
+/// By which conversation a share is drawn: the occasion's own, or else whom it is about.
+fn site<'a>(occasion: &Occasion<'a>) -> Site<'a> {
+    let all = [occasion.conversation, occasion.user, occasion.username];
+    let known = all.into_iter().find(|known| !known.is_empty());
+    Site {
+        scope: Scope::Outside,
+        conversation: known.unwrap_or_default(),
+    }
+}
+
+/// A checked ruling and its actions.
+type Checked = (wit::Ruling, Vec<RuleAction>);
+
+/// Asks one instance, and checks what it rules.
+pub(crate) fn ask(
+    instance: &mut Instance,
+    exports: &Exports,
+    occasion: &Occasion<'_>,
+) -> Result<Checked, Fault> {
+    let (store, guest) = instance.rule(exports)?;
+    let judgement = guest.call_judge(store, occasion.clone())?;
+    check(judgement).map_err(Fault::BadOutput)
+}
+
+/// Everything of a ruling that counts, for a comparison.
+pub(crate) fn said((ruling, actions): &Checked) -> Said {
+    let (what, reason) = match ruling {
+        wit::Ruling::Abstain => ("abstain", String::new()),
+        wit::Ruling::Allow => ("allow", String::new()),
+        wit::Ruling::Deny(why) => ("deny", why.code.clone()),
+        wit::Ruling::RequireApproval(why) => ("require-approval", why.code.clone()),
+    };
+    Said::new(outcome(ruling))
+        .with("ruling", what.to_owned())
+        .with("reason", reason)
+        .with("actions", format!("{actions:?}"))
+}
+
+fn outcome(ruling: &wit::Ruling) -> Outcome {
+    match ruling {
+        wit::Ruling::Abstain | wit::Ruling::Allow => Outcome::Passed,
+        wit::Ruling::Deny(_) => Outcome::Rejected,
+        wit::Ruling::RequireApproval(_) => Outcome::Held,
     }
 }
 

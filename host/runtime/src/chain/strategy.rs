@@ -4,11 +4,14 @@
 use serde_json::Value;
 
 use super::effects::{self, check_code, shortened};
-use super::{record, settle, verdict_without_answer};
+use super::{settle, verdict_without_answer};
 use crate::bindings::message_strategy::{self as wit, Command};
 use crate::generation::{Binding, Generation};
 use crate::hook::{Hook, Scope};
+use crate::instance::{Exports, Instance};
 use crate::ruling::{EffectKind, HoldCause, Outcome, Reason, StrategyRuling, Verdict};
+use crate::shadow::{Asked, Said};
+use crate::share::Site;
 use crate::version::Fault;
 
 /// What the next hook is shown of a replaced content.
@@ -29,7 +32,10 @@ impl Generation {
         command: &Command<'_>,
         read: &ReadContent<'_>,
     ) -> StrategyRuling {
-        let chain = self.chain(Hook::MessageStrategy, scope);
+        let site = Site {
+            scope,
+            conversation: command.conversation,
+        };
         let mut ruling = StrategyRuling {
             verdict: Verdict::Pass,
             content: None,
@@ -37,34 +43,31 @@ impl Generation {
             silent: false,
             recall_window_ms: None,
             effects: Vec::new(),
-            records: Vec::with_capacity(chain.len()),
+            records: Vec::with_capacity(self.chain(Hook::MessageStrategy, scope).len()),
         };
         let mut seen: Option<SeenContent> = None;
-        for &place in chain {
-            let wanted = self.bindings()[usize::from(place)].recent() as usize;
-            let recent = &command.recent[command.recent.len().saturating_sub(wanted)..];
-            let mut shown = Command {
-                recent,
-                ..command.clone()
-            };
-            if let Some(seen) = &seen {
-                (shown.content_type, shown.text) = (&seen.content_type, &seen.text);
-            }
+        for place in self.asked(Hook::MessageStrategy, site) {
+            let binding = &self.bindings()[usize::from(place)];
+            let shown = shown(command, seen.as_ref(), binding.recent());
             let answer = self.consult(
                 place,
                 command.at_ms,
                 &mut ruling.records,
-                |instance, exports| {
-                    let (store, guest) = instance.strategy(exports)?;
-                    let decision = guest.call_decide(store, shown.clone())?;
-                    check(decision, read).map_err(Fault::BadOutput)
-                },
+                |instance, exports| ask(instance, exports, &shown, read),
             );
-            let binding = &self.bindings()[usize::from(place)];
+            if let Some(shadow) = self.shadow_of(binding) {
+                let said = match &answer {
+                    Ok((checked, _)) => checked.said(),
+                    Err(no_answer) => no_answer.said(),
+                };
+                // A shadow may want to see more than what serves.
+                let own = self::shown(command, seen.as_ref(), shadow.binding.recent());
+                shadow.offer(&binding.version, said, || Asked::strategy(&own));
+            }
             let next = match answer {
                 Ok((decision, took)) => {
                     let (verdict, outcome) = take(&mut ruling, &mut seen, binding, decision);
-                    ruling.records.push(record(binding, place, outcome, took));
+                    ruling.records.push(self.note(place, outcome, took));
                     verdict
                 }
                 Err(no_answer) => {
@@ -72,19 +75,76 @@ impl Generation {
                 }
             };
             if settle(&mut ruling.verdict, next) {
-                break;
+                return ruling;
+            }
+        }
+        if self.has_shadows(Hook::MessageStrategy) {
+            for shadow in self.alone(Hook::MessageStrategy, site) {
+                let own = shown(command, seen.as_ref(), shadow.binding.recent());
+                shadow.offer("", Said::nothing(Outcome::Passed), || Asked::strategy(&own));
             }
         }
         ruling
     }
 }
 
+/// A command as one hook is shown it: with what was replaced before it, and as many of the newest entries as it wants.
+fn shown<'a>(command: &Command<'a>, seen: Option<&'a SeenContent>, recent: u32) -> Command<'a> {
+    let from = command.recent.len().saturating_sub(recent as usize);
+    let mut shown = Command {
+        recent: &command.recent[from..],
+        ..command.clone()
+    };
+    if let Some(seen) = seen {
+        (shown.content_type, shown.text) = (&seen.content_type, &seen.text);
+    }
+    shown
+}
+
+/// Asks one instance, and checks what it decides.
+pub(crate) fn ask(
+    instance: &mut Instance,
+    exports: &Exports,
+    shown: &Command<'_>,
+    read: &ReadContent<'_>,
+) -> Result<Checked, Fault> {
+    let (store, guest) = instance.strategy(exports)?;
+    let decision = guest.call_decide(store, shown.clone())?;
+    check(decision, read).map_err(Fault::BadOutput)
+}
+
 /// A decision that was checked.
-struct Checked {
+pub(crate) struct Checked {
     decision: wit::Decision,
     silent: bool,
     kinds: Vec<EffectKind>,
     replaced: Option<SeenContent>,
+}
+
+impl Checked {
+    /// Everything of it that counts, for a comparison.
+    pub fn said(&self) -> Said {
+        let decision = &self.decision;
+        let (outcome, verdict) = match &decision.verdict {
+            wit::Verdict::Pass => (Outcome::Passed, String::new()),
+            wit::Verdict::Replace(_) => (Outcome::Replaced, String::new()),
+            wit::Verdict::Reject(why) => (Outcome::Rejected, why.code.clone()),
+            wit::Verdict::Hold(why) => (Outcome::Held, why.code.clone()),
+            wit::Verdict::Drop(why) => (Outcome::Dropped, why.code.clone()),
+        };
+        let mut said = Said::new(outcome).with("reason", verdict);
+        if let wit::Verdict::Replace(content) = &decision.verdict {
+            said = said.with_json("content", content);
+        }
+        let mut audience = decision.audience.clone();
+        if let Some(users) = &mut audience {
+            users.sort_unstable();
+        }
+        said.with("audience", format!("{audience:?}"))
+            .with("notify", format!("{}", self.silent))
+            .with("recall-window", format!("{:?}", decision.recall_window_ms))
+            .with("effects", effects::said(&decision.effects))
+    }
 }
 
 fn check(decision: wit::Decision, read: &ReadContent<'_>) -> Result<Checked, String> {

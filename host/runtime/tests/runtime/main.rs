@@ -10,4 +10,5 @@ mod residence;
 mod resources;
 mod rules;
 mod swapping;
+mod trials;
 mod values;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::cli::print;
+use crate::cli::print::{self, say};
 use crate::guest::{self, Language};
 
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub struct Test {
 /// Makes the folder of a new plugin.
 pub fn new(args: New) -> Result<()> {
     guest::scaffold(&args.name, args.lang, &args.hook)?;
-    println!("{} is ready: kith plugin build {0}", args.name.display());
+    say!("{} is ready: kith plugin build {0}", args.name.display());
     Ok(())
 }
 
@@ -52,14 +52,14 @@ pub fn build(args: Build) -> Result<()> {
         args.version_suffix.as_deref(),
         &say,
     )?;
-    println!("{}", built.file.display());
+    say!("{}", built.file.display());
     Ok(())
 }
 
 /// Builds, then runs the fixtures on the component.
 pub fn test(args: Test) -> Result<()> {
     let built = guest::build(&args.folder, None, None, &say)?;
-    guest::test(&args.folder, &built.file, &|line| println!("{line}"))
+    guest::test(&args.folder, &built.file, &|line| say!("{line}"))
 }
 
 fn say(step: &str) {
@@ -113,7 +113,7 @@ pub fn sign(args: Sign) -> Result<()> {
             "key": key,
         }));
     } else {
-        println!("{} is signed by {key}", args.file.display());
+        say!("{} is signed by {key}", args.file.display());
     }
     Ok(())
 }

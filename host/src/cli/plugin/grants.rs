@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{print, segment, show_switched, split};
 use crate::cli::api::{Api, Server};
+use crate::cli::print::say;
 
 pub async fn activate(
     server: Server,
@@ -79,9 +80,9 @@ pub async fn change(
         print::json(&done);
         return Ok(());
     }
-    println!("{name} may: {}", print::text(&done, "grants"));
+    say!("{name} may: {}", print::text(&done, "grants"));
     for wish in done["wanted"].as_array().into_iter().flatten() {
-        println!("and wants: {}", wish.as_str().unwrap_or_default());
+        say!("and wants: {}", wish.as_str().unwrap_or_default());
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{push_bytes, split};
 use crate::cli::api::{Api, Body, Server, segment};
-use crate::cli::print;
+use crate::cli::print::{self, say};
 use crate::oci::layout::{self, Layout};
 use crate::oci::reference::Reference;
 use crate::oci::remote::{Credentials, Remote};
@@ -88,7 +88,7 @@ pub async fn export(args: Export) -> Result<()> {
     layout::write(&args.target, &artifacts)?;
     let line = |row: &Value| {
         let text = |field: &str| print::text(row, field);
-        println!(
+        say!(
             "{} {} is manifest {}",
             text("name"),
             text("version"),
@@ -193,7 +193,7 @@ async fn take_in(api: &Api, server: &Server, source: &dyn Source, offers: &[Offe
 
 fn line_of_push(row: &Value) {
     let text = |field: &str| print::text(row, field);
-    println!("{} {} {}", text("name"), text("version"), text("digest"));
+    say!("{} {} {}", text("name"), text("version"), text("digest"));
 }
 
 pub async fn prune(args: Prune) -> Result<()> {
@@ -220,7 +220,7 @@ pub async fn prune(args: Prune) -> Result<()> {
         print::table(&["NAME", "VERSION", "BYTES", "DIGEST"], &rows);
     }
     let bytes = |field: &str| print::bytes(pruned["freed"][field].as_u64().unwrap_or_default());
-    println!(
+    say!(
         "{} {} of components and {} of compiled code",
         if args.dry_run { "would free" } else { "freed" },
         bytes("components"),

@@ -190,17 +190,19 @@ async fn activate(
 ) -> Result<Json<Value>, Answer> {
     let added = grants(&wanted.grants)?;
     let (rollout, given) = (admin.rollout.clone(), added.clone());
-    let (plugin, version) = (name.clone(), wanted.version.clone());
+    let (by, plugin, version) = (who.0.clone(), name.clone(), wanted.version.clone());
     // A task of its own: who asked may go away, and what is begun is brought to an end.
     let activation = tokio::spawn(async move {
-        let activated = rollout.activate(&plugin, &version, wanted.force, &given);
+        let activated = rollout.activate(&by, &plugin, &version, wanted.force, &given);
         activated.await
     });
     let done = activation
         .await
         .map_err(|_| Refusal::new(Code::Internal, "activating the plugin ended unexpectedly"))??;
-    let subject = granted(format!("{name}@{}", wanted.version), &added, &[]);
-    admin.audit(&who, "plugin.activate", &subject).await?;
+    if !added.is_empty() {
+        let subject = granted(name, &added, &[]);
+        admin.audit(&who, "plugin.grant", &subject).await?;
+    }
     Ok(Json(done))
 }
 
@@ -243,16 +245,15 @@ async fn consumers(
     Ok(Json(admin.after.report(&name).await?))
 }
 
-/// Goes back to the version before; the configuration stays as it is today.
-#[utoipa::path(post, path = "/plugins/{name}/rollback", params(("name" = String, Path)), responses((status = 200), (status = 404), (status = 409)))]
+/// Ends a shadow and a canary; without either, goes back to the version before. The configuration stays as it is today.
+#[utoipa::path(post, path = "/plugins/{name}/rollback", params(("name" = String, Path)),
+    responses((status = 200, description = "what serves now; `ended`, where something tried was ended"), (status = 404), (status = 409)))]
 async fn rollback(
     State(admin): State<Admin>,
     who: Administrator,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Answer> {
-    let done = admin.rollout.rollback(&name).await?;
-    admin.audit(&who, "plugin.rollback", &name).await?;
-    Ok(Json(done))
+    Ok(Json(admin.rollout.rollback(&who.0, &name).await?))
 }
 
 /// Unbinds a plugin: messages pass without it.
@@ -262,9 +263,7 @@ async fn disable(
     who: Administrator,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Answer> {
-    let done = admin.rollout.set_disabled(&name, true).await?;
-    admin.audit(&who, "plugin.disable", &name).await?;
-    Ok(Json(done))
+    Ok(Json(admin.rollout.set_disabled(&who.0, &name, true).await?))
 }
 
 /// Binds a disabled plugin again.
@@ -274,9 +273,9 @@ async fn enable(
     who: Administrator,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Answer> {
-    let done = admin.rollout.set_disabled(&name, false).await?;
-    admin.audit(&who, "plugin.enable", &name).await?;
-    Ok(Json(done))
+    Ok(Json(
+        admin.rollout.set_disabled(&who.0, &name, false).await?,
+    ))
 }
 
 /// Changes how a plugin is bound to a hook.
@@ -288,11 +287,8 @@ async fn bind(
     Path((name, hook)): Path<(String, String)>,
     respond::Body(change): respond::Body<BindingChange>,
 ) -> Result<Json<Value>, Answer> {
-    let done = admin.rollout.bind(&name, &hook, change).await?;
-    admin
-        .audit(&who, "plugin.bind", &format!("{name} {hook}"))
-        .await?;
-    Ok(Json(done))
+    let bound = admin.rollout.bind(&who.0, &name, &hook, change);
+    Ok(Json(bound.await?))
 }
 
 /// A plugin's configuration, defaults filled in.

@@ -6,7 +6,7 @@ use crate::conversation::group::{Group, JoinPolicy};
 use crate::entry::HookTrace;
 use crate::ids::{ConversationId, UserId};
 use crate::journey::decide;
-use crate::plugins::{self, Command, Judge, Scope, Text, Verdict};
+use crate::plugins::{self, Command, Judge, Scope, Site, Text, Verdict};
 use crate::refusal::{Code, Refusal};
 use crate::store::PluginWrite;
 use crate::store::accounts::Relation;
@@ -42,6 +42,8 @@ pub struct Peer {
 /// What the plugins asked so far leave behind.
 #[derive(Default)]
 pub struct Asked {
+    /// Of the group that is there already.
+    conversation: String,
     pub hooks: Vec<HookTrace>,
     pub effects: Vec<PluginWrite>,
 }
@@ -66,7 +68,9 @@ impl Asked {
 impl Wish<'_> {
     /// Whether it may be. Blocks for as long as the guests compute.
     pub fn ask(&self, judge: &dyn Judge, asked: &mut Asked) -> Result<(), Refusal> {
-        let ruling = self.strategy(judge);
+        let conversation = self.group.map(|(id, _)| id.to_string());
+        asked.conversation = conversation.unwrap_or_default();
+        let ruling = self.strategy(judge, &asked.conversation);
         if ruling.hooks.is_empty() {
             return self.host_rule();
         }
@@ -81,8 +85,7 @@ impl Wish<'_> {
         refused.map_or(Ok(()), Err)
     }
 
-    fn strategy(&self, judge: &dyn Judge) -> plugins::StrategyRuling {
-        let conversation = self.group.map(|(id, _)| id.to_string()).unwrap_or_default();
+    fn strategy(&self, judge: &dyn Judge, conversation: &str) -> plugins::StrategyRuling {
         let sender = self.author.to_string();
         let peer = self
             .peer
@@ -101,7 +104,7 @@ impl Wish<'_> {
         ];
         let command = Command {
             operation: self.operation,
-            conversation: &conversation,
+            conversation,
             conversation_kind: "group",
             sender: &sender,
             sender_role: self.role.map_or("", Role::as_str),
@@ -169,7 +172,11 @@ pub fn filtered(
     at_ms: u64,
     asked: &mut Asked,
 ) -> Result<String, Refusal> {
-    let ruling = judge.filter(Scope::Group, &[Text { place, text }], at_ms);
+    let site = Site {
+        scope: Scope::Group,
+        conversation: &asked.conversation,
+    };
+    let ruling = judge.filter(site, &[Text { place, text }], at_ms);
     asked.note(ruling.hooks);
     match ruling.verdict {
         Verdict::Pass => {

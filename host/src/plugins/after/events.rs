@@ -3,7 +3,7 @@
 
 use kith_runtime::{BindingScope, Event, Scope};
 
-use super::AfterCommit;
+use super::{AfterCommit, Bound};
 use crate::content::Content;
 use crate::conversation::Kind;
 use crate::entry::{Body, Entry};
@@ -21,6 +21,36 @@ pub struct Placed {
 }
 
 impl AfterCommit {
+    /// The first events of a page that are one binding's: where a canary has some of the conversations, the page is cut
+    /// before the other's first one.
+    pub(super) async fn of_one(
+        &self,
+        bounds: Vec<Bound>,
+        page: &mut FeedPage,
+    ) -> Result<Option<(Bound, Vec<Placed>)>, StoreError> {
+        let mut all = Vec::with_capacity(bounds.len());
+        for bound in bounds {
+            let mut events = self.events(page, bound.binding().scope).await?;
+            let share = &bound.binding().share;
+            events.retain(|placed| share.holds(&placed.event.conversation));
+            if let Some(first) = events.first() {
+                all.push((first.stamp, bound, events));
+            }
+        }
+        all.sort_by_key(|(first, _, _)| *first);
+        let mut all = all.into_iter();
+        let Some((first, bound, mut events)) = all.next() else {
+            return Ok(None);
+        };
+        if let Some((others, _, _)) = all.next() {
+            events.retain(|placed| placed.stamp < others);
+            let last = events.last().map_or(first, |placed| placed.stamp);
+            page.next = self.feed.place(last);
+            page.more = true;
+        }
+        Ok(Some((bound, events)))
+    }
+
     /// The events of a page that a binding covers.
     pub(super) async fn events(
         &self,

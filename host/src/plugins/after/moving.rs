@@ -114,13 +114,7 @@ impl Rollout {
         let Some(shared) = self.after.get().and_then(std::sync::Weak::upgrade) else {
             return Ok(None); // the very first start: nothing is kept yet
         };
-        let (asked, before) = (version.clone(), from.clone());
-        let need = tokio::task::spawn_blocking(move || asked.needs(&before)).await;
-        let need = need.map_err(|_| ended(name))?.map_err(|failure| {
-            let message = format!("{name} could not say what its state needs: {failure}");
-            Refusal::bad_request(message)
-        })?;
-        let need = need.map_err(|why| Refusal::bad_request(format!("{name} refuses: {why}")))?;
+        let need = needs(name, version, &from).await?;
         if matches!(need, Need::Compatible) {
             return Ok(None);
         }
@@ -141,6 +135,40 @@ impl Rollout {
         moving.make(&need).await?;
         Ok(Some(moving))
     }
+
+    /// Refuses a version that cannot work beside the one that serves, on the same state.
+    pub(in crate::plugins) async fn keeps_its_state(
+        &self,
+        name: &str,
+        version: &Arc<Version>,
+    ) -> Result<(), Refusal> {
+        let serving = self.known(&*self.state.lock().await, name)?;
+        let wanted = version.inspection();
+        if serving.digest == wanted.digest
+            || matches!(
+                needs(name, version, &serving.version).await?,
+                Need::Compatible
+            )
+        {
+            return Ok(());
+        }
+        let message = format!(
+            "{name} {} makes its state anew, which two versions cannot share: activate it",
+            wanted.version
+        );
+        Err(Refusal::new(Code::Conflict, message))
+    }
+}
+
+/// What a version says its state needs, coming from another.
+async fn needs(name: &str, version: &Arc<Version>, from: &str) -> Result<Need, Refusal> {
+    let (asked, before) = (version.clone(), from.to_owned());
+    let need = tokio::task::spawn_blocking(move || asked.needs(&before)).await;
+    let need = need.map_err(|_| ended(name))?.map_err(|failure| {
+        let message = format!("{name} could not say what its state needs: {failure}");
+        Refusal::bad_request(message)
+    })?;
+    need.map_err(|why| Refusal::bad_request(format!("{name} refuses: {why}")))
 }
 
 impl Moving {

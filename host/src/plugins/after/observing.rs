@@ -25,20 +25,21 @@ impl Consumer {
         let shared = self.shared.clone();
         // Taken first: a version that takes over with another state waits for it, and is seen behind it.
         let _calling = self.calls.clone().read_owned().await;
-        let Some(bound) = shared.bound(&self.plugin, self.hook) else {
+        let bounds = shared.bound(&self.plugin, self.hook);
+        let Some(serving) = bounds.first().cloned() else {
             return Ok(Round::Idle);
         };
-        if let Some(round) = self.observe_schedules(&bound).await? {
+        // Its schedules are those of the version that serves; a canary's wait for its activation.
+        if let Some(round) = self.observe_schedules(&serving).await? {
             return Ok(round);
         }
         let limit = if self.single_until > 0 { 1 } else { BATCH };
         let page = self.place.next(&shared, limit).await;
-        let page = page.map_err(|e| store_refusal(&e))?;
-        let events = shared.events(&page, bound.binding().scope).await;
-        let mut events = events.map_err(|e| store_refusal(&e))?;
-        if events.is_empty() {
+        let mut page = page.map_err(|e| store_refusal(&e))?;
+        let first = shared.of_one(bounds, &mut page).await;
+        let Some((bound, mut events)) = first.map_err(|e| store_refusal(&e))? else {
             return self.pass(page).await;
-        }
+        };
         let account = shared.account(&self.plugin).await?;
         let depth = events.iter().map(|placed| placed.depth).max().unwrap_or(0);
         if let Some(first) = events.first_mut()

@@ -36,18 +36,23 @@ struct Waiting {
 impl Consumer {
     pub(super) async fn answer(&mut self) -> Result<Round, Refusal> {
         let shared = self.shared.clone();
-        let Some(bound) = shared.bound(&self.plugin, self.hook) else {
+        let mut speakers = Vec::new();
+        for bound in shared.bound(&self.plugin, self.hook) {
+            let account = shared.speaker(&bound).await?;
+            speakers.push((bound, account));
+        }
+        if speakers.is_empty() {
             return Ok(Round::Idle);
-        };
-        let account = shared.speaker(&bound).await?;
+        }
         let page = self.place.next(&shared, BATCH).await;
         let page = page.map_err(|e| store_refusal(&e))?;
         let mut lanes: BTreeMap<ConversationId, Vec<Waiting>> = BTreeMap::new();
         for (item, stamp) in page.items.iter().zip(&page.places) {
             if let FeedItem::Entry(entry) = item
-                && events::is_for_responder(entry, account)
+                && let Some((bound, account)) = speaker_in(&speakers, entry.conversation)
+                && events::is_for_responder(entry, *account)
                 && shared
-                    .is_bound_here(&bound, entry.conversation, account)
+                    .is_bound_here(bound, entry.conversation, *account)
                     .await?
             {
                 let lane = lanes.entry(entry.conversation).or_default();
@@ -78,6 +83,16 @@ impl Consumer {
         noted.map_err(|e| store_refusal(&e))?;
         Ok(if page.more { Round::More } else { Round::Idle })
     }
+}
+
+/// Who answers in a conversation: what serves, or its canary.
+fn speaker_in(
+    speakers: &[(Bound, UserId)],
+    conversation: ConversationId,
+) -> Option<&(Bound, UserId)> {
+    let conversation = conversation.to_string();
+    let mut speakers = speakers.iter();
+    speakers.find(|(bound, _)| bound.binding().share.holds(&conversation))
 }
 
 impl AfterCommit {
@@ -132,11 +147,11 @@ impl AfterCommit {
         loop {
             // As in `observe`.
             let calling = self.namespaces.calls(plugin).read_owned().await;
-            let Some(bound) = self.bound(plugin, Hook::Responder) else {
+            let entry = &waiting.entry;
+            let Some(bound) = self.bound_in(plugin, Hook::Responder, entry.conversation) else {
                 return Ok(false);
             };
             let account = self.speaker(&bound).await?;
-            let entry = &waiting.entry;
             if self.is_handed_over(entry.conversation, account).await? {
                 return Ok(true);
             }
@@ -217,6 +232,7 @@ impl AfterCommit {
             actor: "kith".to_owned(),
             action: "plugin.skipped".to_owned(),
             subject: format!("{plugin} {}: {notice}", hook.as_str()),
+            ..Default::default()
         };
         self.ledger.skipped(plugin, hook, notice);
         if let Err(error) = self.journey.accounts.audit(&line).await {

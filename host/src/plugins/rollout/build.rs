@@ -6,19 +6,21 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use kith_runtime as runtime;
-use kith_runtime::{Generation, GenerationCell, HealthChange, Runtime, Version};
+use kith_runtime::{Generation, GenerationCell, Lot, Runtime, Shadowing, Share, Version};
 use tokio::sync::Mutex;
 
 use super::loaded::{Loaded, PreparedKey};
-use super::switch::Why;
+use super::shadows::Shadows;
+use super::tallies::Tallies;
 use super::{Rollout, RolloutRules, State};
 use crate::clock::Clock;
 use crate::content::ContentLimits;
 use crate::ids::IdSource;
 use crate::journey::store_refusal;
 use crate::plugins::bindings::{
-    BindingPlan, BindingScope, FailurePolicy, Isolation, Plan, VersionRef, namespace_of,
+    BindingPlan, BindingScope, FailurePolicy, Isolation, Plan, Trial, VersionRef, namespace_of,
 };
+use crate::plugins::wasm::read_content;
 use crate::plugins::words;
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::Accounts;
@@ -49,7 +51,6 @@ impl Rollout {
         let state = State {
             plan: plan.clone(),
             numbers: (0, 0),
-            fresh: HashMap::new(),
             quarantined: known
                 .into_iter()
                 .filter_map(|version| version.quarantined.then_some(version.digest))
@@ -68,6 +69,8 @@ impl Rollout {
             changing: Mutex::new(()),
             state: Mutex::new(state),
             loaded: Loaded::default(),
+            tallies: Tallies::default(),
+            shadows: Shadows::default(),
             switched: tokio::sync::Notify::new(),
             happened: OnceLock::new(),
             after: OnceLock::new(),
@@ -148,52 +151,123 @@ impl Rollout {
         }
     }
 
-    /// A generation of everything a plan has serving; what cannot be loaded is absent.
+    /// A generation of everything a plan has serving; what cannot be loaded is absent. A canary that cannot be loaded is
+    /// asked nowhere, and the version beside it everywhere.
     pub(super) async fn build(&self, plan: &Plan, number: u64) -> Generation {
-        let mut bindings = Vec::new();
-        for binding in plan.serving() {
-            let Some(hook) = runtime::Hook::from_name(&binding.hook) else {
-                continue;
+        let lots = self.lots(plan).await;
+        let (mut bindings, serving) = (Vec::new(), plan.serving().count());
+        for (index, binding) in plan.in_records().iter().enumerate() {
+            let lot = lots.get(binding.plugin.as_str());
+            let share = match (index < serving, lot) {
+                (true, Some(lot)) => Share::Without(lot.clone()),
+                (true, None) => Share::All,
+                (false, Some(lot)) => Share::Within(lot.clone()),
+                (false, None) => Share::Nothing,
             };
-            let version = VersionRef {
-                version: binding.version.clone(),
-                digest: binding.digest.clone(),
-            };
-            let loaded = self.load(&binding.plugin, &version).await;
-            let fallback = match &binding.fallback {
-                Some(version) => self.load(&binding.plugin, version).await.ok(),
-                None => None,
-            };
-            bindings.push(runtime::Binding {
-                plugin: binding.plugin.clone(),
-                version: binding.version.clone(),
-                digest: binding.digest.clone(),
-                hook,
-                order: binding.order,
-                scope: to_scope(binding.scope),
-                on_failed: to_policy(binding.on_failed),
-                on_absent: to_policy(binding.on_absent),
-                fallback,
-                isolation: match binding.isolation {
-                    Isolation::Reuse => runtime::Isolation::Reuse,
-                    Isolation::Message => runtime::Isolation::Message,
-                },
-                budget_us: binding.budget_us,
-                levels: BTreeMap::new(),
-                commands: binding.commands.clone(),
-                grants: grants_of(plan, &binding.plugin),
-                namespace: namespace_in(plan, &binding.plugin),
-                account: binding.account.clone(),
-                loaded,
-            });
+            bindings.extend(self.bound(plan, binding, share).await);
         }
-        Generation::new(number, bindings)
+        let mut shadows = Vec::new();
+        for (name, trial) in &plan.shadows {
+            if !plan.is_disabled(name) {
+                shadows.extend(self.shadowing(plan, name, trial).await);
+            }
+        }
+        Generation::new(number, bindings).with_shadows(shadows)
+    }
+
+    /// By plugin, of those with a canary that can be loaded.
+    async fn lots<'a>(&self, plan: &'a Plan) -> HashMap<&'a str, Lot> {
+        let mut lots = HashMap::new();
+        for (name, trial) in &plan.canaries {
+            if self.load(name, &trial.version).await.is_ok() {
+                let lot = Lot::new(&format!("{name}@{}", trial.version.digest), trial.percent);
+                lots.insert(name.as_str(), lot);
+            }
+        }
+        lots
+    }
+
+    /// A binding of a plan with what it needs to be asked.
+    async fn bound(
+        &self,
+        plan: &Plan,
+        binding: &BindingPlan,
+        share: Share,
+    ) -> Option<runtime::Binding> {
+        let hook = runtime::Hook::from_name(&binding.hook)?;
+        let version = VersionRef {
+            version: binding.version.clone(),
+            digest: binding.digest.clone(),
+        };
+        let loaded = self.load(&binding.plugin, &version).await;
+        let fallback = match &binding.fallback {
+            Some(version) => self.load(&binding.plugin, version).await.ok(),
+            None => None,
+        };
+        Some(runtime::Binding {
+            plugin: binding.plugin.clone(),
+            version: binding.version.clone(),
+            digest: binding.digest.clone(),
+            hook,
+            order: binding.order,
+            scope: to_scope(binding.scope),
+            on_failed: to_policy(binding.on_failed),
+            on_absent: to_policy(binding.on_absent),
+            fallback,
+            isolation: match binding.isolation {
+                Isolation::Reuse => runtime::Isolation::Reuse,
+                Isolation::Message => runtime::Isolation::Message,
+            },
+            budget_us: binding.budget_us,
+            levels: BTreeMap::new(),
+            commands: binding.commands.clone(),
+            grants: grants_of(plan, &binding.plugin),
+            namespace: namespace_in(plan, &binding.plugin),
+            account: binding.account.clone(),
+            share,
+            tally: self.tallies.of(&binding.plugin, &binding.digest, hook),
+            loaded,
+        })
+    }
+
+    /// A version in the shadow, at each of its hooks on a message's path; none where it cannot be loaded.
+    async fn shadowing(&self, plan: &Plan, name: &str, trial: &Trial) -> Vec<Arc<Shadowing>> {
+        if self.load(name, &trial.version).await.is_err() {
+            return Vec::new();
+        }
+        let limits = self.limits;
+        let reader: runtime::Reader = Arc::new(move |json: &str| read_content(json, &limits));
+        let started = self.shadows.of(name, trial, (self.clock.now_ms(), reader));
+        let shadow = match started {
+            Ok(shadow) => shadow,
+            Err(error) => {
+                tracing::error!(plugin = name, %error, "a shadow is not asked");
+                return Vec::new();
+            }
+        };
+        let mut shadowing = Vec::new();
+        for binding in plan.trial_bindings(trial) {
+            let bound = self.bound(plan, &binding, Share::All).await;
+            let bound = bound.filter(|bound| !bound.hook.is_after_commit());
+            shadowing.extend(bound.map(|binding| {
+                Arc::new(Shadowing {
+                    binding: runtime::Binding {
+                        tally: Arc::default(),
+                        ..binding
+                    },
+                    shadow: shadow.clone(),
+                })
+            }));
+        }
+        shadowing
     }
 
     /// Notes which commands a plan's versions answer under today's configurations; of one that cannot be loaded what it
     /// named last stays.
     pub(super) async fn name_commands(&self, plan: &mut Plan) {
-        for binding in &mut plan.bindings {
+        let canaries = plan.canaries.values_mut();
+        let tried = canaries.flat_map(|trial| &mut trial.wishes);
+        for binding in plan.bindings.iter_mut().chain(tried) {
             if binding.hook != runtime::Hook::Command.as_str() {
                 continue;
             }
@@ -238,6 +312,9 @@ impl Rollout {
             });
         }
         let kept = self.loaded.keep_only(&wanted);
+        self.shadows.keep_only(plan);
+        let digests = wanted.iter().map(|key| key.digest.as_str()).collect();
+        self.tallies.keep_only(&digests);
         let runtime = self.runtime.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = runtime.sweep_cache(&kept) {
@@ -245,46 +322,6 @@ impl Rollout {
             }
         });
         Ok(())
-    }
-
-    /// Rolls a fresh activation back when its breaker opens, and tells when a hook is well again. Runs for ever.
-    pub async fn watch(self: Arc<Self>) {
-        let mut health = self.runtime.health();
-        loop {
-            match health.recv().await {
-                Ok(event) => match event.change {
-                    HealthChange::Opened(why) => {
-                        self.roll_back_fresh(&event.plugin, &event.digest, &why)
-                            .await
-                    }
-                    HealthChange::ProbeDue | HealthChange::Closed => self.switched.notify_one(),
-                },
-                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-            }
-        }
-    }
-
-    async fn roll_back_fresh(&self, plugin: &str, digest: &str, why: &str) {
-        let mut state = self.state.lock().await;
-        let now = self.clock.now_ms();
-        let fresh = state.fresh.get(plugin);
-        let is_fresh = fresh.is_some_and(|fresh| fresh.digest == digest && now < fresh.until_ms);
-        if !is_fresh {
-            return;
-        }
-        tracing::error!(
-            plugin,
-            digest,
-            why,
-            "a fresh activation is rolled back and quarantined"
-        );
-        state.quarantined.insert(digest.to_owned());
-        let rolled_back = self.roll_back(&mut state, plugin, Why::Broken).await;
-        let quarantined = self.accounts.set_quarantined(digest, true).await;
-        if rolled_back.is_err() || quarantined.is_err() {
-            tracing::error!(plugin, "the rollback is not complete");
-        }
     }
 }
 
@@ -303,17 +340,11 @@ fn namespace_in(plan: &Plan, plugin: &str) -> Arc<str> {
     namespace_of(plugin, number).as_str().into()
 }
 
-/// The versions of a plan that must be loaded: what serves, its fallbacks, and what a rollback would go to.
+/// The versions of a plan that must be loaded: what serves and is tried, its fallbacks, and what a rollback would go to.
 pub(super) fn needed(plan: &Plan) -> Vec<(&str, VersionRef)> {
     let mut needed = Vec::new();
     for (name, plugin) in &plan.plugins {
-        needed.push((
-            name.as_str(),
-            VersionRef {
-                version: plugin.version.clone(),
-                digest: plugin.digest.clone(),
-            },
-        ));
+        needed.push((name.as_str(), plugin.version()));
         needed.extend(
             plugin
                 .previous
@@ -321,6 +352,8 @@ pub(super) fn needed(plan: &Plan) -> Vec<(&str, VersionRef)> {
                 .map(|version| (name.as_str(), version)),
         );
     }
+    let trials = plan.canaries.iter().chain(&plan.shadows);
+    needed.extend(trials.map(|(name, trial)| (name.as_str(), trial.version.clone())));
     let fallbacks = plan.bindings.iter();
     needed.extend(fallbacks.filter_map(|binding| {
         let version = binding.fallback.clone()?;

@@ -5,6 +5,7 @@ use kith_runtime::{Grants, Inspection};
 use serde_json::{Value, json};
 
 use super::Rollout;
+use super::switch::unknown;
 use crate::conversation::Profile;
 use crate::ids::UserId;
 use crate::journey::store_refusal;
@@ -181,10 +182,6 @@ pub(super) fn difference(serving: &[String], wanted: &[String]) -> Value {
         beyond
     };
     json!({"adds": beyond(wanted, serving), "drops": beyond(serving, wanted)})
-}
-
-fn unknown(name: &str) -> Refusal {
-    Refusal::not_found(format!("{name} was never activated"))
 }
 
 fn taken(name: &str) -> Refusal {

@@ -1,35 +1,20 @@
-//! Switching: activate, roll back, disable, bind.
+//! Switching: activate, roll back, disable.
 //! Whatever is to serve is loaded first; then one pointer store.
 
 use std::time::Instant;
 
 use kith_runtime::Grants;
-use serde_json::{Value, json};
-use tokio::sync::MutexGuard;
+use serde_json::Value;
 
-use super::{Fresh, Rollout, State};
+use super::step::{HOST, Step};
+use super::{Rollout, State};
 use crate::journey::store_refusal;
 use crate::plugins::after::moving::Moving;
-use crate::plugins::bindings::{BindingChange, BindingPlan, Plan, PluginPlan, VersionRef};
+use crate::plugins::bindings::{BindingPlan, Plan, PluginPlan, VersionRef};
 use crate::refusal::{Code, Refusal};
-use crate::store::accounts::StoredGeneration;
-
-/// How long a fresh activation is watched: it rolls back by itself when its breaker opens.
-const WATCH_MS: u64 = 60_000;
-/// Most generations that wait for a store that fails.
-const OWED_MAX: usize = 64;
 
 /// A version of a plugin, by the plugin's name.
 pub(super) type VersionRefOf = (String, VersionRef);
-
-/// Who wants a rollback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    /// An administrator.
-    Asked,
-    /// The breaker of a fresh activation opened.
-    Broken,
-}
 
 impl Rollout {
     /// Makes a version serve.
@@ -37,6 +22,7 @@ impl Rollout {
     /// `grants` are added to those the plugin has; what its binary imports beyond all of them refuses it.
     pub async fn activate(
         &self,
+        by: &str,
         name: &str,
         version: &str,
         force: bool,
@@ -69,12 +55,12 @@ impl Rollout {
                 .await
                 .map_err(|e| store_refusal(&e))?;
         }
-        let mut replaced = false;
-        let cause = format!("activate {name}@{}", target.version);
+        let step = self.activation(by, name, &target).await;
+        let until = self.clock.now_ms().saturating_add(self.rules.watch_ms);
         let mut state = self
-            .change_moving(&cause, moving.as_mut(), |plan| {
+            .change_moving(step, moving.as_mut(), |plan| {
                 let before = plan.clone();
-                replaced = activated(plan, name, &target, bindings.clone());
+                activated(plan, name, &target, bindings.clone(), Some(until));
                 if let Some(moved) = &moved {
                     moved.place(&before, plan)?;
                 }
@@ -85,16 +71,35 @@ impl Rollout {
             })
             .await?;
         state.quarantined.remove(&target.digest);
-        let now = self.clock.now_ms();
-        state.fresh.retain(|_, fresh| now < fresh.until_ms);
-        if replaced {
-            let fresh = Fresh {
-                digest: target.digest.clone(),
-                until_ms: now + WATCH_MS,
-            };
-            state.fresh.insert(name.to_owned(), fresh);
-        }
         Ok(self.switched_json(&state, name))
+    }
+
+    /// An activation as a step, with the end of a trial of the same version. What is compared is counted from now on.
+    async fn activation(&self, by: &str, name: &str, target: &VersionRef) -> Step {
+        let state = self.state.lock().await;
+        let before = state.plan.plugins.get(name).map(PluginPlan::version);
+        let cause = format!("activate {name}@{}", target.version);
+        let mut step = Step::of(by, "plugin.activate", name).because(cause);
+        step = step.before(before.as_ref()).after(Some(target));
+        if before.as_ref() != Some(target) {
+            self.tallies.restart(name, &target.digest);
+        }
+        let trials = [
+            ("plugin.canary.end", state.plan.canaries.get(name)),
+            ("plugin.shadow.end", state.plan.shadows.get(name)),
+        ];
+        for (action, trial) in trials {
+            match trial {
+                Some(trial) if trial.version == *target => {
+                    let end = Step::of(by, action, name).before(Some(target));
+                    step = step.and(end.with("cause", "activated"));
+                }
+                // It is compared with another one from now on.
+                Some(trial) => self.tallies.restart(name, &trial.version.digest),
+                None => {}
+            }
+        }
+        step
     }
 
     /// Makes several versions serve with one generation: all of them or, after a kill, none.
@@ -124,37 +129,50 @@ impl Rollout {
         }
         let change = |plan: &mut Plan| {
             for (name, version, bindings) in &ready {
-                let commands = bindings.iter().flat_map(|b| b.commands.iter());
-                let other = plan.bound_elsewhere(name, commands.map(String::as_str));
-                if let Err(refusal) = claimed(other) {
+                let before = plan.clone();
+                activated(plan, name, version, bindings.clone(), None);
+                if let Err(refusal) = unclaimed(plan, name) {
                     tracing::error!(plugin = name, message = %refusal.message, "a first plugin was left out");
-                } else {
-                    activated(plan, name, version, bindings.clone());
+                    *plan = before;
                 }
             }
             Ok(())
         };
-        self.change("first start", change).await.map(drop)
+        let mut step = Step::from("first start");
+        for (name, version, _) in &ready {
+            step = step.and(Step::of(HOST, "plugin.activate", name).after(Some(version)));
+        }
+        self.change(step, change).await.map(drop)
     }
 
-    /// Back to the version before. The switch comes first, its record after: it is already compiled and warm.
-    pub async fn rollback(&self, name: &str) -> Result<Value, Refusal> {
+    /// Ends a plugin's trials or, where there are none, goes back to the version before. The switch comes first, its
+    /// record after: what serves then is already compiled and warm.
+    pub async fn rollback(&self, by: &str, name: &str) -> Result<Value, Refusal> {
         let arrived = Instant::now();
         let mut state = self.state.lock().await;
-        let switched = self.roll_back(&mut state, name, Why::Asked).await?;
+        let ended = trials_of(&state.plan, name);
+        let switched = match ended.is_empty() {
+            true => self.roll_back(&mut state, by, name, None).await?,
+            false => self.end_trials(&mut state, by, name).await?,
+        };
         let mut done = self.switched_json(&state, name);
         let micros = (switched - arrived).as_micros();
         done["switched_us"] = u64::try_from(micros).unwrap_or(u64::MAX).into();
+        if !ended.is_empty() {
+            done["ended"] = ended.into();
+        }
         Ok(done)
     }
 
+    /// Back to the version before. With `trouble` the one that serves is nothing to go back to.
     pub(super) async fn roll_back(
         &self,
         state: &mut State,
+        by: &str,
         name: &str,
-        why: Why,
+        trouble: Option<&Trouble>,
     ) -> Result<Instant, Refusal> {
-        self.known(state, name)?;
+        let broken = self.known(state, name)?;
         let mut plan = state.plan.clone();
         let own = plan.plugins.get_mut(name).ok_or_else(|| unknown(name))?;
         let Some(target) = own.previous.take() else {
@@ -172,41 +190,46 @@ impl Rollout {
         }
         // What broke is nothing to go back to; nor is a version whose state goes with this.
         let stays = own.namespace == own.previous_namespace;
-        own.previous = (why == Why::Asked && stays).then(|| VersionRef {
-            version: own.version.clone(),
-            digest: own.digest.clone(),
-        });
+        own.previous = (trouble.is_none() && stays).then(|| broken.clone());
         own.namespace = own.previous_namespace;
         own.version.clone_from(&target.version);
         own.digest.clone_from(&target.digest);
+        own.watched_until = None;
         let prepared = self.prepare(name, &target).await?;
         plan.place(
             name,
             &target,
             super::build::default_bindings(&prepared, &target),
         );
-        let number = self.number(state).await?;
-        self.cell.activate(self.build(&plan, number).await);
-        let switched = Instant::now();
-        self.switched.notify_one();
-        self.generations.send_replace(number);
-        state.fresh.remove(name);
-        let cause = match why {
-            Why::Asked => format!("rollback {name}"),
-            Why::Broken => format!("breaker rollback {name}"),
+        let mut step = Step::of(by, "plugin.rollback", name);
+        step = step.before(Some(&broken)).after(Some(&target));
+        step = match trouble {
+            None => step.because(format!("rollback {name}")),
+            Some(trouble) => {
+                let quarantine = Step::of(by, "plugin.quarantine", name).after(Some(&broken));
+                let step = step.because(format!("{} rollback {name}", trouble.cause));
+                trouble.told(step).and(quarantine)
+            }
         };
-        state.owed.push(self.record(&plan, number, &cause));
-        state.plan = plan;
-        self.settle(state).await?;
-        Ok(switched)
+        // What is gone back to is tried no more.
+        for trials in [&mut plan.canaries, &mut plan.shadows] {
+            trials.retain(|of, trial| of != name || trial.version != target);
+        }
+        self.switch_at_once(state, plan, step).await
     }
 
     /// Unbinds a plugin, or binds it again.
-    pub async fn set_disabled(&self, name: &str, disabled: bool) -> Result<Value, Refusal> {
+    pub async fn set_disabled(
+        &self,
+        by: &str,
+        name: &str,
+        disabled: bool,
+    ) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
         let verb = if disabled { "disable" } else { "enable" };
+        let step = Step::of(by, &format!("plugin.{verb}"), name);
         let state = self
-            .change(&format!("{verb} {name}"), |plan| {
+            .change(step.because(format!("{verb} {name}")), |plan| {
                 let plugin = plan.plugins.get_mut(name);
                 plugin.ok_or_else(|| unknown(name))?.disabled = disabled;
                 if disabled {
@@ -219,192 +242,41 @@ impl Rollout {
         Ok(self.switched_json(&state, name))
     }
 
-    /// Changes how a plugin is bound to a hook.
-    pub async fn bind(
-        &self,
-        name: &str,
-        hook: &str,
-        change: BindingChange,
-    ) -> Result<Value, Refusal> {
-        let _changing = self.changing.lock().await;
-        let fallback = match &change.fallback {
-            Some(version) => {
-                let found = self.find(name, version).await?;
-                Some(VersionRef {
-                    version: found.version,
-                    digest: found.digest,
-                })
-            }
-            None => None,
-        };
-        let mut change = change;
-        if let Some(account) = &mut change.account {
-            *account = self.service_account(account).await?.to_string();
-        }
-        let state = self
-            .change(&format!("bind {name} {hook}"), |plan| {
-                plan.plugins.get(name).ok_or_else(|| unknown(name))?;
-                super::rebind::change(plan, name, hook, &change, fallback.clone())
-            })
-            .await?;
-        let mut done = self.switched_json(&state, name);
-        let binding = state
-            .plan
-            .bindings
-            .iter()
-            .find(|b| b.plugin == name && b.hook == hook);
-        done["binding"] = serde_json::to_value(binding).expect("a binding encodes");
-        Ok(done)
-    }
-
-    /// Changes the plan. What the new one needs is loaded before anybody has to wait; where a rollback was faster, the
-    /// change is made again to what that left. The caller holds `changing`.
-    pub(super) async fn change(
-        &self,
-        cause: &str,
-        change: impl FnMut(&mut Plan) -> Result<(), Refusal>,
-    ) -> Result<MutexGuard<'_, State>, Refusal> {
-        self.change_moving(cause, None, change).await
-    }
-
-    /// The same, with a state that is made for it and gets ready within the switch.
-    async fn change_moving(
-        &self,
-        cause: &str,
-        mut moving: Option<&mut Moving>,
-        mut change: impl FnMut(&mut Plan) -> Result<(), Refusal>,
-    ) -> Result<MutexGuard<'_, State>, Refusal> {
-        loop {
-            let mut plan = self.state.lock().await.plan.clone();
-            change(&mut plan)?;
-            self.load_all(&plan).await;
-            let mut state = self.state.lock().await;
-            let mut now = state.plan.clone();
-            change(&mut now)?;
-            if now == plan {
-                self.take_over_moving(&mut state, plan, cause, moving.take())
-                    .await?;
-                return Ok(state);
-            }
-        }
-    }
-
-    /// Builds a plan's generation, records it, and lets it take over.
-    pub(super) async fn take_over(
-        &self,
-        state: &mut State,
-        plan: Plan,
-        cause: &str,
-    ) -> Result<(), Refusal> {
-        self.take_over_moving(state, plan, cause, None).await
-    }
-
-    async fn take_over_moving(
-        &self,
-        state: &mut State,
-        mut plan: Plan,
-        cause: &str,
-        moving: Option<&mut Moving>,
-    ) -> Result<(), Refusal> {
-        self.settle(state).await?;
-        self.name_commands(&mut plan).await;
-        let number = self.number(state).await?;
-        let generation = self.build(&plan, number).await;
-        let record = self.record(&plan, number, cause);
-        let moves = moving.is_some();
-        let ready = async {
-            if let Some(moving) = moving {
-                moving.finish(number).await?;
-            }
-            let kept = self.accounts.put_generation(&record).await;
-            kept.map_err(|e| store_refusal(&e))
-        };
-        if let Err(refusal) = ready.await {
-            if moves {
-                self.stay(state, number, cause).await;
-            }
-            return Err(refusal);
-        }
-        state.plan = plan;
-        self.cell.activate(generation);
-        self.switched.notify_one();
-        self.generations.send_replace(number);
-        tracing::info!(generation = number, cause, "a generation took over");
-        self.forget_unused(&state.plan).await
-    }
-
-    /// What was serving goes on, under the number that messages wait for.
-    async fn stay(&self, state: &mut State, number: u64, cause: &str) {
-        self.cell.activate(self.build(&state.plan, number).await);
-        self.switched.notify_one();
-        self.generations.send_replace(number);
-        let record = self.record(&state.plan, number, &format!("given up: {cause}"));
-        state.owed.push(record);
-    }
-
-    fn record(&self, plan: &Plan, number: u64, cause: &str) -> StoredGeneration {
-        StoredGeneration {
-            number,
-            bindings: serde_json::to_string(plan).expect("a plan encodes"),
-            at: self.clock.now_ms(),
-            cause: cause.to_owned(),
-        }
-    }
-
-    /// Stores the generations that took over before they were stored.
-    async fn settle(&self, state: &mut State) -> Result<(), Refusal> {
-        let overdue = state.owed.len().saturating_sub(OWED_MAX);
-        state.owed.drain(..overdue);
-        while let Some(record) = state.owed.first() {
-            self.accounts
-                .put_generation(record)
-                .await
-                .map_err(|e| store_refusal(&e))?;
-            let (number, cause) = (record.number, record.cause.as_str());
-            tracing::info!(generation = number, cause, "a generation took over");
-            state.owed.remove(0);
-        }
-        Ok(())
-    }
-
-    /// The next generation's number, out of a block that is already reserved durably.
-    async fn number(&self, state: &mut State) -> Result<u64, Refusal> {
-        if state.numbers.0 == state.numbers.1 {
-            let first = self
-                .accounts
-                .reserve_generations(super::NUMBERS)
-                .await
-                .map_err(|e| store_refusal(&e))?;
-            state.numbers = (first, first + super::NUMBERS);
-        }
-        state.numbers.0 += 1;
-        Ok(state.numbers.0 - 1)
-    }
-
     /// The version a plugin is on, if it was ever activated.
     pub(super) fn known(&self, state: &State, name: &str) -> Result<VersionRef, Refusal> {
         let plan = state.plan.plugins.get(name).ok_or_else(|| unknown(name))?;
-        Ok(VersionRef {
-            version: plan.version.clone(),
-            digest: plan.digest.clone(),
-        })
-    }
-
-    fn switched_json(&self, state: &State, name: &str) -> Value {
-        let plan = state.plan.plugins.get(name);
-        json!({
-            "name": name,
-            "version": plan.map(|plan| &plan.version),
-            "digest": plan.map(|plan| &plan.digest),
-            "state": if plan.is_some_and(|plan| plan.disabled) { "disabled" } else { "active" },
-            "generation": self.generation(),
-        })
+        Ok(plan.version())
     }
 }
 
+/// Why a version is given up by itself.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble {
+    /// `breaker`, `latency`, `drift` or `memory`.
+    pub cause: &'static str,
+    /// As a sentence.
+    pub why: String,
+}
+
+impl Trouble {
+    pub fn told(&self, step: Step) -> Step {
+        let why = self.why.as_str();
+        step.with("cause", self.cause).with("why", why)
+    }
+}
+
+/// What is tried of a plugin: `canary`, `shadow`.
+fn trials_of(plan: &Plan, name: &str) -> Vec<&'static str> {
+    let canary = plan.canaries.contains_key(name).then_some("canary");
+    let shadow = plan.shadows.contains_key(name).then_some("shadow");
+    canary.into_iter().chain(shadow).collect()
+}
+
 /// Refuses a plan in which another plugin already answers a command of this one.
-fn unclaimed(plan: &Plan, name: &str) -> Result<(), Refusal> {
+pub(super) fn unclaimed(plan: &Plan, name: &str) -> Result<(), Refusal> {
     let own = plan.bindings.iter().filter(|own| own.plugin == name);
+    let tried = plan.canaries.get(name).into_iter();
+    let own = own.chain(tried.flat_map(|trial| &trial.wishes));
     let commands = own.flat_map(|own| own.commands.iter().map(String::as_str));
     claimed(plan.bound_elsewhere(name, commands))
 }
@@ -420,12 +292,19 @@ pub(super) fn claimed(found: Option<(&str, &str)>) -> Result<(), Refusal> {
     Err(Refusal::new(Code::Conflict, message))
 }
 
-fn unknown(name: &str) -> Refusal {
+pub(super) fn unknown(name: &str) -> Refusal {
     Refusal::not_found(format!("{name} was never activated"))
 }
 
-/// Puts a version in force, with the one before it to go back to; whether there is a change.
-fn activated(plan: &mut Plan, name: &str, target: &VersionRef, bindings: Vec<BindingPlan>) -> bool {
+/// Puts a version in force, with the one before it to go back to. One that replaces another is watched for a while, and
+/// tried no more.
+fn activated(
+    plan: &mut Plan,
+    name: &str,
+    target: &VersionRef,
+    bindings: Vec<BindingPlan>,
+    watched_until: Option<u64>,
+) {
     let before = plan.plugins.get(name).cloned();
     let replaced = before
         .as_ref()
@@ -437,14 +316,15 @@ fn activated(plan: &mut Plan, name: &str, target: &VersionRef, bindings: Vec<Bin
         Some(before) if !replaced => before.previous_namespace,
         _ => namespace,
     };
-    let previous = match before {
-        Some(before) if replaced => Some(VersionRef {
-            version: before.version,
-            digest: before.digest,
-        }),
-        before => before.and_then(|before| before.previous),
+    let (previous, watched_until) = match before {
+        Some(before) if replaced => (Some(before.version()), watched_until),
+        Some(before) => (before.previous, before.watched_until),
+        None => (None, None),
     };
     plan.place(name, target, bindings);
+    for trials in [&mut plan.canaries, &mut plan.shadows] {
+        trials.retain(|of, trial| of != name || trial.version.digest != target.digest);
+    }
     plan.plugins.insert(
         name.to_owned(),
         PluginPlan {
@@ -455,7 +335,7 @@ fn activated(plan: &mut Plan, name: &str, target: &VersionRef, bindings: Vec<Bin
             grants,
             namespace,
             previous_namespace,
+            watched_until,
         },
     );
-    replaced
 }

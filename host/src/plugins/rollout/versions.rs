@@ -1,6 +1,7 @@
 //! Versions: what was pushed, what it is,
 //! and loading it under a configuration.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kith_runtime::{Inspection, LoadError, Version};
@@ -10,7 +11,7 @@ use super::grants::difference;
 use super::loaded::{Configuration, PreparedKey};
 use super::{Rollout, Signatures};
 use crate::journey::store_refusal;
-use crate::plugins::bindings::VersionRef;
+use crate::plugins::bindings::{Trial, VersionRef};
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::PluginVersion;
 
@@ -250,9 +251,18 @@ impl Rollout {
         let listed = known.iter().zip(exported).map(|(version, hooks)| {
             let plan = state.plan.plugins.get(&version.name);
             let bound = plan.filter(|plan| plan.digest == version.digest);
+            let tried = |trials: &BTreeMap<String, Trial>| {
+                let trial = trials.get(&version.name);
+                let own = trial.filter(|trial| trial.version.digest == version.digest);
+                own.map(|trial| trial.percent)
+            };
+            let canary = tried(&state.plan.canaries);
+            let is_tried = canary.is_some() || tried(&state.plan.shadows).is_some();
             let state_name = match bound {
                 Some(plan) if plan.disabled => "disabled",
                 Some(_) => "active",
+                None if canary.is_some() => "canary",
+                None if is_tried => "shadow",
                 None if version.quarantined => "quarantined",
                 None => "available",
             };
@@ -267,6 +277,9 @@ impl Rollout {
             if let Some(key) = &version.signed_by {
                 row["signed_by"] = key.as_str().into();
             }
+            if let Some(percent) = canary {
+                row["percent"] = percent.into();
+            }
             let own = state.plan.bindings.iter();
             let own = own.filter(|binding| binding.plugin == version.name);
             let commands: Vec<&String> = own.flat_map(|binding| &binding.commands).collect();
@@ -276,7 +289,8 @@ impl Rollout {
             if let Some(plan) = bound.filter(|plan| !plan.grants.is_empty()) {
                 row["grants"] = plan.grants.to_string().into();
             }
-            if let Some(note) = bound.and_then(|_| self.note(version)) {
+            let is_loaded = bound.is_some() || is_tried;
+            if let Some(note) = self.note(version).filter(|_| is_loaded) {
                 row["note"] = note.into();
             }
             row

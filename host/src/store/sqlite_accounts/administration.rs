@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
+use tokio::sync::watch;
 
 use super::{SqliteAccounts, signed, unsigned};
 use crate::ids::UserId;
 use crate::store::StoreError;
 use crate::store::accounts::{
-    Accounts, AuditLine, Device, PluginVersion, Relation, Rotation, StoredGeneration, User,
+    Accounts, AuditEntry, AuditLine, AuditQuery, Device, PluginVersion, Relation, Rotation,
+    StoredGeneration, User,
 };
 
 fn plugin_of(row: &Row<'_>) -> rusqlite::Result<PluginVersion> {
@@ -322,21 +324,13 @@ impl Accounts for SqliteAccounts {
         .await
     }
 
-    async fn put_generation(&self, generation: &StoredGeneration) -> Result<(), StoreError> {
-        let generation = generation.clone();
-        self.with(move |connection| {
-            connection.execute(
-                "INSERT INTO generations (number, bindings, at, cause) VALUES (?1, ?2, ?3, ?4)",
-                params![
-                    signed(generation.number),
-                    generation.bindings,
-                    signed(generation.at),
-                    generation.cause
-                ],
-            )
-        })
-        .await?;
-        Ok(())
+    async fn put_generation(
+        &self,
+        generation: &StoredGeneration,
+        told: &[AuditLine],
+    ) -> Result<(), StoreError> {
+        self.insert_generation(generation.clone(), told.to_owned())
+            .await
     }
 
     async fn newest_generation(&self) -> Result<Option<StoredGeneration>, StoreError> {
@@ -417,16 +411,15 @@ impl Accounts for SqliteAccounts {
     }
 
     async fn audit(&self, line: &AuditLine) -> Result<(), StoreError> {
-        let line = line.clone();
-        self.with(move |connection| {
-            let put = "INSERT INTO audit (at, actor, action, subject) VALUES (?1, ?2, ?3, ?4)";
-            connection.execute(
-                put,
-                params![signed(line.at), line.actor, line.action, line.subject],
-            )
-        })
-        .await?;
-        Ok(())
+        self.insert_lines(vec![line.clone()]).await
+    }
+
+    async fn audit_page(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        self.load_audit(query.clone()).await
+    }
+
+    fn audited(&self) -> watch::Receiver<u64> {
+        self.audited.subscribe()
     }
 
     fn health(&self) -> Result<(), String> {

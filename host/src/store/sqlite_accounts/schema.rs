@@ -99,6 +99,17 @@ const STEPS: &[&str] = &[
         reason TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, UNIQUE (conversation, account)
     ) STRICT;
 ",
+    // Lines of the audit log have numbers that stay, and say from what to what.
+    "
+    ALTER TABLE audit RENAME TO audit_without_ids;
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+        subject TEXT NOT NULL, was TEXT, became TEXT, detail TEXT
+    ) STRICT;
+    INSERT INTO audit (at, actor, action, subject)
+        SELECT at, actor, action, subject FROM audit_without_ids ORDER BY rowid;
+    DROP TABLE audit_without_ids;
+",
 ];
 
 /// Does the steps this file has not seen yet. A file of a newer program is refused.
@@ -150,6 +161,35 @@ mod tests {
             })
             .expect("the version");
         assert_eq!(found, ("a".to_owned(), None, b"abc".to_vec()));
+    }
+
+    #[test]
+    fn lines_of_an_older_audit_log_are_numbered_in_their_order() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        let numbered = STEPS
+            .iter()
+            .position(|step| step.contains("audit_without_ids"));
+        let numbered = numbered.expect("the step that numbers them");
+        for step in &STEPS[..numbered] {
+            connection.execute_batch(step).expect("a step");
+        }
+        connection
+            .pragma_update(None, "user_version", numbered as i64)
+            .expect("updates");
+        for n in 1..=3 {
+            let insert = "INSERT INTO audit VALUES (?1, 'ann', 'a', 's')";
+            connection.execute(insert, [n]).expect("a line");
+        }
+        migrate(&mut connection).expect("migrates");
+        let mut select = connection
+            .prepare("SELECT id, at FROM audit ORDER BY id")
+            .expect("prepares");
+        let found: Vec<(i64, i64)> = select
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .expect("asks")
+            .collect::<Result<_, _>>()
+            .expect("lines");
+        assert_eq!(found, [(1, 1), (2, 2), (3, 3)]);
     }
 
     #[test]

@@ -139,6 +139,7 @@ impl Observer for Observant {
                 effects.push(Effect { kind: "kv-put".into(), key: "n".into(), value: next.to_string().into_bytes() });
                 effects
             }
+            "kind" => to_sender(event, &format!("it is {KIND}")),
             "total" => to_sender(event, &format!("total {}", number())),
             "late" if event.attempt < 2 => return Err(Retry::after_ms(30, "not yet")),
             "late" => to_sender(event, &format!("at attempt {}", event.attempt)),

@@ -1,5 +1,6 @@
-//! A filter that behaves the way its version's suffix says: `good`, `other`, `slow`, `trapping`, `looping` or
-//! `hoarding`. For the host's tests of swapping under load.
+//! A filter that behaves the way its version's suffix says: `good`, `other`, `slow`, `trapping`, `looping`, `hoarding`,
+//! `strict` (rejects what `good` masks), `sluggish` or `growing`. For the host's tests of swapping under load and of trying
+//! versions.
 
 use kith_plugin::{ContentFilter, Hit, HookDefault, Plugin, Text};
 
@@ -30,7 +31,8 @@ impl ContentFilter for Wayward {
     fn scan(&self, text: &Text) -> Vec<Hit> {
         let number = text.text.rsplit(' ').next().and_then(|number| number.parse::<u64>().ok());
         misbehave(number.unwrap_or(1));
-        Hit::every(&text.text, self.word, "mask", KIND)
+        let level = if KIND == "strict" { "reject" } else { "mask" };
+        Hit::every(&text.text, self.word, level, KIND)
     }
 }
 
@@ -41,6 +43,12 @@ fn misbehave(number: u64) {
                 std::hint::black_box(turn);
             }
         }
+        "sluggish" => {
+            for turn in 0..30_000_000_u64 {
+                std::hint::black_box(turn);
+            }
+        }
+        "growing" => drop(std::hint::black_box(Vec::leak(vec![1_u8; 1 << 20]))),
         "trapping" if number.is_multiple_of(3) => panic!("told to trap"),
         "looping" if number.is_multiple_of(40) => loop {
             std::hint::black_box(());
