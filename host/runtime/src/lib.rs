@@ -47,7 +47,8 @@ pub use hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
 pub use inspect::{BindingDefault, Inspection, exported_hooks};
 pub use ruling::{
     CommandOutcome, CommandRuling, Effect, EffectKind, FilterRuling, FoundHit, HoldCause,
-    HookRecord, Outcome, Reason, Rule, RuleAct, RuleAction, RuleRuling, StrategyRuling, Verdict,
+    HookFailure, HookRecord, Outcome, Read, Reason, Rule, RuleAct, RuleAction, RuleRuling,
+    StrategyRuling, Trail, Verdict,
 };
 pub use runtime::Runtime;
 pub use settings::{MAX_COMPONENT_BYTES, Settings};

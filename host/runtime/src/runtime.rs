@@ -96,6 +96,11 @@ impl Runtime {
         })
     }
 
+    /// What it was told.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
     /// Every change of a breaker from now on.
     pub fn health(&self) -> broadcast::Receiver<HealthEvent> {
         self.inner.health.subscribe()

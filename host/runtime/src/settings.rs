@@ -43,6 +43,8 @@ pub struct Settings {
     pub unbaked_instances: u32,
     /// How often idle instances beyond the warm ones are let go.
     pub idle_sweep: Duration,
+    /// What happens here counts for nothing: no breaker opens.
+    pub trial: bool,
 }
 
 impl Settings {
@@ -65,6 +67,20 @@ impl Settings {
             warm_instances: 2,
             unbaked_instances: 4,
             idle_sweep: Duration::from_secs(10),
+            trial: false,
+        }
+    }
+
+    /// The same limits for asking again what was asked before: a few instances, and nothing counts.
+    pub fn for_trial(&self) -> Self {
+        Self {
+            total_instances: 4,
+            instances_per_version: 2,
+            warm_instances: 0,
+            unbaked_instances: 1,
+            after_calls: 1,
+            trial: true,
+            ..self.clone()
         }
     }
 

@@ -61,6 +61,9 @@ pub(crate) struct CallRules {
     pub now_ms: u64,
 }
 
+/// What a call has read of its plugin's values.
+pub(crate) type Seen = Vec<(String, Option<Vec<u8>>)>;
+
 /// Why an answer is none.
 pub(crate) enum Fault {
     Guest(wasmtime::Error),
@@ -139,6 +142,7 @@ impl Version {
         &self,
         hook: Hook,
         rules: CallRules,
+        seen: &mut Seen,
         mut ask: impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> (Result<T, Failure>, Duration) {
         let breaker = &self.breakers[hook as usize];
@@ -149,12 +153,13 @@ impl Version {
         let cpu_before = wanted.then(thread_cpu);
         let began = Instant::now();
         let fresh = rules.isolation == Isolation::Message;
-        let mut answer = self.ask_once(fresh, rules, &mut ask);
+        let mut answer = self.ask_once(fresh, rules, seen, &mut ask);
         if answer.as_ref().err().is_some_and(Failure::is_stop) {
-            answer = self.ask_once(true, rules, &mut ask);
+            answer = self.ask_once(true, rules, seen, &mut ask);
         }
         let wall = began.elapsed();
         match &answer {
+            _ if self.pool.factory.settings.trial => {}
             Ok(_) => {
                 if wall > rules.budget {
                     self.counts.over_budget.fetch_add(1, Ordering::Relaxed);
@@ -176,6 +181,7 @@ impl Version {
         &self,
         fresh: bool,
         rules: CallRules,
+        seen: &mut Seen,
         ask: &mut impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> Result<T, Failure> {
         let factory = &self.pool.factory;
@@ -190,7 +196,7 @@ impl Version {
         );
         instance.store.data_mut().reads.open();
         let answer = ask(&mut instance, &factory.exports);
-        instance.store.data_mut().reads.close();
+        *seen = instance.store.data_mut().reads.close();
         match answer {
             Ok(answer) => {
                 if rules.isolation == Isolation::Message {

@@ -1,11 +1,12 @@
 //! The filters' part of the chain: texts to a ruling. A filter reports; masking, refusing and holding happen here, and
 //! the next filter sees what was masked.
 
+use super::fingerprint::Fingerprint;
 use super::{mask::mask, record, settle, verdict_without_answer};
 use crate::bindings::content_filter::{Hit, Text};
 use crate::generation::{Binding, Generation};
 use crate::hook::{Hook, Level, Scope};
-use crate::ruling::{FilterRuling, FoundHit, HoldCause, Outcome, Reason, Verdict};
+use crate::ruling::{FilterRuling, FoundHit, HoldCause, Outcome, Reason, Trail, Verdict};
 use crate::version::Fault;
 
 /// The code of a reason that is a filter's hit; the rule is in its text.
@@ -21,6 +22,7 @@ impl Generation {
             masked: vec![None; texts.len()],
             hits: Vec::new(),
             records: Vec::with_capacity(chain.len()),
+            trail: Trail::default(),
         };
         if texts.is_empty() {
             return ruling;
@@ -35,7 +37,8 @@ impl Generation {
                     changed = as_masked(texts, &ruling.masked);
                     &changed
                 };
-                self.consult(place, at_ms, &mut ruling.records, |instance, exports| {
+                let notes = (&mut ruling.records, &mut ruling.trail);
+                self.consult(place, at_ms, notes, |instance, exports| {
                     let (store, guest) = instance.filter(exports)?;
                     let hits = guest.call_scan(store, shown)?;
                     check(binding, place, shown, hits).map_err(Fault::BadOutput)
@@ -43,8 +46,11 @@ impl Generation {
             };
             let next = match found {
                 Ok((hits, took)) => {
+                    let fingerprint = fingerprint(&hits);
                     let (verdict, outcome) = take(&mut ruling, binding, texts, hits);
-                    ruling.records.push(record(place, outcome, took));
+                    ruling
+                        .records
+                        .push(record(place, outcome, took, fingerprint));
                     verdict
                 }
                 Err(no_answer) => {
@@ -117,6 +123,22 @@ fn check(
         }
     }
     Ok(found)
+}
+
+/// Of every hit; 0 where there is none.
+fn fingerprint(hits: &[FoundHit]) -> u32 {
+    if hits.is_empty() {
+        return 0;
+    }
+    let all = hits.iter().fold(Fingerprint::of("hits"), |so_far, hit| {
+        so_far
+            .number(u64::from(hit.text))
+            .number(u64::from(hit.start))
+            .number(u64::from(hit.end))
+            .number(hit.level as u64)
+            .text(&hit.rule)
+    });
+    all.end()
 }
 
 /// Puts one filter's hits into the ruling.

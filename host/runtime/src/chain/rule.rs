@@ -2,11 +2,12 @@
 //! and carried out by the host.
 
 use super::effects::{check_code, shortened};
+use super::fingerprint::Fingerprint;
 use super::{record, verdict_without_answer};
 use crate::bindings::admin_rule::{self as wit, Occasion};
 use crate::generation::Generation;
 use crate::hook::{Hook, Scope};
-use crate::ruling::{Outcome, Reason, Rule, RuleAct, RuleAction, RuleRuling, Verdict};
+use crate::ruling::{Outcome, Reason, Rule, RuleAct, RuleAction, RuleRuling, Trail, Verdict};
 use crate::version::Fault;
 
 const ACTIONS_MAX: usize = 16;
@@ -28,12 +29,13 @@ impl Generation {
             rule: Rule::Abstain,
             actions: Vec::new(),
             records: Vec::new(),
+            trail: Trail::default(),
         };
         for &place in self.chain(Hook::AdminRule, Scope::Outside) {
             let answer = self.consult(
                 place,
                 occasion.at_ms,
-                &mut ruling.records,
+                (&mut ruling.records, &mut ruling.trail),
                 |instance, exports| {
                     let (store, guest) = instance.rule(exports)?;
                     let judgement = guest.call_judge(store, occasion.clone())?;
@@ -48,7 +50,10 @@ impl Generation {
                         wit::Ruling::Deny(_) => Outcome::Rejected,
                         wit::Ruling::RequireApproval(_) => Outcome::Held,
                     };
-                    ruling.records.push(record(place, outcome, took));
+                    let fingerprint = fingerprint(&said, &acts);
+                    ruling
+                        .records
+                        .push(record(place, outcome, took, fingerprint));
                     let by = &binding.plugin;
                     let acts = acts.into_iter().map(|act| RuleAction {
                         by: by.clone(),
@@ -79,6 +84,25 @@ impl Generation {
         }
         ruling
     }
+}
+
+/// Of everything it says; 0 for an abstention without actions.
+fn fingerprint(said: &wit::Ruling, acts: &[RuleAction]) -> u32 {
+    let so_far = match said {
+        wit::Ruling::Abstain if acts.is_empty() => return 0,
+        wit::Ruling::Abstain => Fingerprint::of("abstain"),
+        wit::Ruling::Allow => Fingerprint::of("allow"),
+        wit::Ruling::Deny(reason) => Fingerprint::of("deny").reason(reason),
+        wit::Ruling::RequireApproval(reason) => Fingerprint::of("require-approval").reason(reason),
+    };
+    let all = acts.iter().fold(so_far, |so_far, act| {
+        so_far
+            .text(act.act.as_str())
+            .text(&act.subject)
+            .number(act.for_ms)
+            .text(&act.text)
+    });
+    all.end()
 }
 
 fn rule(by: &str, said: wit::Ruling) -> Rule {
