@@ -5,6 +5,7 @@
 pub mod after;
 pub mod bindings;
 mod flags;
+pub mod replay;
 pub mod rollout;
 pub mod values;
 pub mod wasm;
@@ -12,8 +13,9 @@ pub mod words;
 
 use std::sync::Arc;
 
-use crate::entry::{DecisionRecord, HookTrace};
+use crate::entry::{DecisionRecord, HookRead, HookTrace};
 use crate::store::HoldCause;
+use replay::Attempt;
 
 /// What a client asks for, as `message-strategy` sees it. Ids are text.
 #[derive(Debug, Clone, Default)]
@@ -136,6 +138,7 @@ pub struct StrategyRuling {
     pub recall_window_ms: Option<u64>,
     pub effects: Vec<Effect>,
     pub hooks: Vec<HookTrace>,
+    pub reads: Vec<HookRead>,
 }
 
 /// What is to be done about a command.
@@ -164,6 +167,7 @@ pub struct CommandRuling {
     pub verdict: CommandVerdict,
     pub effects: Vec<Effect>,
     pub hooks: Vec<HookTrace>,
+    pub reads: Vec<HookRead>,
 }
 
 /// Something the rules are asked about or told, as the hook `admin-rule` sees it. Ids are text.
@@ -230,6 +234,7 @@ pub struct FilterRuling {
     /// One for each text; `None` leaves it as it is.
     pub masked: Vec<Option<String>>,
     pub hooks: Vec<HookTrace>,
+    pub reads: Vec<HookRead>,
 }
 
 /// One generation, pinned: everything about one message is judged by it (I4).
@@ -247,6 +252,12 @@ pub trait Judge: Send + Sync {
     fn has_rules(&self) -> bool;
     /// `decides` where something is asked for, not told.
     fn rule(&self, occasion: &Occasion, decides: bool) -> RuleRuling;
+    /// Told of what its hooks decided about and no log will hold, for a replay.
+    fn not_stored(&self, _: Attempt) {}
+    /// Whether it is kept at all.
+    fn keeps_attempts(&self) -> bool {
+        false
+    }
 }
 
 /// Where generations come from.
@@ -268,5 +279,7 @@ pub fn record(
         earlier: Vec::new(),
         recall_window_ms: None,
         made: None,
+        circumstances: None,
+        beside: None,
     }
 }

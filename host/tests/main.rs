@@ -25,6 +25,7 @@ mod profiles;
 mod properties;
 mod recent;
 mod registry;
+mod replay;
 mod rules;
 mod search;
 mod semantics;

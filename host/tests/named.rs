@@ -12,6 +12,7 @@ mod me;
 mod media;
 mod operations;
 mod plugins;
+mod replay;
 mod seams;
 mod users;
 

@@ -54,6 +54,7 @@ impl Judge for Nothing {
             recall_window_ms: None,
             effects: Vec::new(),
             hooks: Vec::new(),
+            reads: Vec::new(),
         }
     }
 
@@ -62,6 +63,7 @@ impl Judge for Nothing {
             verdict: Verdict::Pass,
             masked: vec![None; texts.len()],
             hooks: Vec::new(),
+            reads: Vec::new(),
         }
     }
 
@@ -85,6 +87,7 @@ impl Judge for Nothing {
             verdict: CommandVerdict::Pass,
             effects: Vec::new(),
             hooks: Vec::new(),
+            reads: Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod bans;
 pub mod held;
 pub mod people;
 pub mod plugins;
+pub mod replay;
 pub mod reports;
 pub mod words;
 
@@ -30,6 +31,7 @@ use crate::journey::reads::PageLimits;
 use crate::journey::{Journey, store_refusal};
 use crate::moderation::Rules;
 use crate::plugins::after::AfterCommit;
+use crate::plugins::replay::Replays;
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::{Code, Refusal};
@@ -49,6 +51,7 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     pub rollout: Arc<Rollout>,
     pub after: Arc<AfterCommit>,
+    pub replays: Arc<Replays>,
     pub words: Arc<Words>,
     pub clock: Arc<dyn Clock>,
     pub ender: Arc<dyn Ender>,
@@ -155,6 +158,7 @@ pub fn router(admin: Admin) -> Router {
                 .merge(people::routes())
                 .merge(bans::routes())
                 .merge(reports::routes())
+                .merge(replay::routes())
                 .merge(own_routes()),
         )
         .split_for_parts();

@@ -8,6 +8,7 @@ mod configure;
 mod grants;
 mod loaded;
 mod prune;
+mod replayed;
 mod switch;
 mod versions;
 
@@ -20,9 +21,12 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 
 use loaded::Loaded;
+pub use replayed::{Served, ToReplay};
 
 use super::bindings::Plan;
 use super::flags::Flags;
+use super::replay::Aside;
+use super::replay::aside::Writer;
 use super::wasm::Pinned;
 use super::{Judge, Occasion, Plugins};
 use crate::clock::Clock;
@@ -74,6 +78,8 @@ pub struct Rollout {
     pub(super) switched: tokio::sync::Notify,
     /// Where what filters flag is told.
     pub(super) happened: OnceLock<mpsc::Sender<Occasion>>,
+    /// Where what replays and authors may want is set aside.
+    pub(super) aside: OnceLock<Arc<Aside>>,
     /// The number of the generation in force, for those who follow it.
     pub(super) generations: tokio::sync::watch::Sender<u64>,
 }
@@ -104,6 +110,17 @@ impl Rollout {
         let _ = self.happened.set(happened);
     }
 
+    /// From now on what replays and authors may want is set aside here.
+    pub fn set_aside(&self, aside: Arc<Aside>) {
+        // The first one stays: there is one place for it.
+        let _ = self.aside.set(aside);
+    }
+
+    /// Where that is.
+    pub fn aside(&self) -> Option<&Arc<Aside>> {
+        self.aside.get()
+    }
+
     /// The number of the generation in force; 0 before the first.
     pub fn generation(&self) -> u64 {
         self.cell.pin().number
@@ -125,6 +142,8 @@ impl Rollout {
         let told = self.happened.get().filter(|_| generation.has_rules());
         Arc::new(Pinned {
             flags: told.cloned().map(Flags::new),
+            aside: self.aside.get().cloned(),
+            writer: Writer::default(),
             generation,
             limits: self.limits,
         })

@@ -69,6 +69,7 @@ impl Rollout {
             loaded: Loaded::default(),
             switched: tokio::sync::Notify::new(),
             happened: OnceLock::new(),
+            aside: OnceLock::new(),
             generations: tokio::sync::watch::Sender::new(0),
         });
         if is_first {

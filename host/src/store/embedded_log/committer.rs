@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, watch};
 
 use super::batch::{Batch, groups};
+use super::beside;
 use super::heads::Heads;
 use super::in_flight::Counts;
 use super::rosters::Rosters;
@@ -49,13 +50,14 @@ pub struct Shared {
     pub in_flight: Counts,
     /// Since when erased content waits to leave the disk, milliseconds since 1970 UTC; 0 when none does.
     pub erased_since: Mutex<u64>,
+    pub beside: Mutex<beside::Rows>,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
 
 impl Shared {
     pub fn new(
-        (tables, erased_since): (Tables, u64),
+        (tables, erased_since, beside): (Tables, u64, beside::Rows),
         (heads, rosters): (Heads, Rosters),
         ids: IdSource,
         clock: Arc<dyn Clock>,
@@ -72,6 +74,7 @@ impl Shared {
             commits,
             in_flight: Counts::default(),
             erased_since: Mutex::new(erased_since),
+            beside: Mutex::new(beside),
             queue: Mutex::default(),
             wake: Condvar::new(),
         }
