@@ -9,6 +9,7 @@ mod measured;
 pub mod media;
 mod names;
 mod plugins;
+mod replay;
 mod search;
 pub mod upkeep;
 
@@ -104,6 +105,7 @@ impl App {
         let journey = journey(config, (&log, &tables), (&rollout, &media, &bans), &clock);
         let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
         let after = after_commit(config, (&rollout, &journey, &registry), (&log, &tables));
+        let replays = replay::start(config, &data, (&rollout, &journey, &log), &clock)?;
         let rules = rules((&tables, &log), &rollout, bans, &registry, &clock);
         let identity = identity(config, &accounts, &rules).await?;
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
@@ -133,6 +135,7 @@ impl App {
             words: Arc::new(Words::new(accounts, rollout.clone())),
             rollout: rollout.clone(),
             after: after.clone(),
+            replays,
             clock: clock.clone(),
             ender: identity.clone(),
             rules: rules.clone(),
@@ -280,6 +283,7 @@ impl Running {
             tokio::spawn(media::sweep(media.clone(), clock.clone())),
             tokio::spawn(presence.clone().run()),
             tokio::spawn(background::scrub(scrub_of(&log))),
+            tokio::spawn(replay::forget(rollout.clone(), log.clone())),
             tokio::spawn(background::retain(journey.clone(), retention(config))),
         ];
         background.extend(indexing);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::conversation::Role;
 use crate::ids::{ConversationId, EntryId, UserId};
 
 /// An entry's place in its log: 1, 2, 3 …, dense.
@@ -207,6 +208,47 @@ pub struct DecisionRecord {
     /// Of an entry that a plugin made. Once committed it stands in the entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made: Option<Box<Made>>,
+    /// Of what a member asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circumstances: Option<Circumstances>,
+    /// Once committed it stands in a row of its own, for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Box<Beside>>,
+}
+
+/// What hooks were told of whoever asked, beyond what stands in the log: with it they can be asked the same again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Circumstances {
+    /// When they were asked, milliseconds since 1970 UTC; an entry's own time is that of its commit.
+    pub at_ms: u64,
+    pub role: Role,
+    pub blocked: bool,
+    pub blocking: bool,
+    pub friends: bool,
+    pub muted: bool,
+    pub answered: bool,
+    pub unanswered: u8,
+    /// The first and the last of the newest entries that were looked at; 0 where none were.
+    pub recent: (Seq, Seq),
+    /// There was something to be kept beside the record.
+    pub beside: bool,
+}
+
+/// What hooks were shown and read that the log does not hold. Goes with a recall, an edit or the entry, and by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    /// The content as it was sent, compact JSON, where a hook changed it.
+    pub sent: Option<String>,
+    pub reads: Vec<HookRead>,
+}
+
+/// A value of its own plugin that a hook read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookRead {
+    /// The binding's place in the generation's list.
+    pub binding: u16,
+    pub key: String,
+    pub value: Option<Vec<u8>>,
 }
 
 /// A judgement that did not decide.
@@ -217,7 +259,20 @@ pub struct Judgement {
 }
 
 impl DecisionRecord {
-    /// This judgement, then a later and deciding one.
+    /// The same, without what its hooks were asked with and what they said beyond their outcomes.
+    pub fn without_asked(mut self) -> Self {
+        (self.circumstances, self.beside) = (None, None);
+        let earlier = self
+            .earlier
+            .iter_mut()
+            .flat_map(|earlier| &mut earlier.hooks);
+        for hook in self.hooks.iter_mut().chain(earlier) {
+            hook.decision = 0;
+        }
+        self
+    }
+
+    /// This judgement, then a later and deciding one. What that was asked with is its own.
     pub fn followed_by(&self, generation: u64, hooks: Vec<HookTrace>) -> Self {
         let mut earlier = self.earlier.clone();
         earlier.push(Judgement {
@@ -230,6 +285,8 @@ impl DecisionRecord {
             earlier,
             recall_window_ms: self.recall_window_ms,
             made: self.made.clone(),
+            circumstances: None,
+            beside: None,
         }
     }
 }
@@ -241,9 +298,17 @@ pub struct HookTrace {
     pub binding: u16,
     pub outcome: HookOutcome,
     pub duration_us: u32,
+    /// A fingerprint of everything it decided; 0 where it lets all pass as it is.
+    #[serde(default)]
+    pub decision: u32,
 }
 
 impl HookTrace {
+    /// It put another content in place of what it was shown.
+    pub fn replaced(&self) -> bool {
+        self.outcome == HookOutcome::Replaced
+    }
+
     /// A hook that failed or is absent has answered nothing.
     pub fn answered(&self) -> bool {
         !matches!(self.outcome, HookOutcome::Failed | HookOutcome::Absent)

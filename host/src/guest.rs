@@ -3,9 +3,11 @@
 
 mod build;
 mod fixtures;
+mod replay;
 mod scaffold;
 mod toolchain;
 
 pub use build::{Built, build};
 pub use fixtures::test;
+pub use replay::replay;
 pub use scaffold::{Language, scaffold};

@@ -5,6 +5,7 @@
 //! socket, a database or WASM: answers reach their session by settlement (see `delivery.rs`).
 
 pub mod admit;
+pub mod asked;
 pub mod change;
 pub mod command;
 pub mod decide;
@@ -222,11 +223,12 @@ impl Journey {
             text: sent.content.text(),
             at_ms: self.clock.now_ms(),
             target: None,
+            reply_to: sent.reply_to,
             edit: false,
         };
         let mut aside = Aside::default();
         if question.text.starts_with('/') {
-            match command::meaning(judge, &question, sent.reply_to, &self.limits)? {
+            match command::meaning(judge, &question, &self.limits)? {
                 Meaning::Message(found) => aside = found,
                 Meaning::Answered(answer) => return Ok(answer_change(sent, answer)),
             }
@@ -239,7 +241,7 @@ impl Journey {
         };
         let mut judged = decide::judge(judge, &question, &self.limits)?;
         judged.replaced(sent.corrected || aside.content.is_some());
-        judged.after(aside.hooks, aside.effects);
+        judged.after(aside, sent.content);
         judged.made(sent.made);
         Ok(send_change(sent, judged))
     }

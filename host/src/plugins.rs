@@ -6,6 +6,7 @@ pub mod after;
 pub mod bindings;
 mod flags;
 pub mod measured;
+pub mod replay;
 pub mod rollout;
 pub mod schedule;
 pub mod values;
@@ -17,8 +18,9 @@ use std::sync::Arc;
 pub use kith_runtime::When;
 use tokio::sync::watch;
 
-use crate::entry::{DecisionRecord, HookTrace};
+use crate::entry::{DecisionRecord, HookRead, HookTrace};
 use crate::store::HoldCause;
+use replay::Attempt;
 
 /// What a client asks for, as `message-strategy` sees it. Ids are text.
 #[derive(Debug, Clone, Default)]
@@ -159,6 +161,7 @@ pub struct StrategyRuling {
     pub recall_window_ms: Option<u64>,
     pub effects: Vec<Effect>,
     pub hooks: Vec<HookTrace>,
+    pub reads: Vec<HookRead>,
 }
 
 /// What is to be done about a command.
@@ -187,6 +190,7 @@ pub struct CommandRuling {
     pub verdict: CommandVerdict,
     pub effects: Vec<Effect>,
     pub hooks: Vec<HookTrace>,
+    pub reads: Vec<HookRead>,
 }
 
 /// Something the rules are asked about or told, as the hook `admin-rule` sees it. Ids are text.
@@ -253,6 +257,7 @@ pub struct FilterRuling {
     /// One for each text; `None` leaves it as it is.
     pub masked: Vec<Option<String>>,
     pub hooks: Vec<HookTrace>,
+    pub reads: Vec<HookRead>,
 }
 
 /// One generation, pinned: everything about one message is judged by it (I4).
@@ -274,6 +279,12 @@ pub trait Judge: Send + Sync {
     fn rule_schedules(&self) -> Vec<(String, Vec<(String, When)>)>;
     /// Tells an occasion to the rule of one plugin alone.
     fn rule_of(&self, plugin: &str, occasion: &Occasion) -> RuleRuling;
+    /// Told of what its hooks decided about and no log will hold, for a replay.
+    fn not_stored(&self, _: Attempt) {}
+    /// Whether it is kept at all.
+    fn keeps_attempts(&self) -> bool {
+        false
+    }
 }
 
 /// Where generations come from.
@@ -297,5 +308,7 @@ pub fn record(
         earlier: Vec::new(),
         recall_window_ms: None,
         made: None,
+        circumstances: None,
+        beside: None,
     }
 }

@@ -9,6 +9,7 @@ pub mod embedded_log;
 pub mod feed;
 pub mod groups;
 mod held;
+pub mod judged;
 pub mod kv;
 pub mod media;
 pub mod moderation;

@@ -10,7 +10,7 @@ use crate::parts::Parts;
 use crate::support::TestServer;
 
 /// Whether any file below a folder has these bytes.
-fn is_on_disk(folder: &Path, bytes: &[u8]) -> bool {
+pub fn is_on_disk(folder: &Path, bytes: &[u8]) -> bool {
     std::fs::read_dir(folder).expect("a folder").any(|entry| {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
@@ -23,7 +23,7 @@ fn is_on_disk(folder: &Path, bytes: &[u8]) -> bool {
 }
 
 /// A text that stands nowhere else.
-fn unique(mark: &str) -> String {
+pub fn unique(mark: &str) -> String {
     format!("{mark}-{:032x}", rand::random::<u128>())
 }
 

@@ -30,6 +30,7 @@ mod profiles;
 mod properties;
 mod recent;
 mod registry;
+mod replay;
 mod rollout;
 mod rules;
 mod search;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Ended, PATIENCE, TestServer, TestUser};
 
 /// The warden's component, built once a run.
-fn warden() -> &'static [u8] {
+pub fn warden() -> &'static [u8] {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
     BUILT.get_or_init(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests/warden");

@@ -13,6 +13,7 @@ mod me;
 mod media;
 mod operations;
 mod plugins;
+mod replay;
 mod rollout;
 mod seams;
 mod users;

@@ -58,6 +58,7 @@ impl Judge for Nothing {
             recall_window_ms: None,
             effects: Vec::new(),
             hooks: Vec::new(),
+            reads: Vec::new(),
         }
     }
 
@@ -66,6 +67,7 @@ impl Judge for Nothing {
             verdict: Verdict::Pass,
             masked: vec![None; texts.len()],
             hooks: Vec::new(),
+            reads: Vec::new(),
         }
     }
 
@@ -97,6 +99,7 @@ impl Judge for Nothing {
             verdict: CommandVerdict::Pass,
             effects: Vec::new(),
             hooks: Vec::new(),
+            reads: Vec::new(),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::groups::{call, code, group, say};
 use crate::support::{TestServer, TestSocket};
 
-fn attentive() -> &'static Vec<u8> {
+pub fn attentive() -> &'static Vec<u8> {
     static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
     BUILT.get_or_init(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests/attentive");

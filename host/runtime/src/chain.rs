@@ -5,6 +5,7 @@
 pub(crate) mod command;
 mod effects;
 pub(crate) mod filter;
+mod fingerprint;
 pub(crate) mod mask;
 pub(crate) mod rule;
 pub(crate) mod strategy;
@@ -14,9 +15,9 @@ use std::time::Duration;
 use crate::generation::{Binding, Generation};
 use crate::hook::Policy;
 use crate::instance::{Exports, Instance};
-use crate::ruling::{HoldCause, HookRecord, Outcome, Reason, Verdict};
+use crate::ruling::{HoldCause, HookFailure, HookRecord, Outcome, Read, Reason, Trail, Verdict};
 use crate::shadow::Said;
-use crate::version::{CallRules, Fault, Version};
+use crate::version::{CallRules, Fault, Seen, Version};
 
 /// That a hook gave no answer, and what its binding says then.
 struct NoAnswer {
@@ -31,15 +32,15 @@ impl Generation {
         &self,
         place: u16,
         at_ms: u64,
-        records: &mut Vec<HookRecord>,
+        (records, trail): (&mut Vec<HookRecord>, &mut Trail),
         mut ask: impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> Result<(T, Duration), NoAnswer> {
         let binding = &self.bindings()[usize::from(place)];
         let no_answer = match &binding.loaded {
-            Ok(version) => match ask_version(version, binding, at_ms, &mut ask) {
+            Ok(version) => match ask_version(version, (place, binding), at_ms, trail, &mut ask) {
                 Ok(answer) => return Ok(answer),
                 Err((why, took)) => {
-                    records.push(self.note(place, Outcome::Failed, took));
+                    records.push(self.note(place, Outcome::Failed, took, 0));
                     NoAnswer {
                         policy: binding.on_failed,
                         cause: HoldCause::Failed,
@@ -48,7 +49,7 @@ impl Generation {
                 }
             },
             Err(why) => {
-                records.push(self.note(place, Outcome::Absent, Duration::ZERO));
+                records.push(self.note(place, Outcome::Absent, Duration::ZERO, 0));
                 NoAnswer {
                     policy: binding.on_absent,
                     cause: HoldCause::Absent,
@@ -60,9 +61,9 @@ impl Generation {
             return Err(no_answer);
         }
         if let Some(fallback) = &binding.fallback {
-            match ask_version(fallback, binding, at_ms, &mut ask) {
+            match ask_version(fallback, (place, binding), at_ms, trail, &mut ask) {
                 Ok(answer) => return Ok(answer),
-                Err((_, took)) => records.push(self.note(place, Outcome::Failed, took)),
+                Err((_, took)) => records.push(self.note(place, Outcome::Failed, took, 0)),
             }
         }
         Err(NoAnswer {
@@ -72,7 +73,7 @@ impl Generation {
     }
 
     /// What a binding came to, counted.
-    fn note(&self, place: u16, outcome: Outcome, took: Duration) -> HookRecord {
+    fn note(&self, place: u16, outcome: Outcome, took: Duration, decision: u32) -> HookRecord {
         let binding = &self.bindings()[usize::from(place)];
         binding.tally.came_to(outcome);
         if let Ok(version) = &binding.loaded {
@@ -82,6 +83,7 @@ impl Generation {
             binding: place,
             outcome,
             duration_us: u32::try_from(took.as_micros()).unwrap_or(u32::MAX),
+            decision,
         }
     }
 }
@@ -98,8 +100,9 @@ impl NoAnswer {
 
 pub(crate) fn ask_version<T>(
     version: &Version,
-    binding: &Binding,
+    (place, binding): (u16, &Binding),
     at_ms: u64,
+    trail: &mut Trail,
     ask: &mut impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
 ) -> Result<(T, Duration), (String, Duration)> {
     let budget = match binding.budget_us {
@@ -113,10 +116,25 @@ pub(crate) fn ask_version<T>(
         namespace: &binding.namespace,
         tally: &binding.tally,
     };
-    let (answer, took) = version.call(binding.hook, rules, ask);
+    let mut seen = Seen::new();
+    let (answer, took) = version.call(binding.hook, rules, &mut seen, ask);
     match answer {
-        Ok(answer) => Ok((answer, took)),
+        Ok(answer) => {
+            let reads = seen.into_iter().map(|(key, value)| Read {
+                binding: place,
+                key,
+                value,
+            });
+            trail.reads.extend(reads);
+            Ok((answer, took))
+        }
         Err(failure) => {
+            trail.failures.push(HookFailure {
+                binding: place,
+                digest: version.inspection.digest.clone(),
+                failure: failure.clone(),
+                reads: seen,
+            });
             tracing::debug!(plugin = binding.plugin, hook = binding.hook.as_str(), %failure, "a hook failed");
             Err((failure.to_string(), took))
         }

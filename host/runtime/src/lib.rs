@@ -59,7 +59,8 @@ pub use inspect::{BindingDefault, Inspection, exported_hooks};
 pub use measure::{DURATIONS_US, Measured};
 pub use ruling::{
     CommandOutcome, CommandRuling, Effect, EffectKind, FilterRuling, FoundHit, HoldCause,
-    HookRecord, Outcome, Reason, Rule, RuleAct, RuleAction, RuleRuling, StrategyRuling, Verdict,
+    HookFailure, HookRecord, Outcome, Read, Reason, Rule, RuleAct, RuleAction, RuleRuling,
+    StrategyRuling, Trail, Verdict,
 };
 pub use runtime::{Runtime, Usage};
 pub use settings::{MAX_COMPONENT_BYTES, Settings};

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use crate::error::Failure;
+
 /// What a chain decided about going on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -91,6 +93,37 @@ pub struct HookRecord {
     pub binding: u16,
     pub outcome: Outcome,
     pub duration_us: u32,
+    /// A fingerprint of everything it decided; 0 where it lets all pass as it is, or did not answer.
+    pub decision: u32,
+}
+
+/// A value of its own plugin that a hook read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// The binding's place in the generation.
+    pub binding: u16,
+    pub key: String,
+    /// `None`: there was none.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A call that gave no answer, after its second try where it had one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookFailure {
+    /// The binding's place in the generation.
+    pub binding: u16,
+    /// Of the version that failed: the binding's own, or its fallback.
+    pub digest: String,
+    pub failure: Failure,
+    /// What it had read by then.
+    pub reads: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// What hooks did and read besides what they decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trail {
+    pub reads: Vec<Read>,
+    pub failures: Vec<HookFailure>,
 }
 
 /// A write a plugin wants committed with the entry.
@@ -125,6 +158,7 @@ pub struct StrategyRuling {
     pub recall_window_ms: Option<u64>,
     pub effects: Vec<Effect>,
     pub records: Vec<HookRecord>,
+    pub trail: Trail,
 }
 
 /// What came of a command.
@@ -133,6 +167,7 @@ pub struct CommandRuling {
     pub outcome: CommandOutcome,
     pub effects: Vec<Effect>,
     pub records: Vec<HookRecord>,
+    pub trail: Trail,
 }
 
 /// What is to be done about a command.
@@ -163,6 +198,7 @@ pub struct RuleRuling {
     /// Of every rule that was asked.
     pub actions: Vec<RuleAction>,
     pub records: Vec<HookRecord>,
+    pub trail: Trail,
 }
 
 /// Whether what is asked may be.
@@ -251,6 +287,7 @@ pub struct FilterRuling {
     /// Every hit, for an administrator's trial.
     pub hits: Vec<FoundHit>,
     pub records: Vec<HookRecord>,
+    pub trail: Trail,
 }
 
 /// A filter's hit, as it counts.

@@ -89,6 +89,11 @@ impl Runtime {
         Ok(Self { inner })
     }
 
+    /// What it was told.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.loader.settings
+    }
+
     /// Every change of a breaker from now on.
     pub fn health(&self) -> broadcast::Receiver<HealthEvent> {
         self.inner.loader.health.subscribe()

@@ -52,6 +52,8 @@ pub struct Settings {
     /// Most versions whose code is in memory: each takes about three of the process's maps. Those not called longest
     /// leave first.
     pub resident_versions: u32,
+    /// What happens here counts for nothing: no breaker opens.
+    pub trial: bool,
 }
 
 impl Settings {
@@ -77,6 +79,20 @@ impl Settings {
             idle_sweep: Duration::from_secs(10),
             idle_after: Duration::from_secs(300),
             resident_versions: 1024,
+            trial: false,
+        }
+    }
+
+    /// The same limits for asking again what was asked before: a few instances, and nothing counts.
+    pub fn for_trial(&self) -> Self {
+        Self {
+            total_instances: 4,
+            instances_per_version: 2,
+            warm_instances: 0,
+            unbaked_instances: 1,
+            after_calls: 1,
+            trial: true,
+            ..self.clone()
         }
     }
 

@@ -20,7 +20,7 @@ use crate::error::LoadError;
 use crate::generation::Binding;
 use crate::hook::Hook;
 use crate::instance::{Exports, Instance};
-use crate::ruling::Outcome;
+use crate::ruling::{Outcome, Trail};
 
 /// What may wait for one shadow: questions, and bytes of them.
 const WAITING_MOST: usize = 256;
@@ -192,33 +192,39 @@ impl Shadowing {
             return None;
         };
         let at_ms = asked.at_ms();
+        // What it reads and how it fails is nobody's record.
+        let mut trail = Trail::default();
         match asked {
             Asked::Strategy(own) => own.with(|command| {
                 let mut ask = |instance: &mut Instance, exports: &Exports| {
                     strategy::ask(instance, exports, command, &|content| read(content))
                 };
-                let answer = ask_version(version, binding, at_ms, &mut ask).ok()?;
+                let answer =
+                    ask_version(version, (0, binding), at_ms, &mut trail, &mut ask).ok()?;
                 Some(answer.0.said())
             }),
             Asked::Filter(own) => own.with(|texts| {
                 let mut ask = |instance: &mut Instance, exports: &Exports| {
                     filter::ask(instance, exports, (binding, 0), texts)
                 };
-                let answer = ask_version(version, binding, at_ms, &mut ask).ok()?;
+                let answer =
+                    ask_version(version, (0, binding), at_ms, &mut trail, &mut ask).ok()?;
                 Some(filter::said(&answer.0))
             }),
             Asked::Command(own) => own.with(|invocation| {
                 let mut ask = |instance: &mut Instance, exports: &Exports| {
                     command::ask(instance, exports, invocation, &|content| read(content))
                 };
-                let answer = ask_version(version, binding, at_ms, &mut ask).ok()?;
+                let answer =
+                    ask_version(version, (0, binding), at_ms, &mut trail, &mut ask).ok()?;
                 Some(command::said(&answer.0.0))
             }),
             Asked::Rule(own) => own.with(|occasion| {
                 let mut ask = |instance: &mut Instance, exports: &Exports| {
                     rule::ask(instance, exports, occasion)
                 };
-                let answer = ask_version(version, binding, at_ms, &mut ask).ok()?;
+                let answer =
+                    ask_version(version, (0, binding), at_ms, &mut trail, &mut ask).ok()?;
                 Some(rule::said(&answer.0))
             }),
         }

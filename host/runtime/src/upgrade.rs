@@ -65,7 +65,11 @@ impl Version {
             &wit::Guest,
         ) -> wasmtime::Result<T>,
     ) -> Option<Result<T, Failure>> {
-        let factory = &self.pool.factory;
+        let pool = match self.pool() {
+            Ok(pool) => pool,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let factory = &pool.factory;
         let exports = factory.exports.upgrade.as_ref()?;
         let mut instance = match factory.make() {
             Ok(instance) => instance,

@@ -41,6 +41,8 @@ pub(crate) struct Reads {
     namespace: Arc<str>,
     snapshot: Option<Box<dyn ValuesSnapshot>>,
     left: u32,
+    /// What the call has read.
+    seen: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl Reads {
@@ -50,6 +52,7 @@ impl Reads {
             namespace: "".into(),
             snapshot: None,
             left: 0,
+            seen: Vec::new(),
         }
     }
 
@@ -61,10 +64,11 @@ impl Reads {
         self.left = READS_MAX;
     }
 
-    /// It is over.
-    pub fn close(&mut self) {
+    /// It is over; what it has read.
+    pub fn close(&mut self) -> Vec<(String, Option<Vec<u8>>)> {
         self.left = 0;
         self.snapshot = None;
+        std::mem::take(&mut self.seen)
     }
 
     /// A value of a plugin's own.
@@ -88,6 +92,8 @@ impl Reads {
             }
         };
         let read = snapshot.get(&self.namespace, key);
-        read.map_err(kv_snapshot::Error::Unavailable)
+        let value = read.map_err(kv_snapshot::Error::Unavailable)?;
+        self.seen.push((key.to_owned(), value.clone()));
+        Ok(value)
     }
 }

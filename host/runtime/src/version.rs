@@ -91,6 +91,9 @@ pub(crate) struct CallRules<'a> {
     pub tally: &'a Tally,
 }
 
+/// What a call has read of its plugin's values.
+pub(crate) type Seen = Vec<(String, Option<Vec<u8>>)>;
+
 /// Why an answer is none.
 pub(crate) enum Fault {
     Guest(wasmtime::Error),
@@ -263,6 +266,7 @@ impl Version {
         &self,
         hook: Hook,
         rules: CallRules<'_>,
+        seen: &mut Seen,
         mut ask: impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> (Result<T, Failure>, Duration) {
         let breaker = &self.breakers[hook as usize];
@@ -280,12 +284,13 @@ impl Version {
         let cpu_before = wanted.then(thread_cpu);
         let began = Instant::now();
         let fresh = rules.isolation == Isolation::Message;
-        let mut answer = self.ask_once(&pool, fresh, rules, &mut ask);
+        let mut answer = self.ask_once(&pool, fresh, rules, seen, &mut ask);
         if answer.as_ref().err().is_some_and(Failure::is_stop) {
-            answer = self.ask_once(&pool, true, rules, &mut ask);
+            answer = self.ask_once(&pool, true, rules, seen, &mut ask);
         }
         let wall = began.elapsed();
         match &answer {
+            _ if self.loader.settings.trial => {}
             Ok(_) => {
                 if wall > rules.budget {
                     self.counts.over_budget.fetch_add(1, Ordering::Relaxed);
@@ -308,6 +313,7 @@ impl Version {
         pool: &Pool,
         fresh: bool,
         rules: CallRules<'_>,
+        seen: &mut Seen,
         ask: &mut impl FnMut(&mut Instance, &Exports) -> Result<T, Fault>,
     ) -> Result<T, Failure> {
         let factory = &pool.factory;
@@ -322,7 +328,7 @@ impl Version {
         );
         instance.store.data_mut().reads.open(rules.namespace);
         let answer = ask(&mut instance, &factory.exports);
-        instance.store.data_mut().reads.close();
+        *seen = instance.store.data_mut().reads.close();
         match answer {
             Ok(answer) => {
                 if rules.isolation == Isolation::Message {

@@ -4,6 +4,7 @@
 pub mod author;
 mod grants;
 pub mod registry;
+pub mod replay;
 mod rollout;
 
 use std::path::PathBuf;
@@ -51,6 +52,9 @@ pub enum Command {
     Pull(registry::Pull),
     /// Remove versions that neither serve nor could be gone back to, and their compiled code.
     Prune(registry::Prune),
+    /// Ask a version again what was decided, without effect, and show every decision that differs; or see to the files
+    /// about calls that failed.
+    Replay(replay::Replay),
     /// Show the versions the server has and what they do.
     List {
         #[command(flatten)]
@@ -193,6 +197,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Import(args) => block_on(registry::import(args)),
         Command::Pull(args) => block_on(registry::pull(args)),
         Command::Prune(args) => block_on(registry::prune(args)),
+        Command::Replay(args) => block_on(replay::replay(args)),
         Command::List { server } => block_on(list(server)),
         Command::Activate {
             server,

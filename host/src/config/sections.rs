@@ -277,5 +277,19 @@ sections! {
         drift_percent: u8 = 20_u8,
         /// Decisions of each of the two versions before their shares are compared. Not reloadable.
         drift_least: u64 = 100_u64,
+        /// Commands a replay goes back over at most; of as many entries what their hooks read beside the log is kept. Not
+        /// reloadable.
+        replay_commands: usize = 10_000_usize,
+        /// MiB of what hooks read beside the log. Not reloadable.
+        replay_mib: u64 = 64_u64,
+        /// Days it is kept. Not reloadable.
+        replay_days: u64 = 7_u64,
+        /// Commands that left no entry (refused, dropped, answered), and as many occasions of rules, kept in memory alone for a
+        /// day; 0 keeps none. Not reloadable.
+        replay_refused: usize = 1000_usize,
+        /// Replay files about calls that failed, the newest; 0 writes none. Not reloadable.
+        replay_files: usize = 100_usize,
+        /// Replay files are written with what people wrote. Not reloadable.
+        replay_text: bool = false,
     }
 }

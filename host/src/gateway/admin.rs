@@ -8,6 +8,7 @@ pub mod held;
 pub mod metrics;
 pub mod people;
 pub mod plugins;
+pub mod replay;
 pub mod reports;
 pub mod rollout;
 pub mod words;
@@ -34,6 +35,7 @@ use crate::journey::reads::PageLimits;
 use crate::journey::{Journey, store_refusal};
 use crate::moderation::Rules;
 use crate::plugins::after::AfterCommit;
+use crate::plugins::replay::Replays;
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::{Code, Refusal};
@@ -53,6 +55,7 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     pub rollout: Arc<Rollout>,
     pub after: Arc<AfterCommit>,
+    pub replays: Arc<Replays>,
     pub words: Arc<Words>,
     pub clock: Arc<dyn Clock>,
     pub ender: Arc<dyn Ender>,
@@ -168,6 +171,7 @@ pub fn router(admin: Admin) -> Router {
                 .merge(bans::routes())
                 .merge(handovers::routes())
                 .merge(reports::routes())
+                .merge(replay::routes())
                 .merge(own_routes()),
         )
         .split_for_parts();

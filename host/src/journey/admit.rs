@@ -33,6 +33,8 @@ pub struct Place {
     pub answered: bool,
     /// The newest entries, oldest first, where a strategy asks for them.
     pub recent: Vec<Recent>,
+    /// The first and the last that were looked at for them; 0 where none were.
+    pub looked_at: (Seq, Seq),
 }
 
 impl Place {
@@ -100,6 +102,7 @@ pub async fn place(journey: &Journey, author: UserId, to: Target) -> Result<Plac
         unanswered: standing.unanswered,
         answered: standing.answered,
         recent: Vec::new(),
+        looked_at: (0, 0),
     })
 }
 
@@ -152,6 +155,7 @@ async fn open_direct(
         unanswered,
         answered: false,
         recent: Vec::new(),
+        looked_at: (0, 0),
     })
 }
 

@@ -87,6 +87,7 @@ impl Journey {
             text: kind.as_ref().map_or("", |content| content.text()),
             at_ms: now,
             target: Some((entry.from, age)),
+            reply_to: None,
             edit: false,
         };
         match decide::judge(judge, &question, &self.limits)? {

@@ -3,10 +3,11 @@
 
 use serde_json::value::RawValue;
 
+use super::asked;
 use super::decide::{self, Question, write};
 use crate::content::{Content, ContentLimits};
-use crate::entry::{HookTrace, Seq};
-use crate::plugins::{CommandVerdict, Invocation, Judge, Scope, Site};
+use crate::entry::{HookRead, HookTrace, Seq};
+use crate::plugins::{self, CommandVerdict, Invocation, Judge, Scope, Site};
 use crate::refusal::Refusal;
 use crate::store::PluginWrite;
 
@@ -25,6 +26,7 @@ pub struct Aside {
     pub content: Option<Content>,
     pub effects: Vec<PluginWrite>,
     pub hooks: Vec<HookTrace>,
+    pub reads: Vec<HookRead>,
 }
 
 /// What a command is answered with.
@@ -39,7 +41,6 @@ pub struct Answer {
 pub fn meaning(
     judge: &dyn Judge,
     question: &Question<'_>,
-    reply_to: Option<Seq>,
     limits: &ContentLimits,
 ) -> Result<Meaning, Refusal> {
     let scope = decide::scope(question.place.kind);
@@ -58,7 +59,7 @@ pub fn meaning(
             }))
         }
         Typed::Command { name, arguments } => {
-            run(judge, question, (scope, name, arguments), reply_to, limits)
+            run(judge, question, (scope, name, arguments), limits)
         }
     }
 }
@@ -67,7 +68,6 @@ fn run(
     judge: &dyn Judge,
     question: &Question<'_>,
     (scope, name, arguments): (Scope, &str, &str),
-    reply_to: Option<Seq>,
     limits: &ContentLimits,
 ) -> Result<Meaning, Refusal> {
     let place = question.place;
@@ -93,7 +93,7 @@ fn run(
             blocking: place.relation.blocking,
             friends: place.relation.friends,
             mentions: &mentions,
-            reply_to: reply_to.unwrap_or_default(),
+            reply_to: question.reply_to.unwrap_or_default(),
             at_ms: question.at_ms,
         },
     );
@@ -105,26 +105,58 @@ fn run(
             generation: judge.generation(),
         }))
     };
+    let (hooks, reads) = (ruling.hooks, ruling.reads);
     match ruling.verdict {
-        CommandVerdict::Done => answered(None, effects),
+        CommandVerdict::Done => {
+            not_stored(judge, question, (hooks, reads));
+            answered(None, effects)
+        }
         CommandVerdict::Reply(json) => {
+            not_stored(judge, question, (hooks, reads));
             let content = decide::replacement(&json, None, limits)?;
             answered(Some(content.to_raw()), effects)
         }
         CommandVerdict::Send(json) => Ok(Meaning::Message(Aside {
             content: Some(decide::replacement(&json, None, limits)?),
             effects,
-            hooks: ruling.hooks,
+            hooks,
+            reads,
         })),
         CommandVerdict::Pass => Ok(Meaning::Message(Aside {
             content: None,
             effects,
-            hooks: ruling.hooks,
+            hooks,
+            reads,
         })),
-        CommandVerdict::Reject { by, reason } => Err(Refusal::by_plugin(&by, &reason)),
-        CommandVerdict::Unavailable { by } => Err(Refusal::unavailable(format!(
-            "the plugin {by} could not answer this; nothing was stored"
-        ))),
+        CommandVerdict::Reject { by, reason } => {
+            not_stored(judge, question, (hooks, reads));
+            Err(Refusal::by_plugin(&by, &reason))
+        }
+        CommandVerdict::Unavailable { by } => {
+            not_stored(judge, question, (hooks, reads));
+            Err(Refusal::unavailable(format!(
+                "the plugin {by} could not answer this; nothing was stored"
+            )))
+        }
+    }
+}
+
+/// Tells of what ends here, for a replay.
+fn not_stored(
+    judge: &dyn Judge,
+    question: &Question<'_>,
+    (hooks, reads): (Vec<HookTrace>, Vec<HookRead>),
+) {
+    let mut record = plugins::record(judge.generation(), hooks, &[]);
+    asked::note(&mut record, question, reads);
+    asked::not_stored(judge, question, record);
+}
+
+/// The name and the arguments of a text that would be a command, were the name bound.
+pub fn invoked(text: &str) -> Option<(&str, &str)> {
+    match typed(text, |_| true) {
+        Typed::Command { name, arguments } => Some((name, arguments)),
+        Typed::Escaped(_) | Typed::Message => None,
     }
 }
 

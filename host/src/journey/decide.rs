@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::admit::Place;
+use super::{asked, command};
 use crate::content::{Content, ContentLimits};
 use crate::conversation::Kind;
-use crate::entry::{DecisionRecord, HookTrace, Made};
+use crate::entry::{DecisionRecord, HookTrace, Made, Seq};
 use crate::ids::{ConversationId, UserId};
 use crate::plugins::{self, Command, Effect, Judge, Scope, Site, Text, Verdict};
 use crate::refusal::Refusal;
@@ -26,6 +27,7 @@ pub struct Question<'a> {
     pub at_ms: u64,
     /// For operations on an entry: who wrote it, and its age in milliseconds.
     pub target: Option<(UserId, u64)>,
+    pub reply_to: Option<Seq>,
     /// The content is an edit's.
     pub edit: bool,
 }
@@ -58,15 +60,19 @@ impl Judged {
         }
     }
 
-    /// What hooks that were asked before did, and want written.
-    pub fn after(&mut self, hooks: Vec<HookTrace>, effects: Vec<PluginWrite>) {
+    /// What the hook of a command did before, and wants written; `typed` is what it was asked about.
+    pub fn after(&mut self, aside: command::Aside, typed: &Content) {
         let (record, wanted) = match self {
             Self::Keep(keep) => (&mut keep.record, &mut keep.effects),
             Self::Hold(kept) => (&mut kept.record, &mut kept.effects),
             Self::Drop => return,
         };
-        record.hooks.splice(0..0, hooks);
-        wanted.splice(0..0, effects);
+        if aside.hooks.iter().any(HookTrace::replaced) {
+            asked::note_sent(record, &typed.to_raw());
+        }
+        asked::note_earlier(record, aside.reads);
+        record.hooks.splice(0..0, aside.hooks);
+        wanted.splice(0..0, aside.effects);
     }
 }
 
@@ -131,12 +137,18 @@ pub fn judge(
     let by_strategy = ruling.hooks.iter().any(HookTrace::answered);
     let held = match std::mem::replace(&mut ruling.verdict, Verdict::Pass) {
         Verdict::Pass => None,
-        Verdict::Drop { .. } => return Ok(Judged::Drop),
+        Verdict::Drop { .. } => {
+            asked::not_stored(judge, question, strategy_record(judge, question, ruling));
+            return Ok(Judged::Drop);
+        }
         // The filters are asked all the same: what is released later was masked then.
         Verdict::Hold { by, reason, cause } if question.content.is_some() => {
             Some(Why { by, reason, cause })
         }
-        other => return Err(refusal(other)),
+        other => {
+            asked::not_stored(judge, question, strategy_record(judge, question, ruling));
+            return Err(refusal(other));
+        }
     };
     let replaced = match ruling.content.take() {
         Some(json) => Some(replacement(&json, question.content, limits)?),
@@ -144,10 +156,10 @@ pub fn judge(
     };
     match replaced.as_ref().or(question.content) {
         Some(content) => {
-            let was_replaced = replaced.is_some();
-            let json = sent
-                .filter(|_| !was_replaced)
-                .unwrap_or_else(|| content.to_raw());
+            let (json, original) = match replaced {
+                Some(_) => (content.to_raw(), sent),
+                None => (sent.unwrap_or_else(|| content.to_raw()), None),
+            };
             filtered(
                 judge,
                 scope,
@@ -155,7 +167,7 @@ pub fn judge(
                 Proposed {
                     content,
                     json,
-                    was_replaced,
+                    original,
                     held,
                     by_strategy,
                 },
@@ -163,8 +175,9 @@ pub fn judge(
             )
         }
         None => {
-            let record =
+            let mut record =
                 plugins::record(judge.generation(), std::mem::take(&mut ruling.hooks), &[]);
+            asked::note(&mut record, question, std::mem::take(&mut ruling.reads));
             Ok(Judged::Keep(Keep {
                 by_strategy,
                 ..keep(ruling, None, false, record)
@@ -173,11 +186,23 @@ pub fn judge(
     }
 }
 
+/// Of what ends with the strategies.
+fn strategy_record(
+    judge: &dyn Judge,
+    question: &Question<'_>,
+    ruling: plugins::StrategyRuling,
+) -> DecisionRecord {
+    let mut record = plugins::record(judge.generation(), ruling.hooks, &[]);
+    asked::note(&mut record, question, ruling.reads);
+    record
+}
+
 /// A content that the strategies let through.
 struct Proposed<'a> {
     content: &'a Content,
     json: Box<RawValue>,
-    was_replaced: bool,
+    /// What was sent, where a strategy replaced it.
+    original: Option<Box<RawValue>>,
     /// A strategy holds it.
     held: Option<Why>,
     by_strategy: bool,
@@ -202,20 +227,37 @@ fn filtered(
         conversation: &conversation,
     };
     let filtered = judge.filter(site, &asked, question.at_ms);
-    let record = plugins::record(
+    let mut record = plugins::record(
         judge.generation(),
         std::mem::take(&mut ruling.hooks),
         &filtered.hooks,
     );
+    let mut reads = std::mem::take(&mut ruling.reads);
+    reads.extend(filtered.reads);
+    asked::note(&mut record, question, reads);
     let held = match filtered.verdict {
         Verdict::Pass => proposed.held,
-        Verdict::Drop { .. } => return Ok(Judged::Drop),
+        Verdict::Drop { .. } => {
+            asked::not_stored(judge, question, record);
+            return Ok(Judged::Drop);
+        }
         Verdict::Hold { by, reason, cause } => {
             Some(Why::or_later(proposed.held, Why { by, reason, cause }))
         }
-        other => return Err(refusal(other)),
+        other => {
+            asked::not_stored(judge, question, record);
+            return Err(refusal(other));
+        }
     };
     let masked = filtered.masked.iter().any(Option::is_some);
+    let was_replaced = proposed.original.is_some();
+    if let Some(sent) = proposed
+        .original
+        .as_ref()
+        .or(masked.then_some(&proposed.json))
+    {
+        asked::note_sent(&mut record, sent);
+    }
     let json = if masked {
         proposed
             .content
@@ -225,7 +267,7 @@ fn filtered(
     } else {
         proposed.json
     };
-    let replaced = masked || proposed.was_replaced;
+    let replaced = masked || was_replaced;
     let by_strategy = proposed.by_strategy;
     let Some(why) = held else {
         return Ok(Judged::Keep(Keep {
@@ -330,18 +372,16 @@ fn ask_strategy(
             target_sender: &target,
             target_age_ms: question.target.map_or(0, |(_, age)| age),
             recent: &place.recent,
-            facts: facts(question),
+            facts: facts(place.kind, question.content),
             content: sent,
         },
     )
 }
 
 /// What the host tells beside the fixed fields: that a group's message mentions everyone.
-fn facts(question: &Question<'_>) -> &'static [(&'static str, &'static str)] {
-    let mentions_all = question.place.kind == Kind::Group
-        && question
-            .content
-            .is_some_and(|content| content.mentions().any(|whom| whom == "all"));
+pub fn facts(kind: Kind, content: Option<&Content>) -> &'static [(&'static str, &'static str)] {
+    let mentions_all = kind == Kind::Group
+        && content.is_some_and(|content| content.mentions().any(|whom| whom == "all"));
     if mentions_all {
         &[("mention-all", "true")]
     } else {

@@ -134,6 +134,7 @@ impl Journey {
             text: content.text(),
             at_ms: now,
             target: Some((entry.from, age)),
+            reply_to: None,
             edit: true,
         };
         let judged = decide::judge(judge, &question, &self.limits)?;

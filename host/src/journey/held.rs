@@ -207,6 +207,8 @@ impl Journey {
             Ok(Judged::Keep(mut keep)) => {
                 keep.record = DecisionRecord {
                     recall_window_ms: keep.record.recall_window_ms,
+                    circumstances: keep.record.circumstances,
+                    beside: keep.record.beside,
                     ..hold
                         .record
                         .followed_by(keep.record.generation, keep.record.hooks)
@@ -255,6 +257,8 @@ impl Journey {
         let hold = held.hold.clone();
         let record = DecisionRecord {
             recall_window_ms: kept.record.recall_window_ms,
+            circumstances: kept.record.circumstances,
+            beside: kept.record.beside,
             ..hold
                 .record
                 .followed_by(kept.record.generation, kept.record.hooks)
@@ -292,6 +296,7 @@ impl Journey {
             at_ms: self.clock.now_ms(),
             // It was sent when it was held: the time it waits is not its author's.
             target: target.map(|entry| (entry.from, held.at.saturating_sub(entry.at))),
+            reply_to: held.hold.reply_to,
             edit: target.is_some(),
         };
         decide::judge(judge, &question, &self.limits)

@@ -86,6 +86,7 @@ impl Journey {
             text: emoji,
             at_ms: now,
             target: Some((entry.from, now.saturating_sub(entry.at))),
+            reply_to: None,
             edit: false,
         };
         match decide::judge(judge, &question, &self.limits)? {

@@ -1,10 +1,12 @@
 //! What a conversation said last, for strategies that ask to see it.
 //! Where none asks, nothing is read.
 
+use std::sync::Arc;
+
 use super::admit::Place;
 use super::{Journey, decide, store_refusal};
 use crate::content::Content;
-use crate::entry::{Body, Entry, Viewer};
+use crate::entry::{Body, Entry, Seq, Viewer};
 use crate::ids::UserId;
 use crate::plugins::{Judge, Recent};
 use crate::refusal::Refusal;
@@ -25,7 +27,7 @@ impl Journey {
         };
         if wanted > 0 {
             // Boxed, so that the future of whoever shows nothing is no larger for it.
-            place.recent = Box::pin(self.newest(author, place, wanted)).await?;
+            (place.recent, place.looked_at) = Box::pin(self.newest(author, place, wanted)).await?;
         }
         Ok(())
     }
@@ -35,7 +37,7 @@ impl Journey {
         author: UserId,
         place: &Place,
         limit: usize,
-    ) -> Result<Vec<Recent>, Refusal> {
+    ) -> Result<(Vec<Recent>, (Seq, Seq)), Refusal> {
         let newest = Span {
             after: None,
             before: None,
@@ -43,16 +45,18 @@ impl Journey {
         };
         let page = self.log.page(place.conversation, author, newest).await;
         let page = page.map_err(|error| store_refusal(&error))?;
+        let seq = |entry: Option<&Arc<Entry>>| entry.map_or(0, |entry| entry.seq);
+        let looked_at = (seq(page.entries.first()), seq(page.entries.last()));
         let seen = page
             .entries
             .iter()
             .filter(|entry| Viewer::of(entry, author) != Viewer::LeftOut);
-        Ok(seen.map(|entry| shown(entry)).collect())
+        Ok((seen.map(|entry| shown(entry)).collect(), looked_at))
     }
 }
 
 /// An entry as a strategy sees it; of what was recalled no word is left.
-fn shown(entry: &Entry) -> Recent {
+pub fn shown(entry: &Entry) -> Recent {
     let (kind, content) = match &entry.body {
         Body::Message(message) => ("recalled", message.content.as_deref()),
         Body::Edit { content, .. } => ("edit", content.as_deref()),

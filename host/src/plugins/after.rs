@@ -6,7 +6,7 @@
 mod abilities;
 mod accounts;
 mod effects;
-mod events;
+pub(super) mod events;
 mod follow;
 pub mod handover;
 mod http;

@@ -9,6 +9,7 @@ mod configure;
 mod grants;
 mod loaded;
 mod prune;
+mod replayed;
 mod report;
 mod shadows;
 mod step;
@@ -28,12 +29,15 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 
 use loaded::Loaded;
+pub use replayed::{Served, ToReplay};
 use shadows::Shadows;
 use tallies::Tallies;
 
 use super::after::AfterCommit;
 use super::bindings::Plan;
 use super::flags::Flags;
+use super::replay::Aside;
+use super::replay::aside::Writer;
 use super::wasm::Pinned;
 use super::{Judge, Occasion, Plugins};
 use crate::clock::Clock;
@@ -95,6 +99,8 @@ pub struct Rollout {
     pub(super) happened: OnceLock<mpsc::Sender<Occasion>>,
     /// Who follows the commits, and makes the states that versions want to take over with.
     pub(super) after: OnceLock<Weak<AfterCommit>>,
+    /// Where what replays and authors may want is set aside.
+    pub(super) aside: OnceLock<Arc<Aside>>,
     /// The number of the generation in force, for those who follow it.
     pub(super) generations: tokio::sync::watch::Sender<u64>,
 }
@@ -121,6 +127,17 @@ impl Rollout {
     pub fn tell(&self, happened: mpsc::Sender<Occasion>) {
         // The first one stays: there is one who listens.
         let _ = self.happened.set(happened);
+    }
+
+    /// From now on what replays and authors may want is set aside here.
+    pub fn set_aside(&self, aside: Arc<Aside>) {
+        // The first one stays: there is one place for it.
+        let _ = self.aside.set(aside);
+    }
+
+    /// Where that is.
+    pub fn aside(&self) -> Option<&Arc<Aside>> {
+        self.aside.get()
     }
 
     /// The number of the generation in force; 0 before the first.
@@ -154,6 +171,8 @@ impl Rollout {
         let told = self.happened.get().filter(|_| generation.has_rules());
         Arc::new(Pinned {
             flags: told.cloned().map(Flags::new),
+            aside: self.aside.get().cloned(),
+            writer: Writer::default(),
             generation,
             limits: self.limits,
         })

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use kith_runtime as runtime;
 
 use super::flags::Flags;
+use super::replay::aside::{self, Writer};
+use super::replay::asked::Asked;
+use super::replay::{Aside, Attempt};
 use super::{
     Command, CommandRuling, CommandVerdict, Effect, FilterRuling, Invocation, Judge, Occasion,
     Recent, Rule, RuleAct, RuleAction, RuleRuling, Scope, Site, StrategyRuling, Text, Verdict,
@@ -21,6 +24,10 @@ pub struct Pinned {
     pub limits: ContentLimits,
     /// Where there are rules to be told.
     pub flags: Option<Flags>,
+    /// Where what replays and authors may want is set aside.
+    pub aside: Option<Arc<Aside>>,
+    /// Of what is judged.
+    pub writer: Writer,
 }
 
 impl Judge for Pinned {
@@ -35,6 +42,12 @@ impl Judge for Pinned {
     fn strategy(&self, scope: Scope, command: &Command<'_>) -> StrategyRuling {
         if let Some(flags) = &self.flags {
             flags.asked(command);
+        }
+        if let Some(aside) = &self.aside {
+            self.writer.is(command.conversation, command.sender);
+            if command.operation == "recall" {
+                aside.files.recalled(command.conversation);
+            }
         }
         let facts: Vec<_> = command
             .facts
@@ -64,9 +77,9 @@ impl Judge for Pinned {
             recent: &recent,
             facts: &facts,
         };
-        let ruling = self
-            .generation
-            .strategy(to_scope(scope), &asked, &|json| self.read(json));
+        let read = |json: &str| read_content(json, &self.limits);
+        let mut ruling = self.generation.strategy(to_scope(scope), &asked, &read);
+        self.failed(&mut ruling.trail, || Asked::strategy(command));
         StrategyRuling {
             verdict: to_verdict(ruling.verdict),
             content: ruling.content,
@@ -75,6 +88,7 @@ impl Judge for Pinned {
             recall_window_ms: ruling.recall_window_ms,
             effects: ruling.effects.into_iter().map(to_effect).collect(),
             hooks: ruling.records.iter().map(to_trace).collect(),
+            reads: aside::reads(&mut ruling.trail),
         }
     }
 
@@ -86,7 +100,10 @@ impl Judge for Pinned {
                 text: text.text,
             })
             .collect();
-        let ruling = self.generation.filter(to_site(site), &asked, at_ms);
+        let mut ruling = self.generation.filter(to_site(site), &asked, at_ms);
+        self.failed(&mut ruling.trail, || {
+            Asked::filter(texts, at_ms, self.writer.told())
+        });
         let verdict = to_verdict(ruling.verdict);
         if let Some(flags) = &self.flags {
             flags.judged(&verdict);
@@ -95,6 +112,7 @@ impl Judge for Pinned {
             verdict,
             masked: ruling.masked,
             hooks: ruling.records.iter().map(to_trace).collect(),
+            reads: aside::reads(&mut ruling.trail),
         }
     }
 
@@ -120,13 +138,14 @@ impl Judge for Pinned {
             at_ms: invocation.at_ms,
             facts: &[],
         };
-        let ruling = self
-            .generation
-            .command(to_scope(scope), &asked, &|json| self.read(json));
+        let read = |json: &str| read_content(json, &self.limits);
+        let mut ruling = self.generation.command(to_scope(scope), &asked, &read);
+        self.failed(&mut ruling.trail, || Asked::command(invocation));
         CommandRuling {
             verdict: to_command_verdict(ruling.outcome),
             effects: ruling.effects.into_iter().map(to_effect).collect(),
             hooks: ruling.records.iter().map(to_trace).collect(),
+            reads: aside::reads(&mut ruling.trail),
         }
     }
 
@@ -135,7 +154,8 @@ impl Judge for Pinned {
     }
 
     fn rule(&self, occasion: &Occasion, decides: bool) -> RuleRuling {
-        to_rule_ruling(self.generation.rule(&to_occasion(occasion), decides))
+        let ruling = self.generation.rule(&to_occasion(occasion), decides);
+        self.ruled(occasion, decides, ruling)
     }
 
     fn rule_schedules(&self) -> Vec<(String, Vec<(String, runtime::When)>)> {
@@ -149,8 +169,67 @@ impl Judge for Pinned {
     }
 
     fn rule_of(&self, plugin: &str, occasion: &Occasion) -> RuleRuling {
-        to_rule_ruling(self.generation.rule_of(plugin, &to_occasion(occasion)))
+        let ruling = self.generation.rule_of(plugin, &to_occasion(occasion));
+        self.ruled(occasion, false, ruling)
     }
+
+    fn not_stored(&self, attempt: Attempt) {
+        if let Some(aside) = &self.aside {
+            aside.keep(attempt);
+        }
+    }
+
+    fn keeps_attempts(&self) -> bool {
+        let aside = self.aside.as_ref();
+        aside.is_some_and(|aside| aside.keeps_attempts())
+    }
+}
+
+impl Pinned {
+    fn read(&self, json: &str) -> Result<runtime::SeenContent, String> {
+        read_content(json, &self.limits)
+    }
+
+    /// What made calls fail is set aside.
+    fn failed(&self, trail: &mut runtime::Trail, asked: impl Fn() -> Asked) {
+        if trail.failures.is_empty() {
+            return;
+        }
+        if let Some(aside) = &self.aside {
+            let failures = std::mem::take(&mut trail.failures);
+            aside.failed(&self.generation, failures, asked);
+        }
+    }
+
+    /// What rules said, set aside for replays.
+    fn ruled(
+        &self,
+        occasion: &Occasion,
+        decides: bool,
+        mut ruling: runtime::RuleRuling,
+    ) -> RuleRuling {
+        let asked = || Asked::rule(occasion, decides);
+        self.failed(&mut ruling.trail, asked);
+        if let Some(aside) = &self.aside
+            && !ruling.records.is_empty()
+        {
+            let hooks = ruling.records.iter().map(to_trace).collect();
+            let reads = aside::reads(&mut ruling.trail);
+            let record = aside::record(self.generation.number, hooks, reads);
+            aside.occurred(asked(), occasion.at_ms, record);
+        }
+        to_rule_ruling(ruling)
+    }
+}
+
+/// A plugin's content is checked like a client's; what is wrong with it is the plugin's failure.
+pub fn read_content(json: &str, limits: &ContentLimits) -> Result<runtime::SeenContent, String> {
+    let value = serde_json::from_str(json).map_err(|_| "the content is not JSON".to_owned())?;
+    let content = Content::parse(value, limits).map_err(|refusal| refusal.message.into_owned())?;
+    Ok(runtime::SeenContent {
+        content_type: content.kind().to_owned(),
+        text: content.text().to_owned(),
+    })
 }
 
 fn to_occasion(occasion: &Occasion) -> runtime::Occasion<'_> {
@@ -177,9 +256,10 @@ fn to_rule_ruling(ruling: runtime::RuleRuling) -> RuleRuling {
     }
 }
 
-impl Pinned {
-    fn read(&self, json: &str) -> Result<runtime::SeenContent, String> {
-        read_content(json, &self.limits)
+fn to_site(site: Site<'_>) -> runtime::Site<'_> {
+    runtime::Site {
+        scope: to_scope(site.scope),
+        conversation: site.conversation,
     }
 }
 
@@ -191,13 +271,6 @@ pub fn read_content(json: &str, limits: &ContentLimits) -> Result<runtime::SeenC
         content_type: content.kind().to_owned(),
         text: content.text().to_owned(),
     })
-}
-
-fn to_site(site: Site<'_>) -> runtime::Site<'_> {
-    runtime::Site {
-        scope: to_scope(site.scope),
-        conversation: site.conversation,
-    }
 }
 
 /// The host's scope as the runtime's.
@@ -307,7 +380,7 @@ fn to_effect(effect: runtime::Effect) -> Effect {
     }
 }
 
-fn to_trace(record: &runtime::HookRecord) -> HookTrace {
+pub fn to_trace(record: &runtime::HookRecord) -> HookTrace {
     let outcome = match record.outcome {
         runtime::Outcome::Passed => HookOutcome::Passed,
         runtime::Outcome::Replaced => HookOutcome::Replaced,
@@ -321,5 +394,6 @@ fn to_trace(record: &runtime::HookRecord) -> HookTrace {
         binding: record.binding,
         outcome,
         duration_us: record.duration_us,
+        decision: record.decision,
     }
 }

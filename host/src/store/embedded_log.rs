@@ -4,6 +4,7 @@
 mod ages;
 mod answers;
 mod batch;
+mod beside;
 mod committer;
 mod extent;
 mod feed;
@@ -11,6 +12,7 @@ mod floor;
 mod heads;
 mod held;
 mod in_flight;
+mod judged;
 mod key;
 mod kv;
 mod lists;
@@ -96,8 +98,9 @@ impl EmbeddedLog {
         };
         let ids = IdSource::new(0, meta("stamp")?.unwrap_or(0));
         let erased_since = meta(batch::ERASED)?.unwrap_or(0);
+        let beside = beside::Rows::load(&tables)?;
         let shared = Arc::new(Shared::new(
-            (tables, erased_since),
+            (tables, erased_since, beside),
             (Heads::new(HEADS_MOST), Rosters::new(ROSTERED_MOST)),
             ids,
             clock,

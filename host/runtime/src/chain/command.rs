@@ -2,13 +2,14 @@
 //! carried out here.
 
 use super::effects::{self, check_code, shortened};
+use super::fingerprint::Fingerprint;
 use super::strategy::ReadContent;
 use super::verdict_without_answer;
 use crate::bindings::command::{self as wit, Invocation, Usage};
 use crate::generation::Generation;
 use crate::hook::Scope;
 use crate::instance::{Exports, Instance};
-use crate::ruling::{CommandOutcome, CommandRuling, EffectKind, Outcome, Reason, Verdict};
+use crate::ruling::{CommandOutcome, CommandRuling, EffectKind, Outcome, Reason, Trail, Verdict};
 use crate::shadow::{Asked, Said};
 use crate::share::Site;
 use crate::version::Fault;
@@ -30,6 +31,7 @@ impl Generation {
             outcome: CommandOutcome::Pass,
             effects: Vec::new(),
             records: Vec::new(),
+            trail: Trail::default(),
         };
         let site = Site {
             scope,
@@ -41,7 +43,7 @@ impl Generation {
         let answer = self.consult(
             place,
             invocation.at_ms,
-            &mut ruling.records,
+            (&mut ruling.records, &mut ruling.trail),
             |instance, exports| ask(instance, exports, invocation, read),
         );
         let binding = &self.bindings()[usize::from(place)];
@@ -55,8 +57,11 @@ impl Generation {
         let by = binding.plugin.clone();
         match answer {
             Ok(((answer, kinds), took)) => {
+                let fingerprint = fingerprint(&answer);
                 let (outcome, done) = outcome(by, answer.outcome);
-                ruling.records.push(self.note(place, done, took));
+                ruling
+                    .records
+                    .push(self.note(place, done, took, fingerprint));
                 ruling.outcome = outcome;
                 if done != Outcome::Rejected {
                     let effects = effects::take(binding, answer.effects, kinds);
@@ -140,6 +145,19 @@ fn outcome(by: String, outcome: wit::Outcome) -> (CommandOutcome, Outcome) {
             (CommandOutcome::Reject { by, reason }, Outcome::Rejected)
         }
     }
+}
+
+/// Of everything it says; 0 for a pass and nothing besides.
+fn fingerprint(answer: &wit::Answer) -> u32 {
+    let so_far = match &answer.outcome {
+        wit::Outcome::Pass if answer.effects.is_empty() => return 0,
+        wit::Outcome::Done => Fingerprint::of("done"),
+        wit::Outcome::Reply(content) => Fingerprint::of("reply").text(content),
+        wit::Outcome::Send(content) => Fingerprint::of("send").text(content),
+        wit::Outcome::Pass => Fingerprint::of("pass"),
+        wit::Outcome::Reject(reason) => Fingerprint::of("reject").reason(reason),
+    };
+    so_far.effects(&answer.effects).end()
 }
 
 /// What is wrong with the names of commands, if anything.

@@ -1,12 +1,13 @@
 //! The filters' part of the chain: texts to a ruling. A filter reports; masking, refusing and holding happen here, and
 //! the next filter sees what was masked.
 
+use super::fingerprint::Fingerprint;
 use super::{mask::mask, settle, verdict_without_answer};
 use crate::bindings::content_filter::{Hit, Text};
 use crate::generation::{Binding, Generation};
 use crate::hook::{Hook, Level};
 use crate::instance::{Exports, Instance};
-use crate::ruling::{FilterRuling, FoundHit, HoldCause, Outcome, Reason, Verdict};
+use crate::ruling::{FilterRuling, FoundHit, HoldCause, Outcome, Reason, Trail, Verdict};
 use crate::shadow::{Asked, Said};
 use crate::share::Site;
 use crate::version::Fault;
@@ -32,6 +33,7 @@ impl Generation {
             masked: vec![None; texts.len()],
             hits: Vec::new(),
             records: Vec::with_capacity(self.chain(Hook::ContentFilter, site.scope).len()),
+            trail: Trail::default(),
         };
         if texts.is_empty() {
             return ruling;
@@ -46,7 +48,8 @@ impl Generation {
                     changed = as_masked(texts, &ruling.masked);
                     &changed
                 };
-                let found = self.consult(place, at_ms, &mut ruling.records, |instance, exports| {
+                let notes = (&mut ruling.records, &mut ruling.trail);
+                let found = self.consult(place, at_ms, notes, |instance, exports| {
                     ask(instance, exports, (binding, place), shown)
                 });
                 if let Some(shadow) = self.shadow_of(binding) {
@@ -60,8 +63,10 @@ impl Generation {
             };
             let next = match found {
                 Ok((hits, took)) => {
+                    let fingerprint = fingerprint(&hits);
                     let (verdict, outcome) = take(&mut ruling, binding, texts, hits);
-                    ruling.records.push(self.note(place, outcome, took));
+                    let note = self.note(place, outcome, took, fingerprint);
+                    ruling.records.push(note);
                     verdict
                 }
                 Err(no_answer) => {
@@ -173,6 +178,22 @@ fn check(
         }
     }
     Ok(found)
+}
+
+/// Of every hit; 0 where there is none.
+fn fingerprint(hits: &[FoundHit]) -> u32 {
+    if hits.is_empty() {
+        return 0;
+    }
+    let all = hits.iter().fold(Fingerprint::of("hits"), |so_far, hit| {
+        so_far
+            .number(u64::from(hit.text))
+            .number(u64::from(hit.start))
+            .number(u64::from(hit.end))
+            .number(hit.level as u64)
+            .text(&hit.rule)
+    });
+    all.end()
 }
 
 /// Puts one filter's hits into the ruling.

@@ -2,12 +2,13 @@
 //! and carried out by the host.
 
 use super::effects::{check_code, shortened};
+use super::fingerprint::Fingerprint;
 use super::verdict_without_answer;
 use crate::bindings::admin_rule::{self as wit, Occasion};
 use crate::generation::Generation;
 use crate::hook::{Hook, Scope};
 use crate::instance::{Exports, Instance};
-use crate::ruling::{Outcome, Reason, Rule, RuleAct, RuleAction, RuleRuling, Verdict};
+use crate::ruling::{Outcome, Reason, Rule, RuleAct, RuleAction, RuleRuling, Trail, Verdict};
 use crate::shadow::{Asked, Said};
 use crate::share::Site;
 use crate::version::Fault;
@@ -40,6 +41,7 @@ impl Generation {
             rule: Rule::Abstain,
             actions: Vec::new(),
             records: Vec::new(),
+            trail: Trail::default(),
         };
         let site = site(occasion);
         for place in self.asked(Hook::AdminRule, site) {
@@ -50,7 +52,7 @@ impl Generation {
             let answer = self.consult(
                 place,
                 occasion.at_ms,
-                &mut ruling.records,
+                (&mut ruling.records, &mut ruling.trail),
                 |instance, exports| ask(instance, exports, occasion),
             );
             let binding = &self.bindings()[usize::from(place)];
@@ -64,7 +66,9 @@ impl Generation {
             match answer {
                 Ok(((said, acts), took)) => {
                     let outcome = outcome(&said);
-                    ruling.records.push(self.note(place, outcome, took));
+                    let fingerprint = fingerprint(&said, &acts);
+                    let note = self.note(place, outcome, took, fingerprint);
+                    ruling.records.push(note);
                     let by = &binding.plugin;
                     let acts = acts.into_iter().map(|act| RuleAction {
                         by: by.clone(),
@@ -147,6 +151,25 @@ fn outcome(ruling: &wit::Ruling) -> Outcome {
         wit::Ruling::Deny(_) => Outcome::Rejected,
         wit::Ruling::RequireApproval(_) => Outcome::Held,
     }
+}
+
+/// Of everything it says; 0 for an abstention without actions.
+fn fingerprint(said: &wit::Ruling, acts: &[RuleAction]) -> u32 {
+    let so_far = match said {
+        wit::Ruling::Abstain if acts.is_empty() => return 0,
+        wit::Ruling::Abstain => Fingerprint::of("abstain"),
+        wit::Ruling::Allow => Fingerprint::of("allow"),
+        wit::Ruling::Deny(reason) => Fingerprint::of("deny").reason(reason),
+        wit::Ruling::RequireApproval(reason) => Fingerprint::of("require-approval").reason(reason),
+    };
+    let all = acts.iter().fold(so_far, |so_far, act| {
+        so_far
+            .text(act.act.as_str())
+            .text(&act.subject)
+            .number(act.for_ms)
+            .text(&act.text)
+    });
+    all.end()
 }
 
 fn rule(by: &str, said: wit::Ruling) -> Rule {

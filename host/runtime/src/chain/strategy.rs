@@ -4,12 +4,13 @@
 use serde_json::Value;
 
 use super::effects::{self, check_code, shortened};
+use super::fingerprint::Fingerprint;
 use super::{settle, verdict_without_answer};
 use crate::bindings::message_strategy::{self as wit, Command};
 use crate::generation::{Binding, Generation};
 use crate::hook::{Hook, Scope};
 use crate::instance::{Exports, Instance};
-use crate::ruling::{EffectKind, HoldCause, Outcome, Reason, StrategyRuling, Verdict};
+use crate::ruling::{EffectKind, HoldCause, Outcome, Reason, StrategyRuling, Trail, Verdict};
 use crate::shadow::{Asked, Said};
 use crate::share::Site;
 use crate::version::Fault;
@@ -44,6 +45,7 @@ impl Generation {
             recall_window_ms: None,
             effects: Vec::new(),
             records: Vec::with_capacity(self.chain(Hook::MessageStrategy, scope).len()),
+            trail: Trail::default(),
         };
         let mut seen: Option<SeenContent> = None;
         for place in self.asked(Hook::MessageStrategy, site) {
@@ -52,7 +54,7 @@ impl Generation {
             let answer = self.consult(
                 place,
                 command.at_ms,
-                &mut ruling.records,
+                (&mut ruling.records, &mut ruling.trail),
                 |instance, exports| ask(instance, exports, &shown, read),
             );
             if let Some(shadow) = self.shadow_of(binding) {
@@ -66,8 +68,10 @@ impl Generation {
             }
             let next = match answer {
                 Ok((decision, took)) => {
+                    let fingerprint = fingerprint(&decision);
                     let (verdict, outcome) = take(&mut ruling, &mut seen, binding, decision);
-                    ruling.records.push(self.note(place, outcome, took));
+                    let note = self.note(place, outcome, took, fingerprint);
+                    ruling.records.push(note);
                     verdict
                 }
                 Err(no_answer) => {
@@ -168,6 +172,35 @@ fn check(decision: wit::Decision, read: &ReadContent<'_>) -> Result<Checked, Str
         kinds,
         replaced,
     })
+}
+
+/// Of everything it says; 0 for a pass and nothing besides.
+fn fingerprint(checked: &Checked) -> u32 {
+    let decision = &checked.decision;
+    let plain = matches!(decision.verdict, wit::Verdict::Pass)
+        && decision.audience.is_none()
+        && !checked.silent
+        && decision.recall_window_ms.is_none()
+        && decision.effects.is_empty();
+    if plain {
+        return 0;
+    }
+    let mut so_far = match &decision.verdict {
+        wit::Verdict::Pass => Fingerprint::of("pass"),
+        wit::Verdict::Replace(content) => Fingerprint::of("replace").text(content),
+        wit::Verdict::Reject(reason) => Fingerprint::of("reject").reason(reason),
+        wit::Verdict::Hold(reason) => Fingerprint::of("hold").reason(reason),
+        wit::Verdict::Drop(reason) => Fingerprint::of("drop").reason(reason),
+    };
+    if let Some(users) = &decision.audience {
+        so_far = so_far.number(users.len() as u64);
+        so_far = users.iter().fold(so_far, |so_far, user| so_far.text(user));
+    }
+    so_far
+        .number(u64::from(checked.silent))
+        .number(decision.recall_window_ms.map_or(u64::MAX, |window| window))
+        .effects(&decision.effects)
+        .end()
 }
 
 /// Puts a decision into the ruling.

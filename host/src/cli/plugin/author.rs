@@ -33,8 +33,15 @@ pub struct Build {
 
 #[derive(Debug, clap::Args)]
 pub struct Test {
+    /// The plugin's folder; with --replay also a component file.
     #[arg(default_value = ".")]
     folder: PathBuf,
+    /// Run a replay file instead of the fixtures: does the call fail here as it did on the server?
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    /// With --replay: the configuration, a JSON object, where the file has none.
+    #[arg(long, value_name = "FILE", requires = "replay")]
+    config: Option<PathBuf>,
 }
 
 /// Makes the folder of a new plugin.
@@ -58,6 +65,14 @@ pub fn build(args: Build) -> Result<()> {
 
 /// Builds, then runs the fixtures on the component.
 pub fn test(args: Test) -> Result<()> {
+    if let Some(file) = &args.replay {
+        let component = match args.folder.is_file() {
+            true => args.folder.clone(),
+            false => guest::build(&args.folder, None, None, &say)?.file,
+        };
+        let config = args.config.as_deref();
+        return guest::replay(file, &component, config, &|line| println!("{line}"));
+    }
     let built = guest::build(&args.folder, None, None, &say)?;
     guest::test(&args.folder, &built.file, &|line| say!("{line}"))
 }

@@ -11,7 +11,9 @@ use super::abilities::{Call, Cause};
 use super::effects::{Decided, EFFECTS_MOST};
 use super::events::Placed;
 use super::follow::{BATCH, Consumer, FAILURES_MOST, Round, pause, wished};
+use super::responding::SKIPPED;
 use crate::journey::store_refusal;
+use crate::plugins::replay::aside::failure_kind;
 use crate::refusal::Refusal;
 use crate::store::feed::FeedPage;
 
@@ -186,8 +188,9 @@ impl Consumer {
         };
         let noted = self.place.note(&self.shared, page.next).await;
         noted.map_err(|e| store_refusal(&e))?;
+        let kind = failure_kind(&failure).unwrap_or(SKIPPED);
         self.shared
-            .tell_skipped((&self.plugin, self.hook), poison, &why)
+            .tell_skipped((&self.plugin, self.hook), poison, (&why, kind))
             .await;
         self.failures = 0;
         if poison.stamp >= self.single_until {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kith_runtime::{AfterCall, Failure, Hook};
+use kith_runtime::{AfterCall, Event, Failure, Hook};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -16,6 +16,9 @@ use super::{AfterCommit, Bound};
 use crate::entry::Entry;
 use crate::ids::{ConversationId, UserId};
 use crate::journey::store_refusal;
+use crate::plugins::replay::aside::failure_kind;
+use crate::plugins::replay::asked::{Asked, AskedEvent, AskedEvents};
+use crate::plugins::replay::files::Made;
 use crate::refusal::Refusal;
 use crate::store::feed::FeedItem;
 
@@ -23,6 +26,8 @@ use crate::store::feed::FeedItem;
 const LANES: usize = 8;
 /// Wishes to be called again before a message is given up.
 const WISHES_MOST: u32 = 20;
+/// Why an event was given up, where no call failed.
+pub(super) const SKIPPED: &str = "skipped";
 /// Longest that others of the page are kept waiting for such a wish.
 const WISH_MOST: Duration = Duration::from_secs(60);
 const BROKEN: Duration = Duration::from_millis(250);
@@ -131,7 +136,7 @@ impl AfterCommit {
                 Ok(false) => return false,
                 Err(refusal) => {
                     let why = refusal.to_string();
-                    self.give_up(&plugin, &waiting, &why).await;
+                    self.give_up(&plugin, &waiting, (&why, SKIPPED)).await;
                 }
             }
         }
@@ -144,6 +149,7 @@ impl AfterCommit {
         waiting: &Waiting,
     ) -> Result<bool, Refusal> {
         let (mut failures, mut wishes, mut attempt) = (0, 0, 0);
+        let mut failed_by = SKIPPED;
         loop {
             // As in `observe`.
             let calling = self.namespaces.calls(plugin).read_owned().await;
@@ -194,6 +200,7 @@ impl AfterCommit {
                     (failure.to_string(), BROKEN)
                 }
                 Err(failure) => {
+                    failed_by = failure_kind(&failure).unwrap_or(SKIPPED);
                     failures += 1;
                     (failure.to_string(), pause(failures))
                 }
@@ -201,14 +208,14 @@ impl AfterCommit {
             self.ledger
                 .waits(plugin, Hook::Responder, failures > 0, &why);
             if failures >= FAILURES_MOST || wishes >= WISHES_MOST {
-                self.give_up(plugin, waiting, &why).await;
+                self.give_up(plugin, waiting, (&why, failed_by)).await;
                 return Ok(true);
             }
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn give_up(&self, plugin: &Arc<str>, waiting: &Waiting, why: &str) {
+    async fn give_up(&self, plugin: &Arc<str>, waiting: &Waiting, why: (&str, &'static str)) {
         let placed = Placed {
             event: events::of_entry(&waiting.entry, None),
             stamp: waiting.stamp,
@@ -218,13 +225,50 @@ impl AfterCommit {
             .await;
     }
 
+    /// What was given up, for the plugin's author.
+    async fn write_replay_file(
+        &self,
+        (plugin, hook): (&str, Hook),
+        event: &Event,
+        (why, kind): (&str, &'static str),
+    ) {
+        let (Some(aside), Some(bound)) = (self.rollout.aside.get(), self.bound(plugin, hook))
+        else {
+            return;
+        };
+        let mut asked = AskedEvents {
+            account: String::new(),
+            events: vec![AskedEvent::from(event)],
+        };
+        let asked = match hook {
+            Hook::Responder => {
+                let account = self.speaker(&bound).await;
+                asked.account = account.map(|id| id.to_string()).unwrap_or_default();
+                Asked::Responder(asked)
+            }
+            _ => Asked::Observer(asked),
+        };
+        let binding = bound.binding();
+        aside.files.add(Made {
+            plugin: plugin.to_owned(),
+            version: binding.version.clone(),
+            digest: binding.digest.clone(),
+            kind,
+            text: why.to_owned(),
+            asked,
+            reads: Vec::new(),
+        });
+    }
+
     /// An event is given up: the ledger and the audit log say so.
     pub(super) async fn tell_skipped(
         &self,
         (plugin, hook): (&str, Hook),
         placed: &Placed,
-        why: &str,
+        (why, kind): (&str, &'static str),
     ) {
+        self.write_replay_file((plugin, hook), &placed.event, (why, kind))
+            .await;
         let event = &placed.event;
         let notice = format!("{} {} {}: {why}", event.id, event.conversation, event.seq);
         let line = crate::store::accounts::AuditLine {

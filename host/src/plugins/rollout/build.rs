@@ -74,6 +74,7 @@ impl Rollout {
             switched: tokio::sync::Notify::new(),
             happened: OnceLock::new(),
             after: OnceLock::new(),
+            aside: OnceLock::new(),
             generations: tokio::sync::watch::Sender::new(0),
         });
         if is_first {

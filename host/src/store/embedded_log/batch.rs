@@ -2,6 +2,7 @@
 //! to readers until the whole is on disk.
 
 mod append;
+mod beside;
 mod erase;
 pub mod groups;
 mod hold;

@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, watch};
 
 use super::batch::{Batch, groups};
+use super::beside;
 use super::heads::Heads;
 use super::in_flight::Counts;
 use super::kv::KvNotes;
@@ -59,13 +60,14 @@ pub struct Shared {
     pub kv_notes: KvNotes,
     /// Since when erased content waits to leave the disk, milliseconds since 1970 UTC; 0 when none does.
     pub erased_since: Mutex<u64>,
+    pub beside: Mutex<beside::Rows>,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
 
 impl Shared {
     pub fn new(
-        (tables, erased_since): (Tables, u64),
+        (tables, erased_since, beside): (Tables, u64, beside::Rows),
         (heads, rosters): (Heads, Rosters),
         ids: IdSource,
         clock: Arc<dyn Clock>,
@@ -86,6 +88,7 @@ impl Shared {
             changes: AtomicU64::new(0),
             kv_notes: KvNotes::default(),
             erased_since: Mutex::new(erased_since),
+            beside: Mutex::new(beside),
             queue: Mutex::default(),
             wake: Condvar::new(),
         }

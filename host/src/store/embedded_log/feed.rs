@@ -50,6 +50,18 @@ impl Batch<'_> {
     }
 }
 
+/// What ends a range before a stamp.
+pub(super) fn before(stamp: u64) -> [u8; 9] {
+    key(stamp, 0)
+}
+
+/// The stamp of a row, and where the entry stands that it tells of.
+pub(super) fn entry_at(key: &[u8], value: &[u8]) -> Option<(u64, Option<(ConversationId, Seq)>)> {
+    let row = row(key, value)?;
+    let entry = (row.told == Told::Entry).then_some((row.conversation, row.seq));
+    Some((row.stamp, entry))
+}
+
 struct Row {
     stamp: u64,
     told: Told,

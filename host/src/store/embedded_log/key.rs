@@ -2,8 +2,10 @@
 //! of the key says what they are.
 
 use crate::entry::Seq;
-use crate::ids::{ConversationId, HoldId, JoinRequestId, MediaId, UserId};
+use crate::ids::{ConversationId, EntryId, HoldId, JoinRequestId, MediaId, UserId};
 
+/// What hooks were shown and read that no entry holds.
+pub const BESIDE: u8 = b'b';
 pub const CONVERSATION: u8 = b'c';
 /// Where the feed's consumers stand.
 pub const CURSOR: u8 = b'f';
@@ -159,6 +161,12 @@ pub fn media_left(media: MediaId) -> Vec<u8> {
 
 pub fn held(hold: HoldId) -> Vec<u8> {
     joined(HELD, &[&hold.0.to_be_bytes()])
+}
+
+pub fn beside(entry: EntryId) -> [u8; 9] {
+    let mut key = [BESIDE; 9];
+    key[1..].copy_from_slice(&entry.0.to_be_bytes());
+    key
 }
 
 pub fn kv(namespace: &str, name: &str) -> Vec<u8> {

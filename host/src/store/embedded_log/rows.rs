@@ -13,6 +13,10 @@ use crate::ids::{ConversationId, EntryId, HoldId, UserId};
 use crate::store::StoreError;
 
 const VERSION: u8 = 1;
+/// The same, with the circumstances of a judgement at its end.
+const VERSION_ASKED: u8 = 2;
+/// On the number of a hook's outcome: its decision's fingerprint follows.
+const DECIDED: u8 = 0x80;
 
 /// What the newest row tells of the whole conversation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -135,6 +139,13 @@ impl<'a> Reader<'a> {
 }
 
 impl EntryRow {
+    fn version(&self) -> u8 {
+        match self.record.circumstances {
+            Some(_) => VERSION_ASKED,
+            None => VERSION,
+        }
+    }
+
     /// Appends the row to a buffer.
     pub fn encode_into(&self, buffer: &mut Vec<u8>) {
         let entry = &*self.entry;
@@ -150,7 +161,7 @@ impl EntryRow {
             | u8::from(self.acked.is_some()) << 5
             | u8::from(!self.holds.is_empty()) << 6
             | u8::from(entry.made.is_some()) << 7;
-        out.u8(VERSION)
+        out.u8(self.version())
             .u8(kind_number(&entry.body))
             .u8(flags)
             .u64(entry.id.0)
@@ -202,6 +213,7 @@ impl EntryRow {
         if let Some(made) = &entry.made {
             write_made(&mut out, made);
         }
+        asked::write(&mut out, self.record.circumstances.as_ref());
         *buffer = out.0;
     }
 
@@ -215,7 +227,8 @@ impl EntryRow {
 
     fn read(conversation: ConversationId, seq: Seq, bytes: &[u8]) -> Option<Self> {
         let mut from = Reader(bytes);
-        if from.u8()? != VERSION {
+        let version = from.u8()?;
+        if ![VERSION, VERSION_ASKED].contains(&version) {
             return None;
         }
         let (kind, flags) = (from.u8()?, from.u8()?);
@@ -246,6 +259,9 @@ impl EntryRow {
             true => Some(Box::new(read_made(&mut from)?)),
             false => None,
         };
+        if version == VERSION_ASKED {
+            record.circumstances = Some(asked::read(&mut from)?);
+        }
         let entry = Entry {
             conversation,
             seq,
@@ -394,9 +410,13 @@ fn write_record(out: &mut Writer, record: &DecisionRecord) {
 fn write_judgement(out: &mut Writer, generation: u64, hooks: &[HookTrace]) {
     out.u64(generation).u16(hooks.len() as u16);
     for hook in hooks {
+        let decided = if hook.decision == 0 { 0 } else { DECIDED };
         out.u16(hook.binding)
-            .u8(hook.outcome as u8)
+            .u8(hook.outcome as u8 | decided)
             .u32(hook.duration_us);
+        if hook.decision != 0 {
+            out.u32(hook.decision);
+        }
     }
 }
 
@@ -413,6 +433,8 @@ fn read_record(from: &mut Reader<'_>) -> Option<DecisionRecord> {
         earlier,
         recall_window_ms: None,
         made: None,
+        circumstances: None,
+        beside: None,
     })
 }
 
@@ -420,15 +442,20 @@ fn read_judgement(from: &mut Reader<'_>) -> Option<(u64, Vec<HookTrace>)> {
     let generation = from.u64()?;
     let count = from.u16()?;
     let hooks = (0..count).map(|_| {
-        let (binding, outcome) = (from.u16()?, HookOutcome::from_stored(from.u8()?)?);
+        let (binding, number) = (from.u16()?, from.u8()?);
         Some(HookTrace {
             binding,
-            outcome,
+            outcome: HookOutcome::from_stored(number & !DECIDED)?,
             duration_us: from.u32()?,
+            decision: match number & DECIDED {
+                0 => 0,
+                _ => from.u32()?,
+            },
         })
     });
     Some((generation, hooks.collect::<Option<_>>()?))
 }
 
+mod asked;
 #[cfg(test)]
 mod tests;

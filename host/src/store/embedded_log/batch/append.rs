@@ -129,9 +129,10 @@ impl Batch<'_> {
             made: append.record.made.take(),
         });
         let header = next_header(&before.conversation, before.header, &entry);
+        let record = self.without_beside(id, std::mem::take(&mut append.record));
         let row = EntryRow {
             entry: entry.clone(),
-            record: std::mem::take(&mut append.record),
+            record,
             header,
             edits: Vec::new(),
             recalled_by: 0,

@@ -55,6 +55,7 @@ impl Batch<'_> {
             self.mark_mentions(&row.entry, content, false);
         }
         self.mark_media(&row.entry, content_of(&row.entry), false);
+        self.remove_beside(row.entry.id);
         if row.entry.audience.is_some() {
             self.remove_row(key::narrowed(conversation, seq));
         }

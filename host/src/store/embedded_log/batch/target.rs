@@ -45,6 +45,7 @@ impl Batch<'_> {
             false,
         );
         self.mark_media(&row.entry, content_of(&row.entry), false);
+        self.remove_beside(row.entry.id);
         let changed = match &append.body {
             Body::Edit { content, .. } => {
                 let json = content.as_deref().map(|json| json.get());
@@ -86,6 +87,7 @@ impl Batch<'_> {
             recalled_by: seq,
             acked: None,
             holds: Vec::new(),
+            record: row.record.clone().without_asked(),
             ..with_message(row, message)
         })
     }
@@ -125,6 +127,7 @@ impl Batch<'_> {
             && let Body::Edit { target, .. } = row.entry.body
         {
             self.mark_media(&row.entry, content_of(&row.entry), false);
+            self.remove_beside(row.entry.id);
             let entry = Entry {
                 body: Body::Edit {
                     target,
@@ -134,6 +137,7 @@ impl Batch<'_> {
             };
             self.put_entry(EntryRow {
                 entry: Arc::new(entry),
+                record: row.record.without_asked(),
                 ..row
             });
         }

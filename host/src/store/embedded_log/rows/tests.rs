@@ -2,8 +2,10 @@
 //! and a row that is cut off is damaged.
 
 use super::*;
+use crate::conversation::Role;
+use crate::entry::Circumstances;
 
-fn row(body: Body, audience: Option<Arc<[UserId]>>) -> EntryRow {
+fn row(body: Body, audience: Option<Arc<[UserId]>>, asked: Option<Circumstances>) -> EntryRow {
     let entry = Entry {
         conversation: ConversationId(5),
         seq: 9,
@@ -22,6 +24,11 @@ fn row(body: Body, audience: Option<Arc<[UserId]>>) -> EntryRow {
         binding: 2,
         outcome: HookOutcome::Replaced,
         duration_us: 11,
+        decision: 0,
+    };
+    let decided = HookTrace {
+        decision: 5,
+        ..hook
     };
     let earlier = vec![Judgement {
         generation: 3,
@@ -31,10 +38,12 @@ fn row(body: Body, audience: Option<Arc<[UserId]>>) -> EntryRow {
         entry: Arc::new(entry),
         record: DecisionRecord {
             generation: 4,
-            hooks: vec![hook, hook],
+            hooks: vec![hook, decided],
             earlier,
             recall_window_ms: Some(5),
             made: None,
+            circumstances: asked,
+            beside: None,
         },
         header: Header {
             ordinal: 7,
@@ -82,8 +91,29 @@ fn every_kind_of_entry_comes_back_as_it_was() {
         },
     ];
     for body in bodies {
-        for audience in [None, Some(Arc::from([UserId(1), UserId(2)]))] {
-            let written = row(body.clone(), audience);
+        let plain = Circumstances {
+            at_ms: 76,
+            role: Role::Admin,
+            blocked: true,
+            blocking: false,
+            friends: true,
+            muted: false,
+            answered: true,
+            unanswered: 3,
+            recent: (0, 0),
+            beside: true,
+        };
+        let looked_back = Circumstances {
+            recent: (2, 8),
+            ..plain
+        };
+        let both = Some(Arc::from([UserId(1), UserId(2)]));
+        for (audience, asked) in [
+            (None, None),
+            (both.clone(), Some(plain)),
+            (both, Some(looked_back)),
+        ] {
+            let written = row(body.clone(), audience, asked);
             let mut bytes = Vec::new();
             written.encode_into(&mut bytes);
             let read = EntryRow::decode(ConversationId(5), 9, &bytes).expect("reads back");

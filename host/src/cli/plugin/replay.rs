@@ -1,0 +1,203 @@
+//! `kith plugin replay`: what a version would have decided, and the files about calls that failed.
+//! The server does the work; this begins it, waits and shows.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::cli::api::{Api, Body, Server, segment};
+use crate::cli::print;
+
+/// Between two looks at a replay that runs.
+const LOOK: Duration = Duration::from_millis(200);
+
+#[derive(Debug, clap::Args)]
+pub struct Replay {
+    #[command(flatten)]
+    server: Server,
+    /// NAME@VERSION or NAME@sha256:…, of a version that was pushed; it need not serve.
+    #[arg(required_unless_present_any = ["files", "file", "remove"])]
+    version: Option<String>,
+    /// How many of the newest commands [default: as many as the server goes back over].
+    #[arg(long)]
+    last: Option<usize>,
+    /// List the files about calls that failed; of one plugin where its NAME stands before.
+    #[arg(long, conflicts_with_all = ["last", "file", "remove"])]
+    files: bool,
+    /// Fetch such a file, for `kith plugin test --replay FILE`.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["version", "last", "remove"])]
+    file: Option<String>,
+    /// With what people wrote, where the server still knows it.
+    #[arg(long, requires = "file")]
+    with_text: bool,
+    /// With the plugin's configuration, secrets included.
+    #[arg(long, requires = "file")]
+    with_config: bool,
+    /// Where the file is written [default: standard output].
+    #[arg(long, value_name = "FILE", requires = "file")]
+    out: Option<PathBuf>,
+    /// Remove such a file.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["version", "last"])]
+    remove: Option<String>,
+}
+
+/// Does what is asked for.
+pub async fn replay(args: Replay) -> Result<()> {
+    let api = Api::new(&args.server)?;
+    if args.files {
+        return list(&api, &args).await;
+    }
+    if let Some(id) = &args.file {
+        return fetch(&api, &args, id).await;
+    }
+    if let Some(id) = &args.remove {
+        let path = format!("/replay-files/{}", segment(id));
+        api.call(Method::DELETE, &path, Body::None).await?;
+        return Ok(());
+    }
+    let version = args.version.as_deref().unwrap_or_default();
+    let Some((name, version)) = version.split_once('@') else {
+        bail!("{version} is not NAME@VERSION");
+    };
+    let wanted = json!({"version": version, "last": args.last});
+    let begun = api
+        .post(&format!("/plugins/{}/replays", segment(name)), wanted)
+        .await?;
+    let report = wait(&api, &begun).await?;
+    if args.server.json {
+        print::json(&report);
+    } else {
+        show(&report);
+    }
+    match report["state"].as_str() {
+        Some("done") => Ok(()),
+        Some("failed") => bail!("{}", print::text(&report, "error")),
+        _ => bail!("the replay was cancelled"),
+    }
+}
+
+/// The report once it has ended; an interrupt ends it.
+async fn wait(api: &Api, begun: &Value) -> Result<Value> {
+    let path = format!("/replays/{}", segment(&print::text(begun, "id")));
+    let mut told = 0;
+    loop {
+        let report = api.get(&path).await?;
+        if report["state"] != "running" {
+            return Ok(report);
+        }
+        let seen = report["seen"].as_u64().unwrap_or(0);
+        if seen > told {
+            told = seen;
+            eprintln!(
+                "kith: {seen} commands, {} decisions differ",
+                report["differing"]
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = tokio::signal::ctrl_c() => {
+                return api.call(Method::DELETE, &path, Body::None).await;
+            }
+        }
+    }
+}
+
+fn show(report: &Value) {
+    println!(
+        "{}@{}: {} of {} commands replayed, {} decisions differ",
+        print::text(report, "plugin"),
+        print::text(report, "version"),
+        report["replayed"],
+        report["seen"],
+        report["differing"],
+    );
+    let skipped = report["skipped"].as_object().into_iter().flatten();
+    for (why, count) in skipped {
+        println!("{count} skipped: {}", why.replace('_', " "));
+    }
+    if report["approximate"].as_u64() > Some(0) {
+        println!(
+            "{} asked with some of today's values or entries: nobody had read them then",
+            report["approximate"]
+        );
+    }
+    let differ = report["differ"].as_array().into_iter().flatten();
+    let rows: Vec<_> = differ.map(row).collect();
+    if !rows.is_empty() {
+        let heads = [
+            "CONVERSATION",
+            "SEQ",
+            "OPERATION",
+            "HOOK",
+            "RECORDED",
+            "NOW",
+        ];
+        print::table(&heads, &rows);
+    }
+}
+
+fn row(differ: &Value) -> Vec<String> {
+    let outcome = |what: &Value| match what["outcome"].as_str() {
+        Some(outcome) => outcome.to_owned(),
+        None => "not asked".to_owned(),
+    };
+    let mut now = outcome(&differ["now"]);
+    for field in ["reason", "failure", "answer"] {
+        if let Some(text) = differ["now"][field].as_str() {
+            now.push_str(&format!(": {text}"));
+        }
+    }
+    let rules = differ["now"]["hits"].as_array().into_iter().flatten();
+    for hit in rules {
+        now.push_str(&format!(" {}", print::text(hit, "rule")));
+    }
+    vec![
+        print::text(differ, "conversation"),
+        print::text(differ, "seq"),
+        print::text(differ, "operation"),
+        print::text(differ, "hook"),
+        outcome(&differ["recorded"]),
+        now,
+    ]
+}
+
+async fn list(api: &Api, args: &Replay) -> Result<()> {
+    let path = match &args.version {
+        Some(plugin) => format!("/replay-files?plugin={}", segment(plugin)),
+        None => "/replay-files".to_owned(),
+    };
+    let answer = api.get(&path).await?;
+    if args.server.json {
+        print::json(&answer["files"]);
+        return Ok(());
+    }
+    let fields = ["id", "plugin", "version", "hook", "failure", "conversation"];
+    let rows = answer["files"].as_array().into_iter().flatten();
+    let rows: Vec<_> = rows
+        .map(|row| fields.map(|field| print::text(row, field)).to_vec())
+        .collect();
+    let heads = ["ID", "PLUGIN", "VERSION", "HOOK", "FAILURE", "CONVERSATION"];
+    print::table(&heads, &rows);
+    Ok(())
+}
+
+async fn fetch(api: &Api, args: &Replay, id: &str) -> Result<()> {
+    let path = format!(
+        "/replay-files/{}?text={}&config={}",
+        segment(id),
+        args.with_text,
+        args.with_config
+    );
+    let file = serde_json::to_string_pretty(&api.get(&path).await?)?;
+    match &args.out {
+        Some(out) => {
+            std::fs::write(out, file).with_context(|| format!("cannot write {}", out.display()))?;
+            eprintln!("kith: kith plugin test --replay {} FOLDER", out.display());
+        }
+        None => println!("{file}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! One replay and what has come of it so far.
+//! Bounded: differences beyond a thousand are counted, not told.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::plugins::rollout::ToReplay;
+
+/// Differences that are told one by one.
+const TOLD: usize = 1_000;
+
+/// Why a stored command could not be asked about again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Skipped {
+    /// It was taken back, or it took something back: the text is nowhere.
+    Recalled,
+    /// It was edited: the text it was judged with is nowhere.
+    Edited,
+    /// An entry its hooks were shown was changed or taken back since, or is not kept any more.
+    Context,
+    /// What its hooks were asked with was not kept, or is not any more.
+    NotKept,
+    /// Two hooks changed the content: what stood between them is not known.
+    Between,
+}
+
+impl Skipped {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recalled => "recalled",
+            Self::Edited => "edited",
+            Self::Context => "context",
+            Self::NotKept => "not_kept",
+            Self::Between => "between",
+        }
+    }
+}
+
+pub struct Job {
+    pub id: u64,
+    plugin: String,
+    version: String,
+    digest: String,
+    pub last: usize,
+    cancelled: AtomicBool,
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    ended: Option<Result<(), String>>,
+    seen: usize,
+    replayed: usize,
+    /// Hooks that read what nobody had read then, or looked further back.
+    approximate: usize,
+    skipped: BTreeMap<&'static str, usize>,
+    differing: usize,
+    differ: Vec<Value>,
+}
+
+/// What came of one stored command.
+#[derive(Default)]
+pub struct Came {
+    pub replayed: bool,
+    pub approximate: bool,
+    pub skipped: Option<Skipped>,
+    pub differ: Vec<Value>,
+}
+
+impl Job {
+    pub fn new(id: u64, wanted: &ToReplay, last: usize) -> Self {
+        Self {
+            id,
+            plugin: wanted.plugin.clone(),
+            version: wanted.version.clone(),
+            digest: wanted.digest.clone(),
+            last,
+            cancelled: AtomicBool::new(false),
+            found: Mutex::default(),
+        }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.found.lock().ended.is_none()
+    }
+
+    pub fn cancel(&self) {
+        let mut found = self.found.lock();
+        if found.ended.is_none() {
+            self.cancelled.store(true, Ordering::Relaxed);
+            found.ended = Some(Ok(()));
+        }
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// It is over; the first end counts.
+    pub fn end(&self, how: Result<(), String>) {
+        self.found.lock().ended.get_or_insert(how);
+    }
+
+    /// Whether more is to be looked at.
+    pub fn wants_more(&self) -> bool {
+        let found = self.found.lock();
+        found.ended.is_none() && found.seen < self.last
+    }
+
+    /// Takes what came of one; nothing once it is over.
+    pub fn add(&self, came: Came) {
+        let mut found = self.found.lock();
+        if found.ended.is_some() || found.seen >= self.last {
+            return;
+        }
+        found.seen += 1;
+        found.replayed += usize::from(came.replayed);
+        found.approximate += usize::from(came.approximate);
+        if let Some(skipped) = came.skipped {
+            *found.skipped.entry(skipped.as_str()).or_default() += 1;
+        }
+        found.differing += came.differ.len();
+        let room = TOLD.saturating_sub(found.differ.len());
+        found.differ.extend(came.differ.into_iter().take(room));
+    }
+
+    pub fn json(&self) -> Value {
+        let found = self.found.lock();
+        let (state, error) = match &found.ended {
+            None => ("running", None),
+            Some(Ok(())) if self.is_cancelled() => ("cancelled", None),
+            Some(Ok(())) => ("done", None),
+            Some(Err(why)) => ("failed", Some(why)),
+        };
+        json!({
+            "id": self.id.to_string(),
+            "plugin": self.plugin,
+            "version": self.version,
+            "digest": self.digest,
+            "state": state,
+            "error": error,
+            "last": self.last,
+            "seen": found.seen,
+            "replayed": found.replayed,
+            "approximate": found.approximate,
+            "skipped": found.skipped,
+            "differing": found.differing,
+            "differ": found.differ,
+        })
+    }
+}
