@@ -1,7 +1,7 @@
 //! Servers killed while a version is activated: one of the two versions serves afterwards, what is told of it in the audit
 //! log is what happened, and what was being tried is tried still.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -9,6 +9,7 @@ use super::process::ServerProcess;
 use crate::support::{PATIENCE, TestUser};
 use crate::swap;
 
+const ACTIVATE: &str = "/plugins/wayward/activate";
 /// Activations that are cut off.
 const ROUNDS: u32 = 12;
 const KINDS: [&str; 4] = ["good", "slow", "other", "strict"];
@@ -49,18 +50,20 @@ async fn judged(
     (by.to_owned(), generation)
 }
 
-#[tokio::test]
-async fn kill_nine_during_an_activation_leaves_one_version_serving_and_the_trials_in_force() {
-    let mut server = ServerProcess::start().await;
+fn wish(kind: &str) -> Value {
+    json!({"version": format!("1.0.0-{kind}"), "force": true})
+}
+
+/// A server where `good` serves, `other` is a canary and `strict` in the shadow.
+async fn trying() -> ServerProcess {
+    let server = ServerProcess::start().await;
     for kind in KINDS {
         let built = tokio::task::spawn_blocking(move || swap::component(kind)).await;
         server
             .administer("/plugins", built.expect("a component"))
             .await;
     }
-    let wish = |kind: &str| json!({"version": format!("1.0.0-{kind}"), "force": true});
-    let activate = "/plugins/wayward/activate";
-    server.administer(activate, wish("good").to_string()).await;
+    server.administer(ACTIVATE, wish("good").to_string()).await;
     let tried = json!({"version": "1.0.0-other", "percent": 40});
     server
         .administer("/plugins/wayward/canary", tried.to_string())
@@ -69,6 +72,27 @@ async fn kill_nine_during_an_activation_leaves_one_version_serving_and_the_trial
     server
         .administer("/plugins/wayward/shadow", shadow.to_string())
         .await;
+    server
+}
+
+/// Begins an activation and kills the server after a while, or once it has answered; the answer's status.
+async fn cut(server: &mut ServerProcess, wish: Value, pause: Duration) -> Option<u16> {
+    let mut begun = server.begin_administer(ACTIVATE, wish.to_string());
+    let answered = tokio::select! {
+        answered = &mut begun => Some(answered),
+        () = tokio::time::sleep(pause) => None,
+    };
+    server.kill();
+    let answered = match answered {
+        Some(answered) => answered,
+        None => begun.await,
+    };
+    answered.expect("it ends").ok()
+}
+
+#[tokio::test]
+async fn kill_nine_during_an_activation_leaves_one_version_serving_and_the_trials_in_force() {
+    let mut server = trying().await;
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     let (mut newest, mut switched) = (0, 0);
     let mut canary: Option<bool> = None;
@@ -76,7 +100,7 @@ async fn kill_nine_during_an_activation_leaves_one_version_serving_and_the_trial
     server.kill();
     server.restart().await;
     let began = Instant::now();
-    server.administer(activate, wish("slow").to_string()).await;
+    server.administer(ACTIVATE, wish("slow").to_string()).await;
     let (took, mut serving) = (began.elapsed(), "1.0.0-slow".to_owned());
     for round in 0..=ROUNDS {
         let kind = if serving == "1.0.0-good" {
@@ -84,30 +108,19 @@ async fn kill_nine_during_an_activation_leaves_one_version_serving_and_the_trial
         } else {
             "good"
         };
-        let mut begun = server.begin_administer(activate, wish(kind).to_string());
-        // A different moment of the activation each time, from before it to after it; the last one is answered.
         let pause = if round < ROUNDS {
             took * round / 8
         } else {
             PATIENCE
         };
-        let answered = tokio::select! {
-            answered = &mut begun => Some(answered),
-            () = tokio::time::sleep(pause) => None,
-        };
-        server.kill();
-        let answered = match answered {
-            Some(answered) => answered,
-            None => begun.await,
-        };
-        let answered = answered.expect("it ends");
+        let answered = cut(&mut server, wish(kind), pause).await;
         server.restart().await;
         let now = only(&server, "active").await;
         assert!(
             [&serving, &format!("1.0.0-{kind}")].contains(&&now),
             "{now}"
         );
-        if answered.is_ok_and(|status| status == 200) {
+        if answered == Some(200) {
             assert_eq!(
                 now,
                 format!("1.0.0-{kind}"),
