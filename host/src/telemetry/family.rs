@@ -115,7 +115,9 @@ impl<const N: usize> Classes<'_, N> {
     }
 }
 
-fn pairs<const N: usize>(labels: [(&str, String); N]) -> Vec<LabelPair> {
+/// By name, as the counters' own are.
+fn pairs<const N: usize>(mut labels: [(&str, String); N]) -> Vec<LabelPair> {
+    labels.sort_unstable_by(|one, other| one.0.cmp(other.0));
     let pair = |(name, value): (&str, String)| {
         let mut pair = LabelPair::default();
         pair.set_name(name.to_owned());
