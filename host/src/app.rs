@@ -88,8 +88,7 @@ impl App {
     /// Builds and starts everything; returns once it serves.
     pub async fn start(config: &Config, launch: Launch) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let data = PathBuf::from(&config.server.data);
-        machine::make_folder(&data)?;
+        let data = data_folder(config)?;
         let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
         let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
         let accounts: Arc<dyn Accounts> = tables.clone();
@@ -291,6 +290,13 @@ impl Running {
             background,
         })
     }
+}
+
+/// Where everything embedded is kept; made where it is not there.
+fn data_folder(config: &Config) -> Result<PathBuf> {
+    let data = PathBuf::from(&config.server.data);
+    machine::make_folder(&data)?;
+    Ok(data)
 }
 
 /// What searches, not open yet: its indexer opens it in the background.
