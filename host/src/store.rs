@@ -19,7 +19,6 @@ pub mod sqlite_accounts;
 pub mod values;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
@@ -29,6 +28,7 @@ use crate::content::Fingerprint;
 use crate::conversation::{Conversation, Kind, Member, Summary};
 use crate::entry::{Body, DecisionRecord, Entry, Seq};
 use crate::ids::{ConversationId, EntryId, HoldId, JoinRequestId, MediaId, SessionId, UserId};
+use crate::telemetry::Moment;
 use groups::{GroupChange, GroupDone, JoinRequest, MemberRow, Roster};
 
 pub use held::{HeldMessage, Hold, HoldCause};
@@ -60,7 +60,7 @@ pub enum Origin {
         session: SessionId,
         request: u32,
         /// When the host began with it.
-        arrived: Instant,
+        arrived: Moment,
     },
     /// A caller inside the host (REST, the console, a release).
     Caller(oneshot::Sender<Result<Outcome, CommitError>>),

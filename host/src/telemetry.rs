@@ -2,11 +2,13 @@
 //! looked at when somebody asks (`GET /metrics`). Labels are closed sets and plugins' names, never ids or texts.
 
 mod family;
+mod moment;
 
 use prometheus::{Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge};
 use prometheus::{Opts, Registry, TextEncoder};
 
 pub use family::{Classes, Families, Row, number};
+pub use moment::Moment;
 
 use crate::session::Bye;
 

@@ -113,7 +113,8 @@ async fn a_rule_of_the_first_contract_still_rules() {
 
 #[tokio::test]
 async fn an_observer_of_the_first_contract_still_sees_and_acts() {
-    let (server, ann, bob) = served("observer", "kv:bytes=65536,directory,metrics,random").await;
+    let (server, ann, bob) =
+        served("observer", "kv:bytes=65536,directory,metrics,random,send").await;
     let mut from = server.session(&ann).await;
     let elder = account(&server, &ann, "elder-observer").await;
     for (id, kept) in [("1", 0), ("2", 1)] {

@@ -1,4 +1,5 @@
-//! `GET /metrics`: what happened is in it, nobody is, and it is the administration's alone.
+//! `GET /metrics`: what happened is in it, nobody is,
+//! and it is the administration's alone.
 
 use std::collections::HashMap;
 use std::time::Instant;

@@ -76,8 +76,6 @@ impl BindingDefault {
 pub(crate) struct Shape {
     pub hooks: Vec<Hook>,
     pub abilities: Vec<String>,
-    /// It imports interfaces of WASI, which lead to nothing.
-    pub wasi: bool,
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> String {
@@ -109,10 +107,9 @@ pub(crate) fn check_bytes(bytes: &[u8], limit: usize) -> Result<(), LoadError> {
 pub(crate) fn shape(engine: &Engine, component: &Component) -> Result<Shape, LoadError> {
     let ty = component.component_type();
     let mut abilities = Vec::new();
-    let mut wasi = false;
     for (name, _) in ty.imports(engine) {
+        // A toolchain's WASI leads to nothing.
         if name.starts_with("wasi:") {
-            wasi = true;
             continue;
         }
         let interface = contract_interface(name)?;
@@ -139,11 +136,7 @@ pub(crate) fn shape(engine: &Engine, component: &Component) -> Result<Shape, Loa
         return Err(LoadError::NoHook);
     }
     hooks.sort_unstable();
-    Ok(Shape {
-        hooks,
-        abilities,
-        wasi,
-    })
+    Ok(Shape { hooks, abilities })
 }
 
 /// The hooks a component file exports, read from its bytes without compiling it; of one that cannot be read, none.

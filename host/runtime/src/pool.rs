@@ -35,10 +35,6 @@ impl Pool {
         }
     }
 
-    pub fn limit(&self) -> usize {
-        self.limit as usize
-    }
-
     /// An instance, the one used last where there is one.
     pub fn take(&self) -> Result<Instance, Failure> {
         let mut state = self.state.lock();

@@ -116,7 +116,7 @@ async fn dispatch(
         user,
         session: session.id,
         request: id,
-        arrived: std::time::Instant::now(),
+        arrived: crate::telemetry::Moment::now(),
     };
     let ok = match op.as_str() {
         "send" => return send(gateway, user, id, fields, origin).await,

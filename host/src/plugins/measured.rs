@@ -1,4 +1,5 @@
-//! Plugins in numbers, for `GET /metrics`: looked at when somebody asks, of what is bound and of what is in memory.
+//! Plugins in numbers, for `GET /metrics`:
+//! looked at when somebody asks, of what is bound and of what is in memory.
 
 use std::collections::BTreeMap;
 

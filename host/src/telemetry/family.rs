@@ -115,7 +115,9 @@ impl<const N: usize> Classes<'_, N> {
     }
 }
 
-fn pairs<const N: usize>(labels: [(&str, String); N]) -> Vec<LabelPair> {
+/// By name, as the counters' own are.
+fn pairs<const N: usize>(mut labels: [(&str, String); N]) -> Vec<LabelPair> {
+    labels.sort_unstable_by(|one, other| one.0.cmp(other.0));
     let pair = |(name, value): (&str, String)| {
         let mut pair = LabelPair::default();
         pair.set_name(name.to_owned());
@@ -127,8 +129,5 @@ fn pairs<const N: usize>(labels: [(&str, String); N]) -> Vec<LabelPair> {
 
 /// A count as a sample: exact up to 2^53.
 pub fn number(count: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "samples are floats")]
-    {
-        count as f64
-    }
+    count as f64
 }

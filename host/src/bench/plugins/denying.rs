@@ -1,4 +1,5 @@
-//! A host that grants nothing: what a call after the commit costs without what it asks for.
+//! A host that grants nothing:
+//! what a call after the commit costs without what it asks for.
 
 use async_trait::async_trait;
 use kith_runtime::{

@@ -1,4 +1,4 @@
-//! The source of the components in the folder above: one hook each, by the feature of its name. They are not built
+//! The source of the components in `host/tests/earlier`: one hook each, by the feature of its name. They are not built
 //! again; what they must go on doing is in `host/tests/earlier.rs`.
 
 use exports::kith::plugin::lifecycle;
