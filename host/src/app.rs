@@ -13,7 +13,6 @@ mod replay;
 mod search;
 pub mod upkeep;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

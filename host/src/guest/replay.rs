@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use kith_runtime::{
     Abilities, AbilityError, AfterCall, Binding, DirectoryUser, Event, Failure, Grants,
-    HistoryEntry, Hook, HttpRequest, HttpResponse, KvItem, RelationOf, Runtime, Sent, Settings,
-    Values, ValuesSnapshot, Version,
+    HistoryEntry, Hook, HttpRequest, HttpResponse, KvItem, LlmPrompt, LlmUsage, Passage,
+    RelationOf, Runtime, Sent, ServiceError, Settings, Values, ValuesSnapshot, Version,
 };
 use serde_json::{Value, json};
 
@@ -122,6 +122,7 @@ fn ask_after(version: &Arc<Version>, hook: Hook, asked: &AskedEvents) -> Result<
     let call = AfterCall {
         grants: Arc::new(Grants::default()),
         host: Arc::new(Nowhere),
+        namespace: binding.namespace.clone(),
         now_ms: first.at_ms,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -163,6 +164,12 @@ impl ValuesSnapshot for Then {
 
 /// A host that reaches nothing.
 struct Nowhere;
+
+fn no_service<T>() -> Result<T, ServiceError> {
+    Err(ServiceError::Denied(
+        "no service is reached here".to_owned(),
+    ))
+}
 
 fn nowhere<T>() -> Result<T, AbilityError> {
     Err(AbilityError::Unavailable(
@@ -247,6 +254,18 @@ impl Abilities for Nowhere {
         nowhere()
     }
 
+    async fn llm_open(&self, _: LlmPrompt) -> Result<u32, ServiceError> {
+        no_service()
+    }
+    async fn llm_next(&self, _: u32) -> Result<Option<String>, ServiceError> {
+        no_service()
+    }
+    async fn llm_finish(&self, _: u32) -> Result<LlmUsage, ServiceError> {
+        no_service()
+    }
+    async fn knowledge(&self, _: &str, _: &str, _: u32) -> Result<Vec<Passage>, ServiceError> {
+        no_service()
+    }
     async fn count(&self, _: &str, _: u64) -> Result<(), AbilityError> {
         nowhere()
     }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::asked;
 use super::decide::{self, Question, write};
 use crate::content::{Content, ContentLimits};
-use crate::entry::{HookRead, HookTrace, Seq};
+use crate::entry::{HookRead, HookTrace};
 use crate::plugins::{self, CommandVerdict, Invocation, Judge, Scope, Site};
 use crate::refusal::Refusal;
 use crate::store::PluginWrite;

@@ -357,6 +357,8 @@ mod tests {
             previous: None,
             disabled: true,
             grants: Grants::default(),
+            namespace: 0,
+            previous_namespace: 0,
             watched_until: None,
         };
         plan.plugins.insert("dice".into(), disabled);

@@ -186,10 +186,6 @@ impl Judge for Pinned {
 }
 
 impl Pinned {
-    fn read(&self, json: &str) -> Result<runtime::SeenContent, String> {
-        read_content(json, &self.limits)
-    }
-
     /// What made calls fail is set aside.
     fn failed(&self, trail: &mut runtime::Trail, asked: impl Fn() -> Asked) {
         if trail.failures.is_empty() {
@@ -261,16 +257,6 @@ fn to_site(site: Site<'_>) -> runtime::Site<'_> {
         scope: to_scope(site.scope),
         conversation: site.conversation,
     }
-}
-
-/// A plugin's content is checked like a client's; what is wrong with it is the plugin's failure.
-pub fn read_content(json: &str, limits: &ContentLimits) -> Result<runtime::SeenContent, String> {
-    let value = serde_json::from_str(json).map_err(|_| "the content is not JSON".to_owned())?;
-    let content = Content::parse(value, limits).map_err(|refusal| refusal.message.into_owned())?;
-    Ok(runtime::SeenContent {
-        content_type: content.kind().to_owned(),
-        text: content.text().to_owned(),
-    })
 }
 
 /// The host's scope as the runtime's.

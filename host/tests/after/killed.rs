@@ -51,7 +51,8 @@ async fn kill_nine_in_between_doubles_and_loses_no_effect() {
         // Another version, or the same one again, may be taking over when the end comes.
         let kind = ["other", "plain"][round as usize % 2];
         let wanted = json!({"version": format!("0.1.0-{kind}")});
-        let taking_over = server.begin_administer("/plugins/observant/activate", wanted);
+        let taking_over =
+            server.begin_administer("/plugins/observant/activate", wanted.to_string());
         if round % 3 == 2 {
             assert_eq!(taking_over.await.expect("ends").ok(), Some(200));
         }

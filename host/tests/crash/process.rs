@@ -202,11 +202,20 @@ impl ServerProcess {
         )
     }
 
-    /// An administrator's call that may outlive the server.
-    pub fn begin_administer(&self, path: &str, body: Value) -> JoinHandle<reqwest::Result<u16>> {
-        let url = format!("http://{}/admin/v1{path}", self.admin);
-        let request = self.http.post(url).bearer_auth(BOOTSTRAP).json(&body);
-        tokio::spawn(async move { Ok(request.send().await?.status().as_u16()) })
+    /// A command of the program with this server's settings and data; what it printed and said, and its status.
+    pub async fn run(&self, command: &[&str]) -> (Option<i32>, String, String) {
+        let settings = self.launch.environment.iter();
+        let run = Command::new(program())
+            .args(command)
+            .arg("--data")
+            .arg(self.folder.path().join("data"))
+            .env("KITH_SEARCH__ENGINE", self.launch.search)
+            .envs(settings.map(|(name, value)| (*name, value)))
+            .output();
+        let output = run.await.expect("the program runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (printed, said) = (text(&output.stdout), text(&output.stderr));
+        (output.status.code(), printed, said)
     }
 
     /// What an administrator reads.

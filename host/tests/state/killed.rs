@@ -43,7 +43,7 @@ async fn kill_nine_in_the_middle_of_a_migration_leaves_the_old_state_serving() {
         assert!(reply["ok"]["seq"].is_u64(), "{reply}");
     }
     for round in 0..2 {
-        let begun = server.begin_administer(activate, json!({"version": "0.1.0-slow"}));
+        let begun = server.begin_administer(activate, json!({"version": "0.1.0-slow"}).to_string());
         let midway = async {
             loop {
                 let report = server.administration("/plugins/keeper/consumers").await;

@@ -77,6 +77,7 @@ impl Caller {
         let call = AfterCall {
             grants: Arc::new(Grants::default()),
             host: Arc::new(Denying),
+            namespace: binding.namespace.clone(),
             now_ms: 1,
         };
         self.threads.block_on(async {

@@ -4,10 +4,16 @@
 use async_trait::async_trait;
 use kith_runtime::{
     Abilities, AbilityError, DirectoryUser, HistoryEntry, HttpRequest, HttpResponse, KvItem,
-    RelationOf, Sent,
+    LlmPrompt, LlmUsage, Passage, RelationOf, Sent, ServiceError,
 };
 
 pub struct Denying;
+
+fn no_service<T>() -> Result<T, ServiceError> {
+    Err(ServiceError::Denied(
+        "no service is reached here".to_owned(),
+    ))
+}
 
 fn denied<T>() -> Result<T, AbilityError> {
     Err(AbilityError::Denied("not while measuring".to_owned()))
@@ -73,6 +79,18 @@ impl Abilities for Denying {
     }
     async fn hand_over(&self, _: String) -> Result<(), AbilityError> {
         denied()
+    }
+    async fn llm_open(&self, _: LlmPrompt) -> Result<u32, ServiceError> {
+        no_service()
+    }
+    async fn llm_next(&self, _: u32) -> Result<Option<String>, ServiceError> {
+        no_service()
+    }
+    async fn llm_finish(&self, _: u32) -> Result<LlmUsage, ServiceError> {
+        no_service()
+    }
+    async fn knowledge(&self, _: &str, _: &str, _: u32) -> Result<Vec<Passage>, ServiceError> {
+        no_service()
     }
     async fn count(&self, _: &str, _: u64) -> Result<(), AbilityError> {
         denied()

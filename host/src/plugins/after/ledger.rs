@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::ids::EntryId;
-use crate::telemetry::number;
 
 const NOTICES: usize = 20;
 const METRICS: usize = 64;

@@ -232,8 +232,8 @@ impl AfterCommit {
         event: &Event,
         (why, kind): (&str, &'static str),
     ) {
-        let (Some(aside), Some(bound)) = (self.rollout.aside.get(), self.bound(plugin, hook))
-        else {
+        let bound = self.bound(plugin, hook).into_iter().next();
+        let (Some(aside), Some(bound)) = (self.rollout.aside.get(), bound) else {
             return;
         };
         let mut asked = AskedEvents {

@@ -12,6 +12,7 @@ use super::effects::{Decided, EFFECTS_MOST};
 use super::events::{self, Placed};
 use super::follow::{Consumer, FAILURES_MOST, Round, pause, wished};
 use super::places::Place;
+use super::responding::SKIPPED;
 use super::{AfterCommit, Bound};
 use crate::ids::UserId;
 use crate::journey::store_refusal;
@@ -110,7 +111,7 @@ impl Consumer {
         kept.map_err(|e| store_refusal(&e))?;
         self.is_over(&due, now);
         let who = (&*self.plugin, self.hook);
-        shared.tell_skipped(who, &placed, &why).await;
+        shared.tell_skipped(who, &placed, (&why, SKIPPED)).await;
         Ok(Round::More)
     }
 

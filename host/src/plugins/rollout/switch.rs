@@ -243,7 +243,11 @@ impl Rollout {
     }
 
     /// The version a plugin is on, if it was ever activated.
-    pub(super) fn known(&self, state: &State, name: &str) -> Result<VersionRef, Refusal> {
+    pub(in crate::plugins) fn known(
+        &self,
+        state: &State,
+        name: &str,
+    ) -> Result<VersionRef, Refusal> {
         let plan = state.plan.plugins.get(name).ok_or_else(|| unknown(name))?;
         Ok(plan.version())
     }

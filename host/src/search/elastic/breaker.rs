@@ -1,10 +1,9 @@
 //! A breaker: after some calls in a row went wrong, the next ones are refused at once for a while, so that nobody waits
 //! for what will not come. Then one call tries it out. Knows nothing of what is called.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 /// Failures in a row that open it.
 const FAILURES: u32 = 3;
@@ -24,8 +23,11 @@ struct State {
 impl Breaker {
     /// Whether a call may be made; who may says with `went` how it went.
     pub fn admits(&self) -> bool {
+        self.admits_at(Instant::now())
+    }
+
+    fn admits_at(&self, now: Instant) -> bool {
         let mut state = self.0.lock();
-        let now = Instant::now();
         match state.again {
             Some(again) if now < again => false,
             Some(_) => {
@@ -38,6 +40,10 @@ impl Breaker {
     }
 
     pub fn went(&self, well: bool) {
+        self.went_at(Instant::now(), well);
+    }
+
+    fn went_at(&self, now: Instant, well: bool) {
         let mut state = self.0.lock();
         if well {
             *state = State::default();
@@ -45,7 +51,7 @@ impl Breaker {
         }
         state.failures += 1;
         if state.failures >= FAILURES {
-            state.again = Some(Instant::now() + PAUSE);
+            state.again = Some(now + PAUSE);
         }
     }
 }
@@ -54,28 +60,29 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn failures_in_a_row_open_it_and_one_good_call_closes_it() {
+    #[test]
+    fn failures_in_a_row_open_it_and_one_good_call_closes_it() {
         let breaker = Breaker::default();
+        let mut now = Instant::now();
         for _ in 0..FAILURES - 1 {
-            assert!(breaker.admits());
-            breaker.went(false);
+            assert!(breaker.admits_at(now));
+            breaker.went_at(now, false);
         }
-        assert!(breaker.admits());
-        breaker.went(true);
+        assert!(breaker.admits_at(now));
+        breaker.went_at(now, true);
         for _ in 0..FAILURES {
-            assert!(breaker.admits(), "a good call between them counts");
-            breaker.went(false);
+            assert!(breaker.admits_at(now), "a good call between them counts");
+            breaker.went_at(now, false);
         }
-        assert!(!breaker.admits());
-        tokio::time::advance(PAUSE).await;
-        assert!(breaker.admits(), "one tries");
-        assert!(!breaker.admits(), "and the others wait for it");
-        breaker.went(false);
-        assert!(!breaker.admits());
-        tokio::time::advance(PAUSE).await;
-        assert!(breaker.admits());
-        breaker.went(true);
-        assert!(breaker.admits() && breaker.admits());
+        assert!(!breaker.admits_at(now));
+        now += PAUSE;
+        assert!(breaker.admits_at(now), "one tries");
+        assert!(!breaker.admits_at(now), "and the others wait for it");
+        breaker.went_at(now, false);
+        assert!(!breaker.admits_at(now));
+        now += PAUSE;
+        assert!(breaker.admits_at(now));
+        breaker.went_at(now, true);
+        assert!(breaker.admits_at(now) && breaker.admits_at(now));
     }
 }

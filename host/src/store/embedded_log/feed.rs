@@ -51,7 +51,7 @@ impl Batch<'_> {
 }
 
 /// What ends a range before a stamp.
-pub(super) fn before(stamp: u64) -> [u8; 9] {
+pub(super) fn range_end(stamp: u64) -> [u8; 9] {
     key(stamp, 0)
 }
 

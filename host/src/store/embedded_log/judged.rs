@@ -22,7 +22,7 @@ impl Judged for EmbeddedLog {
             entries: Vec::new(),
             next: None,
         };
-        let range = self.tables().feed.range(..feed::before(before));
+        let range = self.tables().feed.range(..feed::range_end(before));
         for (read, guard) in range.rev().enumerate() {
             let (found, value) = guard.into_inner().map_err(unavailable)?;
             let (stamp, entry) =
