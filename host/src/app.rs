@@ -97,12 +97,13 @@ impl App {
         let index = index(config, &data);
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
         let ids = Arc::new(IdSource::new(0, 0));
-        let rollout = plugins::start(config, &data, (&accounts, &log), (&clock, &ids)).await?;
+        let (rollout, lines) =
+            plugins::start(config, &data, (&accounts, &log), (&clock, &ids)).await?;
 
         let journey = journey(config, (&log, &tables), (&rollout, &media, &bans), &clock);
         let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
         let after = after_commit(config, (&rollout, &journey, &registry), &log);
-        let rules = rules(&tables, &rollout, bans, &registry, &clock);
+        let rules = rules((&tables, &log), &rollout, bans, &registry, &clock);
         let identity = identity(config, &accounts, &rules).await?;
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
         let strangers = limits::strangers(&config.limits);
@@ -133,6 +134,7 @@ impl App {
             words: Arc::new(Words::new(accounts, rollout.clone())),
             rollout: rollout.clone(),
             after: after.clone(),
+            lines,
             clock: clock.clone(),
             ender: identity.clone(),
             rules: rules.clone(),
@@ -334,7 +336,7 @@ fn journey(
 }
 
 fn rules(
-    tables: &Arc<SqliteAccounts>,
+    (tables, log): (&Arc<SqliteAccounts>, &Arc<EmbeddedLog>),
     rollout: &Arc<Rollout>,
     bans: Arc<Bans>,
     registry: &Arc<Registry>,
@@ -344,6 +346,7 @@ fn rules(
         plugins: rollout.clone(),
         bans,
         store: tables.clone(),
+        log: log.clone(),
         registry: registry.clone(),
         clock: clock.clone(),
     })

@@ -5,6 +5,7 @@
 pub mod after;
 pub mod bindings;
 mod flags;
+pub mod lines;
 pub mod rollout;
 pub mod values;
 pub mod wasm;
@@ -214,6 +215,8 @@ pub enum RuleAct {
     Label,
     Unlabel,
     Notify,
+    KvPut,
+    KvDelete,
 }
 
 /// What the rules decided.

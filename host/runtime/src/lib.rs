@@ -22,6 +22,7 @@ mod hook;
 mod inspect;
 mod instance;
 mod keeper;
+mod lines;
 mod pool;
 mod ruling;
 mod runtime;
@@ -45,6 +46,7 @@ pub use error::{Failure, LoadError};
 pub use generation::{Binding, Generation, GenerationCell};
 pub use hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
 pub use inspect::{BindingDefault, Inspection, exported_hooks};
+pub use lines::LineSink;
 pub use ruling::{
     CommandOutcome, CommandRuling, Effect, EffectKind, FilterRuling, FoundHit, HoldCause,
     HookRecord, Outcome, Reason, Rule, RuleAct, RuleAction, RuleRuling, StrategyRuling, Verdict,

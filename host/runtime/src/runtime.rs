@@ -22,6 +22,7 @@ use crate::hook::Hook;
 use crate::inspect::{self, Inspection, Shape};
 use crate::instance::{Exports, Factory, classify};
 use crate::keeper::Keeper;
+use crate::lines::{LineSink, Lines};
 use crate::pool::{Pool, Slots};
 use crate::settings::Settings;
 use crate::values::{NoValues, Values};
@@ -50,6 +51,7 @@ struct Inner {
     keeper: Arc<Keeper>,
     health: broadcast::Sender<HealthEvent>,
     values: Arc<dyn Values>,
+    lines: Lines,
 }
 
 impl Drop for Inner {
@@ -92,8 +94,14 @@ impl Runtime {
                 keeper,
                 health,
                 values,
+                lines: Lines::default(),
             }),
         })
+    }
+
+    /// Has a sink take every line that guests log from now on, besides the host's own log.
+    pub fn log_to(&self, sink: Arc<dyn LineSink>) {
+        self.inner.lines.set(sink);
     }
 
     /// Every change of a breaker from now on.
@@ -208,7 +216,7 @@ impl Runtime {
             &component,
             shape.wasi,
             unknown,
-            Arc::new(GuestLog::new("unknown")),
+            Arc::new(GuestLog::new("unknown", "", Lines::default())),
         )?;
         let settings = &self.inner.settings;
         let mut instance = factory
@@ -311,7 +319,8 @@ impl Runtime {
 
     fn factory(&self, component: &Component, prepared: &Prepared) -> Result<Factory, LoadError> {
         let wasi = imports_wasi(component, &self.inner.engine);
-        let log = Arc::new(GuestLog::new(&prepared.inspection.name));
+        let Inspection { name, version, .. } = &prepared.inspection;
+        let log = Arc::new(GuestLog::new(name, version, self.inner.lines.clone()));
         self.make_factory(component, wasi, prepared.config.clone(), log)
     }
 

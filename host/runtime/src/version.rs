@@ -51,6 +51,8 @@ pub struct Stats {
     pub log_lines: u64,
     /// Lines the log's limits swallowed.
     pub log_lines_lost: u64,
+    /// Most linear memory an instance had behind a call, bytes.
+    pub largest_memory: u64,
 }
 
 /// How a call is made.
@@ -119,6 +121,7 @@ impl Version {
             idle_instances,
             log_lines,
             log_lines_lost,
+            largest_memory: self.pool.factory.log.largest_memory.load(Ordering::Relaxed),
         }
     }
 
@@ -191,6 +194,7 @@ impl Version {
         instance.store.data_mut().reads.open();
         let answer = ask(&mut instance, &factory.exports);
         instance.store.data_mut().reads.close();
+        instance.store.data().note_memory();
         match answer {
             Ok(answer) => {
                 if rules.isolation == Isolation::Message {

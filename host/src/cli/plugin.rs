@@ -3,6 +3,7 @@
 
 pub mod author;
 mod grants;
+mod logs;
 pub mod registry;
 
 use std::path::PathBuf;
@@ -49,6 +50,15 @@ pub enum Command {
     Pull(registry::Pull),
     /// Remove versions that neither serve nor could be gone back to, and their compiled code.
     Prune(registry::Prune),
+    /// Show the newest lines of a plugin's log.
+    Logs {
+        #[command(flatten)]
+        server: Server,
+        name: String,
+        /// Go on with every line that comes, until Ctrl-C.
+        #[arg(long)]
+        follow: bool,
+    },
     /// Show the versions the server has and what they do.
     List {
         #[command(flatten)]
@@ -161,6 +171,11 @@ pub fn run(command: Command) -> Result<()> {
         Command::Import(args) => block_on(registry::import(args)),
         Command::Pull(args) => block_on(registry::pull(args)),
         Command::Prune(args) => block_on(registry::prune(args)),
+        Command::Logs {
+            server,
+            name,
+            follow,
+        } => block_on(logs::show(server, name, follow)),
         Command::List { server } => block_on(list(server)),
         Command::Activate {
             server,

@@ -30,6 +30,7 @@ use crate::journey::reads::PageLimits;
 use crate::journey::{Journey, store_refusal};
 use crate::moderation::Rules;
 use crate::plugins::after::AfterCommit;
+use crate::plugins::lines::PluginLines;
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::{Code, Refusal};
@@ -49,6 +50,7 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     pub rollout: Arc<Rollout>,
     pub after: Arc<AfterCommit>,
+    pub lines: Arc<PluginLines>,
     pub words: Arc<Words>,
     pub clock: Arc<dyn Clock>,
     pub ender: Arc<dyn Ender>,

@@ -128,6 +128,9 @@ fn action(said: wit::Action) -> Result<RuleAction, String> {
     if act == RuleAct::Notify && said.text.trim().is_empty() {
         return Err("a notice says nothing".to_owned());
     }
+    if matches!(act, RuleAct::KvPut | RuleAct::KvDelete) && said.subject.is_empty() {
+        return Err("an action of the plugin's own keys names none".to_owned());
+    }
     if said.text.chars().count() > TEXT_CHARS_MAX {
         return Err(format!(
             "an action's text has at most {TEXT_CHARS_MAX} characters"
