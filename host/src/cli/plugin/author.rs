@@ -13,10 +13,13 @@ use crate::guest::{self, Language};
 pub struct New {
     /// The plugin's name and folder.
     name: PathBuf,
+    /// What it is written in.
     #[arg(long, value_enum, default_value = "rust")]
     lang: Language,
+    /// A hook it has: content-filter, message-strategy, command, admin-rule, observer, responder. May be given more than
+    /// once.
     #[arg(long, default_value = "content-filter")]
-    hook: String,
+    hook: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +38,9 @@ pub struct Build {
 pub struct Test {
     #[arg(default_value = ".")]
     folder: PathBuf,
+    /// Keep what is measured as the baseline that later runs are held against.
+    #[arg(long)]
+    write_baseline: bool,
 }
 
 /// Makes the folder of a new plugin.
@@ -59,7 +65,8 @@ pub fn build(args: Build) -> Result<()> {
 /// Builds, then runs the fixtures on the component.
 pub fn test(args: Test) -> Result<()> {
     let built = guest::build(&args.folder, None, None, &say)?;
-    guest::test(&args.folder, &built.file, &|line| println!("{line}"))
+    let say = |line: &str| println!("{line}");
+    guest::test(&args.folder, &built.file, args.write_baseline, &say)
 }
 
 fn say(step: &str) {
@@ -121,8 +128,8 @@ pub fn sign(args: Sign) -> Result<()> {
 /// Shows what a component file is.
 pub fn inspect(file: &str, as_json: bool) -> Result<()> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
-    let cache = tempfile::tempdir()?;
-    let runtime = kith_runtime::Runtime::new(kith_runtime::Settings::new(cache.path()))?;
+    let settings = kith_runtime::Settings::new(guest::code_cache()?);
+    let runtime = kith_runtime::Runtime::new(settings)?;
     let inspection = runtime.inspect(&bytes).with_context(|| file.to_owned())?;
     let shown = json!({
         "name": inspection.name,
