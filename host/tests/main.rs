@@ -13,6 +13,7 @@ mod feed;
 mod filter;
 mod fuzz;
 mod groups;
+mod kits;
 mod lists;
 mod media;
 mod moderation;

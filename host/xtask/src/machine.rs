@@ -17,12 +17,31 @@ struct Need {
     reason: &'static str,
 }
 
-/// What `cargo verify` needs beyond the tool chain: the one list of Debian packages.
+/// What `cargo verify` needs beyond the tool chain.
 const FOR_CHECKS: &[Need] = &[Need {
     program: "strace",
     packages: &["strace"],
     reason: "the durability tests record system calls with it",
 }];
+
+/// What the plugins that are not in Rust are built with.
+const FOR_PLUGINS: &[Need] = &[
+    Need {
+        program: "node",
+        packages: &["nodejs"],
+        reason: "plugins in JavaScript are built with it",
+    },
+    Need {
+        program: "npm",
+        packages: &["npm"],
+        reason: "it gets the tools for plugins in JavaScript",
+    },
+    Need {
+        program: "python3",
+        packages: &["python3", "python3-pip"],
+        reason: "plugins in Python are built with it",
+    },
+];
 
 const C_COMPILER: Need = Need {
     program: "cc",
@@ -47,7 +66,15 @@ pub fn tool_chain() -> Result<()> {
 
 /// Installs or names the Debian packages the checks need.
 pub fn check_packages() -> Result<()> {
-    ensure(FOR_CHECKS)
+    ensure(FOR_CHECKS)?;
+    ensure(FOR_PLUGINS)
+}
+
+/// The program a plugin that is not in Rust cannot be built without, where it is missing.
+pub fn missing_for(plugin: &Path) -> Option<&'static str> {
+    let needed = |manifest: &str, program| plugin.join(manifest).is_file().then_some(program);
+    let program = needed("package.json", "node").or_else(|| needed("pyproject.toml", "python3"))?;
+    (!child::on_path(program)).then_some(program)
 }
 
 fn guest_target() -> Result<()> {
