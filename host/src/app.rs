@@ -100,7 +100,8 @@ impl App {
         let index = search::index(config, &data, &clock)?;
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
         let ids = Arc::new(IdSource::new(0, 0));
-        let rollout = plugins::start(config, &data, (&accounts, &log), (&clock, &ids)).await?;
+        let (rollout, lines) =
+            plugins::start(config, &data, (&accounts, &log), (&clock, &ids)).await?;
         let journey = journey(config, (&log, &tables), (&rollout, &media, &bans), &clock);
         let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
         let after = after_commit(config, (&rollout, &journey, &registry), (&log, &tables));
@@ -135,6 +136,7 @@ impl App {
             rollout: rollout.clone(),
             after: after.clone(),
             replays,
+            lines,
             clock: clock.clone(),
             ender: identity.clone(),
             rules: rules.clone(),
@@ -336,6 +338,7 @@ fn rules(
         plugins: rollout.clone(),
         bans,
         store: tables.clone(),
+        log: log.clone(),
         registry: registry.clone(),
         marks: log.clone(),
         clock: clock.clone(),

@@ -1,4 +1,4 @@
-//! Plugins from source to component: the tool chain, the build, new projects, fixtures. For authors and for the
+//! Plugins from source to component: the tool chains, the build, new projects, fixtures. For authors and for the
 //! repository's own plugins alike; knows nothing of the server.
 
 mod build;
@@ -7,7 +7,7 @@ mod replay;
 mod scaffold;
 mod toolchain;
 
-pub use build::{Built, build};
+pub use build::{Built, build, code_cache};
 pub use fixtures::test;
 pub use replay::replay;
-pub use scaffold::{Language, scaffold};
+pub use scaffold::{HOOKS, Language, scaffold};

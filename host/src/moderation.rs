@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use self::bans::Bans;
 use crate::clock::Clock;
 use crate::ids::UserId;
+use crate::journey::held::settle;
 use crate::journey::store_refusal;
 pub use crate::plugins::Occasion;
 use crate::plugins::{Plugins, Rule, RuleAct, RuleAction};
@@ -19,12 +20,17 @@ use crate::refusal::{Code, Refusal};
 use crate::session::Bye;
 use crate::session::registry::Registry;
 use crate::store::feed::Feed;
+use crate::store::kv::{KvChange, KvWrite};
 use crate::store::moderation::{Ban, BanKind, Moderation, NewAdminNotice, NewBan, Wish};
+use crate::store::{Change, MessageLog};
 
 /// What has happened and waits for the rules; more is told to the log alone (I5).
 pub const HAPPENED_MOST: usize = 1024;
 /// For how long an action waits for a second administrator.
 const SECOND_WITHIN_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// What a plugin may keep by its rule's actions, bytes of keys and values with what else it keeps.
+const NOTES_BYTES: u64 = 1 << 20;
 
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +48,8 @@ pub struct Rules {
     pub plugins: Arc<dyn Plugins>,
     pub bans: Arc<Bans>,
     pub store: Arc<dyn Moderation>,
+    /// Where plugins' values are written.
+    pub log: Arc<dyn MessageLog>,
     pub registry: Arc<Registry>,
     /// Where it is kept which times were due.
     pub marks: Arc<dyn Feed>,
@@ -182,6 +190,8 @@ impl Rules {
             RuleAct::BanDevice => BanKind::Device,
             RuleAct::MuteUser => BanKind::Speech,
             RuleAct::Notify => return self.notify_at(&by, text, user, occasion.at_ms).await,
+            RuleAct::KvPut => return self.keep(by, subject, Some(text)).await,
+            RuleAct::KvDelete => return self.keep(by, subject, None).await,
             RuleAct::EndSessions | RuleAct::Label | RuleAct::Unlabel => {
                 let Some(user) = user else {
                     tracing::warn!(
@@ -230,6 +240,29 @@ impl Rules {
             return Ok(());
         }
         self.ban(new).await.map(drop)
+    }
+
+    /// Writes a plugin's own value.
+    async fn keep(
+        &self,
+        namespace: String,
+        key: String,
+        text: Option<String>,
+    ) -> Result<(), Refusal> {
+        let change = KvChange {
+            namespace,
+            writes: vec![KvWrite {
+                key,
+                value: text.map(String::into_bytes),
+                expected: None,
+                expires_at: 0,
+            }],
+            quota: NOTES_BYTES,
+            cursor: None,
+        };
+        settle(&*self.log, Change::Kv(Box::new(change)))
+            .await
+            .map(drop)
     }
 
     async fn act_on_user(&self, act: RuleAct, user: UserId, label: &str) -> Result<(), Refusal> {

@@ -5,6 +5,7 @@
 pub mod after;
 pub mod bindings;
 mod flags;
+pub mod lines;
 pub mod measured;
 pub mod replay;
 pub mod rollout;
@@ -241,6 +242,8 @@ pub enum RuleAct {
     Label,
     Unlabel,
     Notify,
+    KvPut,
+    KvDelete,
 }
 
 /// What the rules decided.

@@ -17,6 +17,7 @@ mod filter;
 mod fuzz;
 mod groups;
 mod hostile;
+mod kits;
 mod lists;
 mod media;
 mod metrics;

@@ -11,6 +11,7 @@ use wasmtime::{Engine, ResourceLimiter};
 
 use crate::bindings::{Everything, clock, config, kv_snapshot, log, types};
 use crate::budget::Growth;
+use crate::lines::Lines;
 use crate::values::{Reads, Values};
 
 /// Longest line of a guest's log, bytes; the rest is cut off.
@@ -67,6 +68,14 @@ impl GuestState {
     }
 }
 
+impl GuestState {
+    /// Notes how much memory the instance has after a call.
+    pub fn note_memory(&self) {
+        let used = self.limits.used as u64;
+        self.log.largest_memory.fetch_max(used, Ordering::Relaxed);
+    }
+}
+
 /// The memory cap of an instance: all its memories together.
 pub(crate) struct MemoryLimits {
     pub cap: usize,
@@ -119,21 +128,29 @@ impl ResourceLimiter for MemoryLimits {
     }
 }
 
-/// A plugin's log: its lines go to the host's own, bounded in length and rate.
+/// A version's log, whose lines go to the host's own, bounded in length and rate; and what else its instances tell of
+/// themselves.
 pub(crate) struct GuestLog {
     plugin: String,
+    version: String,
+    lines: Lines,
     budget: Mutex<(u32, Instant)>,
     written: AtomicU64,
     lost: AtomicU64,
+    /// Most linear memory an instance had behind a call, bytes.
+    pub largest_memory: AtomicU64,
 }
 
 impl GuestLog {
-    pub fn new(plugin: &str) -> Self {
+    pub fn new(plugin: &str, version: &str, lines: Lines) -> Self {
         Self {
             plugin: plugin.to_owned(),
+            version: version.to_owned(),
+            lines,
             budget: Mutex::new((LOG_BURST, Instant::now())),
             written: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            largest_memory: AtomicU64::new(0),
         }
     }
 
@@ -152,12 +169,25 @@ impl GuestLog {
         }
         self.written.fetch_add(1, Ordering::Relaxed);
         let plugin = self.plugin.as_str();
-        match level {
-            log::Level::Debug => tracing::debug!(target: "plugin", plugin, "{line}"),
-            log::Level::Info => tracing::info!(target: "plugin", plugin, "{line}"),
-            log::Level::Warn => tracing::warn!(target: "plugin", plugin, "{line}"),
-            log::Level::Error => tracing::error!(target: "plugin", plugin, "{line}"),
-        }
+        let level = match level {
+            log::Level::Debug => {
+                tracing::debug!(target: "plugin", plugin, "{line}");
+                "debug"
+            }
+            log::Level::Info => {
+                tracing::info!(target: "plugin", plugin, "{line}");
+                "info"
+            }
+            log::Level::Warn => {
+                tracing::warn!(target: "plugin", plugin, "{line}");
+                "warn"
+            }
+            log::Level::Error => {
+                tracing::error!(target: "plugin", plugin, "{line}");
+                "error"
+            }
+        };
+        self.lines.write(plugin, &self.version, level, line);
     }
 
     fn take(&self) -> bool {

@@ -24,6 +24,7 @@ mod hook;
 mod inspect;
 mod instance;
 mod keeper;
+mod lines;
 mod loader;
 mod measure;
 mod pool;
@@ -56,6 +57,7 @@ pub use error::{Failure, LoadError};
 pub use generation::{Binding, Generation, GenerationCell};
 pub use hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
 pub use inspect::{BindingDefault, Inspection, exported_hooks};
+pub use lines::LineSink;
 pub use measure::{DURATIONS_US, Measured};
 pub use ruling::{
     CommandOutcome, CommandRuling, Effect, EffectKind, FilterRuling, FoundHit, HoldCause,

@@ -227,11 +227,11 @@ pub struct RuleAction {
     /// The plugin.
     pub by: String,
     pub act: RuleAct,
-    /// A user's id, an address, a device's id; empty is the occasion's own.
+    /// A user's id, an address, a device's id; empty is the occasion's own. Or a key of the plugin's.
     pub subject: String,
     /// 0 is for ever.
     pub for_ms: u64,
-    /// A reason, a label, a notice.
+    /// A reason, a label, a notice, a value.
     pub text: String,
 }
 
@@ -245,10 +245,12 @@ pub enum RuleAct {
     Label,
     Unlabel,
     Notify,
+    KvPut,
+    KvDelete,
 }
 
 impl RuleAct {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::BanUser,
         Self::BanAddress,
         Self::BanDevice,
@@ -257,6 +259,8 @@ impl RuleAct {
         Self::Label,
         Self::Unlabel,
         Self::Notify,
+        Self::KvPut,
+        Self::KvDelete,
     ];
 
     /// The kind's name in the contract.
@@ -270,6 +274,8 @@ impl RuleAct {
             Self::Label => "label",
             Self::Unlabel => "unlabel",
             Self::Notify => "notify",
+            Self::KvPut => "kv-put",
+            Self::KvDelete => "kv-delete",
         }
     }
 

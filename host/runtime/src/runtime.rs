@@ -23,6 +23,7 @@ use crate::exported::{check_types, commands_of};
 use crate::hook::Hook;
 use crate::inspect::{self, Inspection, Shape};
 use crate::instance::{Factory, classify};
+use crate::lines::{LineSink, Lines};
 use crate::loader::{Loader, Recipe};
 use crate::pool::Pool;
 use crate::residence::Residence;
@@ -44,6 +45,7 @@ struct Inner {
     loader: Arc<Loader>,
     /// Of the engine that compiles: names in the cache hold it.
     engine_key: String,
+    lines: Lines,
 }
 
 impl Drop for Inner {
@@ -85,13 +87,22 @@ impl Runtime {
         let (health, _) = broadcast::channel(HEALTH_EVENTS);
         let engine_key = engine_key(&engine);
         let loader = Loader::new(engine, Arc::new(settings), values, health)?;
-        let inner = Arc::new(Inner { loader, engine_key });
+        let inner = Arc::new(Inner {
+            loader,
+            engine_key,
+            lines: Lines::default(),
+        });
         Ok(Self { inner })
     }
 
     /// What it was told.
     pub fn settings(&self) -> &Settings {
         &self.inner.loader.settings
+    }
+
+    /// Has a sink take every line that guests log from now on, besides the host's own log.
+    pub fn log_to(&self, sink: Arc<dyn LineSink>) {
+        self.inner.lines.set(sink);
     }
 
     /// Every change of a breaker from now on.
@@ -178,7 +189,7 @@ impl Runtime {
         let name = card::name(digest, config, &self.inner.engine_key);
         let _unswept = loader.cache.unswept();
         let card = Card::read(&loader.cache, &name)?;
-        let log = Arc::new(GuestLog::new(&card.inspection.name));
+        let log = self.log_of(&card.inspection);
         Some(self.assemble(card, name, log, Residence::cold(), Residence::cold()))
     }
 
@@ -227,7 +238,7 @@ impl Runtime {
         let name = self.binary_key(&digest, "plain");
         let component = loader.cache.component(&loader.engine, &name, bytes)?;
         let shape: Shape = inspect::shape(&loader.engine, &component)?;
-        let unknown = Arc::new(GuestLog::new("unknown"));
+        let unknown = Arc::new(GuestLog::new("unknown", "", Lines::default()));
         let factory = loader.factory(&component, "{}".into(), unknown)?;
         let mut instance = factory
             .make_bare(settings.memory_cap_bytes)
@@ -322,9 +333,14 @@ impl Runtime {
     }
 
     fn factory(&self, component: &Component, prepared: &Prepared) -> Result<Factory, LoadError> {
-        let log = Arc::new(GuestLog::new(&prepared.inspection.name));
+        let log = self.log_of(&prepared.inspection);
         let config = prepared.config.clone();
         self.inner.loader.factory(component, config, log)
+    }
+
+    fn log_of(&self, inspection: &Inspection) -> Arc<GuestLog> {
+        let Inspection { name, version, .. } = inspection;
+        Arc::new(GuestLog::new(name, version, self.inner.lines.clone()))
     }
 
     /// Everything that was prepared, warm, and noted so that it can be recalled.

@@ -77,6 +77,8 @@ pub struct Stats {
     pub log_lines: u64,
     /// Lines the log's limits swallowed.
     pub log_lines_lost: u64,
+    /// Most linear memory an instance had behind a call, bytes.
+    pub largest_memory: u64,
 }
 
 /// How a call is made.
@@ -165,6 +167,7 @@ impl Version {
             cold_loads: self.path.loads() + self.after.loads(),
             log_lines,
             log_lines_lost,
+            largest_memory: self.recipe.log.largest_memory.load(Ordering::Relaxed),
         }
     }
 
@@ -329,6 +332,7 @@ impl Version {
         instance.store.data_mut().reads.open(rules.namespace);
         let answer = ask(&mut instance, &factory.exports);
         *seen = instance.store.data_mut().reads.close();
+        instance.store.data().note_memory();
         match answer {
             Ok(answer) => {
                 if rules.isolation == Isolation::Message {

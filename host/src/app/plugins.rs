@@ -10,6 +10,7 @@ use anyhow::Result;
 use crate::clock::Clock;
 use crate::config::{Config, SignaturePolicy};
 use crate::ids::IdSource;
+use crate::plugins::lines::PluginLines;
 use crate::plugins::rollout::{Rollout, RolloutRules, Signatures};
 use crate::plugins::values::StoredValues;
 use crate::store::accounts::Accounts;
@@ -22,7 +23,7 @@ pub async fn start<L: PluginValues + Feed>(
     data: &Path,
     (accounts, log): (&Arc<dyn Accounts>, &Arc<L>),
     (clock, ids): (&Arc<dyn Clock>, &Arc<IdSource>),
-) -> Result<Arc<Rollout>> {
+) -> Result<(Arc<Rollout>, Arc<PluginLines>)> {
     let mut settings = kith_runtime::Settings::new(data.join("plugin-cache"));
     settings.hard_stop = Duration::from_millis(config.plugins.hard_stop_ms.max(1));
     settings.after_stop = Duration::from_millis(config.plugins.after_stop_ms.max(1));
@@ -33,6 +34,8 @@ pub async fn start<L: PluginValues + Feed>(
     settings.resident_versions = config.plugins.resident.max(1);
     let values = Arc::new(StoredValues(log.clone()));
     let runtime = kith_runtime::Runtime::with_values(settings, values)?;
+    let lines = Arc::new(PluginLines::new(clock.clone()));
+    runtime.log_to(lines.clone());
     let rules = RolloutRules {
         signatures: match config.plugins.signatures {
             SignaturePolicy::Off => Signatures::Off,
@@ -55,7 +58,8 @@ pub async fn start<L: PluginValues + Feed>(
         folder.as_deref(),
     )
     .await;
-    started.map_err(super::refused)
+    let rollout = started.map_err(super::refused)?;
+    Ok((rollout, lines))
 }
 
 /// The configured folder, or `plugins` beside the program.

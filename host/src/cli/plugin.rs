@@ -3,6 +3,7 @@
 
 pub mod author;
 mod grants;
+mod logs;
 pub mod registry;
 pub mod replay;
 mod rollout;
@@ -55,6 +56,15 @@ pub enum Command {
     /// Ask a version again what was decided, without effect, and show every decision that differs; or see to the files
     /// about calls that failed.
     Replay(replay::Replay),
+    /// Show the newest lines of a plugin's log.
+    Logs {
+        #[command(flatten)]
+        server: Server,
+        name: String,
+        /// Go on with every line that comes, until Ctrl-C.
+        #[arg(long)]
+        follow: bool,
+    },
     /// Show the versions the server has and what they do.
     List {
         #[command(flatten)]
@@ -198,6 +208,11 @@ pub fn run(command: Command) -> Result<()> {
         Command::Pull(args) => block_on(registry::pull(args)),
         Command::Prune(args) => block_on(registry::prune(args)),
         Command::Replay(args) => block_on(replay::replay(args)),
+        Command::Logs {
+            server,
+            name,
+            follow,
+        } => block_on(logs::show(server, name, follow)),
         Command::List { server } => block_on(list(server)),
         Command::Activate {
             server,

@@ -35,6 +35,7 @@ use crate::journey::reads::PageLimits;
 use crate::journey::{Journey, store_refusal};
 use crate::moderation::Rules;
 use crate::plugins::after::AfterCommit;
+use crate::plugins::lines::PluginLines;
 use crate::plugins::replay::Replays;
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
@@ -56,6 +57,7 @@ pub struct Admin {
     pub rollout: Arc<Rollout>,
     pub after: Arc<AfterCommit>,
     pub replays: Arc<Replays>,
+    pub lines: Arc<PluginLines>,
     pub words: Arc<Words>,
     pub clock: Arc<dyn Clock>,
     pub ender: Arc<dyn Ender>,

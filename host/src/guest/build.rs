@@ -1,20 +1,33 @@
-//! From a crate to a component: cargo for the guest target,
-//! then the component encoder, then a look at the result.
+//! From a plugin's folder to a component: its manifest says the language, and the language what makes the component;
+//! what comes out is looked at as a server would, and must be what the manifest says.
+
+mod javascript;
+mod kit;
+mod python;
+mod rust;
+mod script;
+mod tools;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use kith_runtime::{Inspection, Runtime, Settings};
-use serde_json::Value;
 
-use super::toolchain::{self, TARGET};
+/// Compiled code kept on the author's machine, bytes.
+const CODE_BYTES_MOST: u64 = 1 << 30;
 
 /// A component that was built and looked at.
 #[derive(Debug)]
 pub struct Built {
     pub file: PathBuf,
     pub inspection: Inspection,
+}
+
+/// A component as its tool chain left it, and what the manifest says it is.
+struct Made {
+    component: Vec<u8>,
+    name: String,
+    version: String,
 }
 
 /// Builds the plugin in a folder. `out` is the file to write (default: DIR/target/NAME-VERSION.wasm); a version
@@ -25,64 +38,54 @@ pub fn build(
     version_suffix: Option<&str>,
     say: &dyn Fn(&str),
 ) -> Result<Built> {
-    let manifest = folder.join("Cargo.toml");
-    if !manifest.is_file() {
+    let holds = |manifest: &str| folder.join(manifest).is_file();
+    let made = if holds("Cargo.toml") {
+        rust::make(folder, version_suffix, say)?
+    } else if holds("package.json") {
+        javascript::make(folder, version_suffix, say)?
+    } else if holds("pyproject.toml") {
+        python::make(folder, version_suffix, say)?
+    } else {
         bail!(
-            "{} has no Cargo.toml: is it a plugin's folder?",
+            "{} has no Cargo.toml, package.json or pyproject.toml: is it a plugin's folder?",
             folder.display()
         );
-    }
-    let package = package(&manifest)?;
-    let guest_target = package.target_folder.join("guest");
-    let toolchain = toolchain::ready(&guest_target, say)?;
-    say(&format!("compiling {} {}", package.name, package.version));
-    compile(&manifest, &guest_target, version_suffix, &toolchain)?;
-    let core = guest_target
-        .join(TARGET)
-        .join("release")
-        .join(format!("{}.wasm", package.name.replace('-', "_")));
-    let core = std::fs::read(&core).with_context(|| {
-        format!(
-            "{} was not built: does Cargo.toml say crate-type = [\"cdylib\"]?",
-            core.display()
-        )
-    })?;
-    let component = wit_component::ComponentEncoder::default()
-        .validate(true)
-        .module(&core)
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| anyhow!("the module is no component of the contract: {error:#}"))?;
-
-    let version = match version_suffix {
-        Some(suffix) => format!("{}-{suffix}", package.version),
-        None => package.version.clone(),
     };
-    let default = folder
-        .join("target")
-        .join(format!("{}-{version}.wasm", package.name));
-    let file = out.map_or(default, Path::to_path_buf);
-    let inspection = inspect(&component)?;
+    let inspection = inspect(&made.component)?;
     if (inspection.name.as_str(), inspection.version.as_str())
-        != (package.name.as_str(), version.as_str())
+        != (made.name.as_str(), made.version.as_str())
     {
         bail!(
-            "describe says {} {}, the manifest {} {version}",
+            "describe says {} {}, the manifest {} {}",
             inspection.name,
             inspection.version,
-            package.name
+            made.name,
+            made.version
         );
     }
+    let default = folder
+        .join("target")
+        .join(format!("{}-{}.wasm", made.name, made.version));
+    let file = out.map_or(default, Path::to_path_buf);
     if let Some(parent) = file.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    std::fs::write(&file, &component)
+    std::fs::write(&file, &made.component)
         .with_context(|| format!("cannot write {}", file.display()))?;
     say(&format!(
         "{} bytes, hooks: {}",
-        component.len(),
+        made.component.len(),
         hooks(&inspection)
     ));
     Ok(Built { file, inspection })
+}
+
+/// The version with its suffix.
+fn suffixed(version: &str, suffix: Option<&str>) -> String {
+    match suffix {
+        Some(suffix) => format!("{version}-{suffix}"),
+        None => version.to_owned(),
+    }
 }
 
 /// The hooks of a component, for people.
@@ -97,96 +100,32 @@ pub fn hooks(inspection: &Inspection) -> String {
 
 /// Looks at a component as the server would.
 pub fn inspect(component: &[u8]) -> Result<Inspection> {
-    let cache = tempfile::tempdir()?;
-    let runtime = Runtime::new(Settings::new(cache.path()))?;
+    let runtime = Runtime::new(Settings::new(code_cache()?))?;
     Ok(runtime.inspect(component)?)
 }
 
-struct Package {
-    name: String,
-    version: String,
-    target_folder: PathBuf,
-}
-
-fn package(manifest: &Path) -> Result<Package> {
-    let output = Command::new("cargo")
-        .args([
-            "metadata",
-            "--no-deps",
-            "--format-version",
-            "1",
-            "--manifest-path",
-        ])
-        .arg(manifest)
-        .output()
-        .context("cargo is missing: get the stable tool chain with rustup")?;
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let wanted = manifest.canonicalize()?;
-    let mut packages = metadata["packages"].as_array().into_iter().flatten();
-    let own = packages
-        .find(|package| {
-            package["manifest_path"]
-                .as_str()
-                .is_some_and(|path| Path::new(path) == wanted)
+/// Where the author's own machine keeps compiled code, so that looking at a component and testing it compile it once.
+/// What was not compiled lately goes when it grows beyond its bound.
+pub fn code_cache() -> Result<PathBuf> {
+    let folder = tools::cache()?.join("code");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut files: Vec<_> = std::fs::read_dir(&folder)?
+        .flatten()
+        .filter_map(|item| {
+            let about = item.metadata().ok().filter(std::fs::Metadata::is_file)?;
+            Some((about.modified().ok()?, about.len(), item.path()))
         })
-        .with_context(|| format!("cargo does not know {}", manifest.display()))?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Ok(Package {
-        name: text(&own["name"]),
-        version: text(&own["version"]),
-        target_folder: PathBuf::from(text(&metadata["target_directory"])),
-    })
-}
-
-fn compile(
-    manifest: &Path,
-    guest_target: &Path,
-    version_suffix: Option<&str>,
-    toolchain: &toolchain::Toolchain,
-) -> Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo
-        .args([
-            "build",
-            "--release",
-            "--quiet",
-            "--lib",
-            "--target",
-            TARGET,
-            "--manifest-path",
-        ])
-        .arg(manifest);
-    // Guests have a target folder and a profile of their own: small, and nothing that unwinds.
-    cargo.env("CARGO_TARGET_DIR", guest_target);
-    cargo.env(
-        "KITH_PLUGIN_VERSION_SUFFIX",
-        version_suffix.unwrap_or_default(),
-    );
-    for (key, value) in [
-        ("LTO", "true"),
-        ("OPT_LEVEL", "3"),
-        ("PANIC", "abort"),
-        ("CODEGEN_UNITS", "1"),
-        ("STRIP", "true"),
-        ("DEBUG", "false"),
-    ] {
-        cargo.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
+        .collect();
+    let mut bytes: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+    files.sort();
+    for (_, size, file) in files {
+        if bytes <= CODE_BYTES_MOST {
+            break;
+        }
+        // Another process may have been faster.
+        let _ = std::fs::remove_file(file);
+        bytes -= size;
     }
-    for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
-        cargo.env_remove(inherited);
-    }
-    cargo.envs(
-        toolchain
-            .environment
-            .iter()
-            .map(|(key, value)| (key, value)),
-    );
-    let status = cargo.status().context("cargo is missing")?;
-    if !status.success() {
-        bail!("the plugin does not compile");
-    }
-    Ok(())
+    Ok(folder)
 }

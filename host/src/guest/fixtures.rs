@@ -1,23 +1,32 @@
 //! Fixtures: what a plugin is asked and what it must answer, run on the real component under the real limits.
 //!
 //! A file `fixtures/NAME.json` has `config`, `kv` and one of: `scan` and `hits`; `command` and `verdict`; `invoke` and
-//! `answer`; `occasion`, `ruling` and `actions`. How each looks is said below; what is asked has the fields of the contract,
-//! in snake case, those left out at their defaults.
+//! `answer`; `occasion`, `ruling` and `actions`; `observe` and `observed`; `respond` and what comes of it. How each looks is
+//! said below; what is asked has the fields of the contract, in snake case, those left out at their defaults.
 
-use std::collections::HashMap;
+mod after;
+mod baseline;
+mod host;
+mod path;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kith_runtime::{
-    Binding, Command, CommandOutcome, Generation, Hook, Invocation, Occasion, Rule, Runtime, Scope,
-    Settings, Text, Values, ValuesSnapshot, Verdict,
-};
+use kith_runtime::{Binding, Generation, Hook, Runtime, Settings, Values, ValuesSnapshot, Version};
+use parking_lot::Mutex;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-#[derive(Debug, Deserialize)]
+use super::build::code_cache;
+use baseline::Baseline;
+
+/// How often a case is run; the fastest counts, so that a busy machine says little.
+const RUNS: usize = 10;
+
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fixture {
     #[serde(default)]
@@ -45,6 +54,21 @@ struct Fixture {
     ruling: Option<String>,
     #[serde(default)]
     actions: Vec<Act>,
+    /// An observer's events …
+    observe: Option<Vec<Map<String, Value>>>,
+    /// … and what it says: `done`, `effects` (`event`, `kind`, `key`, `value`), `retry` (`after_ms`, `reason`).
+    observed: Option<Value>,
+    /// A message to a responder, the account it answers as, and when it is to be called again.
+    respond: Option<Map<String, Value>>,
+    #[serde(default)]
+    account: String,
+    retry: Option<Value>,
+    /// What an observer or responder finds …
+    #[serde(default)]
+    host: host::Surroundings,
+    /// … and what it has done there. What is left out must not have been done.
+    #[serde(default)]
+    did: host::Deeds,
 }
 
 /// An action of a rule.
@@ -60,32 +84,46 @@ struct Act {
     text: String,
 }
 
-/// Runs every fixture of a plugin's folder on a component; an error when one does not hold.
-pub fn test(folder: &Path, component: &Path, say: &dyn Fn(&str)) -> Result<()> {
+/// What one case took.
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    /// The fastest call.
+    time: Duration,
+    /// Most linear memory of an instance.
+    memory: u64,
+    /// From the file to a version that may serve; without compiling where that is done.
+    load: Duration,
+}
+
+/// Runs every fixture of a plugin's folder on a component; an error when one does not hold or is worse than the baseline.
+/// With `write_baseline` what was measured becomes the baseline.
+pub fn test(
+    folder: &Path,
+    component: &Path,
+    write_baseline: bool,
+    say: &dyn Fn(&str),
+) -> Result<()> {
     let bytes =
         std::fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
-    let cache = tempfile::tempdir()?;
     let files = fixture_files(&folder.join("fixtures"))?;
     if files.is_empty() {
         bail!("{} has no fixtures/*.json", folder.display());
     }
-    let mut failed = 0;
+    let bench = Bench::new()?;
+    let baseline = Baseline::read(folder)?;
+    let mut measured = BTreeMap::new();
+    let (mut failed, mut worse) = (0, Vec::new());
     for file in &files {
-        let name = file
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let text = std::fs::read_to_string(file)?;
-        let fixture: Fixture = serde_json::from_str(&text)
-            .with_context(|| format!("{} is no fixture", file.display()))?;
-        match run(cache.path(), &bytes, &fixture) {
-            Ok((took, size)) => {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        match bench.run_file(&bytes, file) {
+            Ok(took) => {
+                let (us, kib) = (took.time.as_micros(), took.memory / 1024);
+                let load = took.load.as_millis();
                 say(&format!(
-                    "ok      {name}  {} us, {} KiB of memory image",
-                    took.as_micros(),
-                    size / 1024
+                    "ok      {name}  {us} us, {kib} KiB of memory, loaded in {load} ms"
                 ));
+                worse.extend(baseline.iter().filter_map(|base| base.worse(&name, took)));
+                measured.insert(name.into_owned(), took);
             }
             Err(error) => {
                 failed += 1;
@@ -100,6 +138,18 @@ pub fn test(folder: &Path, component: &Path, say: &dyn Fn(&str)) -> Result<()> {
     ));
     if failed > 0 {
         bail!("{failed} fixtures do not hold");
+    }
+    if write_baseline {
+        let file = Baseline::write(folder, bytes.len(), &measured, baseline.as_ref())?;
+        say(&format!("{} is the baseline now", file.display()));
+        return Ok(());
+    }
+    worse.extend(baseline.iter().filter_map(|base| base.larger(bytes.len())));
+    if !worse.is_empty() {
+        bail!(
+            "worse than baseline.json (`--write-baseline` accepts it):\n{}",
+            worse.join("\n")
+        );
     }
     Ok(())
 }
@@ -119,240 +169,112 @@ fn fixture_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// How long the first call took, and the bytes of the baked image.
-fn run(cache: &Path, component: &[u8], fixture: &Fixture) -> Result<(Duration, u64)> {
-    let kept = Arc::new(Kept(fixture.kv.clone()));
-    let runtime = Runtime::with_values(Settings::new(cache), kept)?;
-    let version = runtime.prepare(component, &Value::Object(fixture.config.clone()))?;
-    let size = version
-        .baked_file()
-        .and_then(|file| std::fs::metadata(file).ok())
-        .map_or(0, |meta| meta.len());
-    let bindings = Hook::ALL
-        .into_iter()
-        .filter_map(|hook| Binding::as_wished(&version, hook))
-        .collect();
-    let generation = Generation::new(1, bindings);
-    let started = Instant::now();
-    if let (Some(typed), Some(expected)) = (&fixture.invoke, &fixture.answer) {
-        let answer = invoke(&generation, typed)?;
-        let took = started.elapsed();
-        if answer != *expected {
-            bail!("the answer is {answer}, expected {expected}");
-        }
-        return Ok((took, size));
-    }
-    if let (Some(occasion), Some(expected)) = (&fixture.occasion, &fixture.ruling) {
-        let (ruling, actions) = rule(&generation, occasion)?;
-        let took = started.elapsed();
-        if ruling != *expected {
-            bail!("the ruling is {ruling}, expected {expected}");
-        }
-        if actions != fixture.actions {
-            bail!(
-                "the actions are {actions:?}, expected {:?}",
-                fixture.actions
-            );
-        }
-        return Ok((took, size));
-    }
-    match (&fixture.command, &fixture.verdict) {
-        (Some(command), Some(expected)) => {
-            let verdict = decide(&generation, command)?;
-            let took = started.elapsed();
-            if verdict != *expected {
-                bail!("the verdict is {verdict}, expected {expected}");
-            }
-            Ok((took, size))
-        }
-        _ => {
-            let found = scan(&generation, &fixture.scan)?;
-            let took = started.elapsed();
-            if found != fixture.hits {
-                bail!("the hits are {found:?}, expected {:?}", fixture.hits);
-            }
-            Ok((took, size))
-        }
-    }
+/// One runtime for all cases: what is compiled for one serves the next.
+struct Bench {
+    runtime: Runtime,
+    kept: Arc<Kept>,
+    calls: tokio::runtime::Runtime,
 }
 
-fn scan(generation: &Generation, texts: &[String]) -> Result<Vec<Vec<(u32, u32, String)>>> {
-    let asked: Vec<_> = texts
-        .iter()
-        .map(|text| Text {
-            place: "message",
-            text,
+impl Bench {
+    fn new() -> Result<Self> {
+        let kept = Arc::new(Kept::default());
+        let settings = Settings::new(code_cache()?);
+        Ok(Self {
+            runtime: Runtime::with_values(settings, kept.clone())?,
+            kept,
+            calls: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?,
         })
-        .collect();
-    let ruling = generation.filter(Scope::Direct, &asked, 0);
-    if let Verdict::Unavailable { reason, .. }
-    | Verdict::Hold {
-        reason,
-        cause: kith_runtime::HoldCause::Failed,
-        ..
-    } = &ruling.verdict
-    {
-        bail!("the call failed: {}", reason.text);
     }
-    let mut found = vec![Vec::new(); texts.len()];
-    for hit in &ruling.hits {
-        let level = serde_json::to_value(hit.level)?;
-        found[hit.text as usize].push((
-            hit.start,
-            hit.end,
-            level.as_str().unwrap_or_default().to_owned(),
-        ));
+
+    fn run_file(&self, component: &[u8], file: &Path) -> Result<Took> {
+        let text = std::fs::read_to_string(file)?;
+        let fixture: Fixture = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no fixture", file.display()))?;
+        self.kept.0.lock().clone_from(&fixture.kv);
+        let config = Value::Object(fixture.config.clone());
+        let began = Instant::now();
+        let version = self.runtime.prepare(component, &config)?;
+        let load = began.elapsed();
+        let mut time = Duration::MAX;
+        for _ in 0..RUNS {
+            time = time.min(self.run(&version, &fixture)?);
+        }
+        Ok(Took {
+            time,
+            memory: version.stats().largest_memory,
+            load,
+        })
     }
-    found.iter_mut().for_each(|hits| hits.sort());
-    Ok(found)
+
+    /// How long the call took, where it answers as it must.
+    fn run(&self, version: &Arc<Version>, fixture: &Fixture) -> Result<Duration> {
+        let bindings = Hook::ALL
+            .into_iter()
+            .filter_map(|hook| Binding::as_wished(version, hook))
+            .collect();
+        let generation = Generation::new(1, bindings);
+        let started = Instant::now();
+        if let (Some(typed), Some(expected)) = (&fixture.invoke, &fixture.answer) {
+            let answer = path::invoke(&generation, typed)?;
+            return held(started, "answer", &answer, expected);
+        }
+        if let (Some(occasion), Some(expected)) = (&fixture.occasion, &fixture.ruling) {
+            let (ruling, actions) = path::rule(&generation, occasion)?;
+            let took = held(started, "ruling", &ruling, expected)?;
+            if actions != fixture.actions {
+                bail!(
+                    "the actions are {actions:?}, expected {:?}",
+                    fixture.actions
+                );
+            }
+            return Ok(took);
+        }
+        if let (Some(command), Some(expected)) = (&fixture.command, &fixture.verdict) {
+            let verdict = path::decide(&generation, command)?;
+            return held(started, "verdict", &verdict, expected);
+        }
+        if fixture.observe.is_some() || fixture.respond.is_some() {
+            return self.calls.block_on(after::run(version, fixture));
+        }
+        let found = path::scan(&generation, &fixture.scan)?;
+        let took = started.elapsed();
+        if found != fixture.hits {
+            bail!("the hits are {found:?}, expected {:?}", fixture.hits);
+        }
+        Ok(took)
+    }
 }
 
-/// The values of a fixture.
-struct Kept(HashMap<String, String>);
+fn held<T: PartialEq + std::fmt::Display>(
+    started: Instant,
+    what: &str,
+    said: &T,
+    expected: &T,
+) -> Result<Duration> {
+    let took = started.elapsed();
+    if said != expected {
+        bail!("the {what} is {said}, expected {expected}");
+    }
+    Ok(took)
+}
+
+/// The values of the fixture that runs.
+#[derive(Default)]
+struct Kept(Mutex<HashMap<String, String>>);
 
 impl Values for Kept {
     fn snapshot(&self) -> Result<Box<dyn ValuesSnapshot>, String> {
-        Ok(Box::new(Self(self.0.clone())))
+        Ok(Box::new(Seen(self.0.lock().clone())))
     }
 }
 
-impl ValuesSnapshot for Kept {
+struct Seen(HashMap<String, String>);
+
+impl ValuesSnapshot for Seen {
     fn get(&self, _: &str, key: &str) -> Result<Option<Vec<u8>>, String> {
         Ok(self.0.get(key).map(|text| text.clone().into_bytes()))
     }
-}
-
-fn invoke(generation: &Generation, fields: &Map<String, Value>) -> Result<Value> {
-    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
-    let flag = |name: &str| {
-        fields
-            .get(name)
-            .and_then(Value::as_bool)
-            .unwrap_or_default()
-    };
-    let number = |name: &str| fields.get(name).and_then(Value::as_u64).unwrap_or_default();
-    let mentions = fields.get("mentions").and_then(Value::as_array);
-    let mentions: Vec<&str> = mentions
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let invocation = Invocation {
-        name: text("name"),
-        arguments: text("arguments"),
-        conversation: text("conversation"),
-        conversation_kind: text("conversation_kind"),
-        sender: text("sender"),
-        sender_role: text("sender_role"),
-        peer: text("peer"),
-        blocked: flag("blocked"),
-        blocking: flag("blocking"),
-        friends: flag("friends"),
-        mentions: &mentions,
-        reply_to: number("reply_to"),
-        at_ms: number("at_ms"),
-        facts: &[],
-    };
-    let scope = scope_of(invocation.conversation_kind);
-    let ruling = generation.command(scope, &invocation, &kith_runtime::read_plain_content);
-    if ruling.records.is_empty() {
-        bail!("the plugin has no command {}", invocation.name);
-    }
-    Ok(match ruling.outcome {
-        CommandOutcome::Done => json!("done"),
-        CommandOutcome::Pass => json!("pass"),
-        CommandOutcome::Reply(content) => {
-            json!({"reply": serde_json::from_str::<Value>(&content)?})
-        }
-        CommandOutcome::Send(content) => json!({"send": serde_json::from_str::<Value>(&content)?}),
-        CommandOutcome::Reject { reason, .. } => json!(format!("reject:{}", reason.code)),
-        CommandOutcome::Unavailable { reason, .. } => bail!("the call failed: {}", reason.text),
-    })
-}
-
-fn rule(generation: &Generation, fields: &Map<String, Value>) -> Result<(String, Vec<Act>)> {
-    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
-    let occasion = Occasion {
-        kind: text("kind"),
-        user: text("user"),
-        username: text("username"),
-        actor: text("actor"),
-        address: text("address"),
-        device: text("device"),
-        device_kind: text("device_kind"),
-        conversation: text("conversation"),
-        what: text("what"),
-        text: text("text"),
-        at_ms: fields
-            .get("at_ms")
-            .and_then(Value::as_u64)
-            .unwrap_or_default(),
-        facts: &[],
-    };
-    let ruling = generation.rule(&occasion, true);
-    let said = match ruling.rule {
-        Rule::Abstain => "abstain".to_owned(),
-        Rule::Allow => "allow".to_owned(),
-        Rule::Deny { reason, .. } => format!("deny:{}", reason.code),
-        Rule::RequireApproval { reason, .. } => format!("require-approval:{}", reason.code),
-        Rule::Unavailable { reason, .. } => bail!("the call failed: {}", reason.text),
-    };
-    let actions = ruling.actions.into_iter().map(|action| Act {
-        kind: action.act.as_str().to_owned(),
-        subject: action.subject,
-        for_ms: action.for_ms,
-        text: action.text,
-    });
-    Ok((said, actions.collect()))
-}
-
-fn scope_of(conversation_kind: &str) -> Scope {
-    match conversation_kind {
-        "group" => Scope::Group,
-        "self" => Scope::Own,
-        _ => Scope::Direct,
-    }
-}
-
-fn decide(generation: &Generation, fields: &Map<String, Value>) -> Result<String> {
-    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
-    let flag = |name: &str| {
-        fields
-            .get(name)
-            .and_then(Value::as_bool)
-            .unwrap_or_default()
-    };
-    let number = |name: &str| fields.get(name).and_then(Value::as_u64).unwrap_or_default();
-    let command = Command {
-        operation: text("operation"),
-        conversation: text("conversation"),
-        conversation_kind: text("conversation_kind"),
-        sender: text("sender"),
-        sender_role: text("sender_role"),
-        peer: text("peer"),
-        peer_role: text("peer_role"),
-        blocked: flag("blocked"),
-        blocking: flag("blocking"),
-        friends: flag("friends"),
-        muted: flag("muted"),
-        unanswered: u32::try_from(number("unanswered"))?,
-        answered: flag("answered"),
-        content_type: text("content_type"),
-        text: text("text"),
-        at_ms: number("at_ms"),
-        target_sender: text("target_sender"),
-        target_age_ms: number("target_age_ms"),
-        recent: &[],
-        facts: &[],
-    };
-    let scope = scope_of(command.conversation_kind);
-    let ruling = generation.strategy(scope, &command, &kith_runtime::read_plain_content);
-    Ok(match ruling.verdict {
-        Verdict::Pass if ruling.content.is_some() => "replace".to_owned(),
-        Verdict::Pass => "pass".to_owned(),
-        Verdict::Reject { reason, .. } => format!("reject:{}", reason.code),
-        Verdict::Hold { reason, .. } => format!("hold:{}", reason.code),
-        Verdict::Drop { reason, .. } => format!("drop:{}", reason.code),
-        Verdict::Unavailable { reason, .. } => bail!("the call failed: {}", reason.text),
-    })
 }

@@ -16,8 +16,8 @@ use crate::entry::{Body, DecisionRecord, Entry, HookOutcome, Message, Seq};
 use crate::ids::{ConversationId, HoldId, UserId};
 use crate::refusal::{Code, Refusal};
 use crate::store::{
-    Append, Change, CommitError, HeldMessage, Hold, HoldCause, NotTaken, Origin, Outcome,
-    Submission,
+    Append, Change, CommitError, HeldMessage, Hold, HoldCause, MessageLog, NotTaken, Origin,
+    Outcome, Submission,
 };
 
 /// Judgements of one generation that may fail before a held message is left to an administrator or the next one.
@@ -364,20 +364,25 @@ impl Journey {
 
     /// Submits a change of the host's own and waits until it is settled.
     pub(crate) async fn settle(&self, change: Change) -> Result<Outcome, Refusal> {
-        let (sender, receiver) = oneshot::channel();
-        match self.log.submit(Submission {
-            change,
-            origin: Origin::Caller(sender),
-        }) {
-            Ok(()) => {}
-            Err(NotTaken::Stale(_)) => return Err(commit_refusal(&CommitError::Stale)),
-            Err(NotTaken::Full(_)) => return Err(overloaded()),
-        }
-        match receiver.await {
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(error)) => Err(commit_refusal(&error)),
-            Err(_) => Err(commit_refusal(&CommitError::Timeout)),
-        }
+        settle(&*self.log, change).await
+    }
+}
+
+/// Submits a change and waits for its end.
+pub(crate) async fn settle(log: &dyn MessageLog, change: Change) -> Result<Outcome, Refusal> {
+    let (sender, receiver) = oneshot::channel();
+    match log.submit(Submission {
+        change,
+        origin: Origin::Caller(sender),
+    }) {
+        Ok(()) => {}
+        Err(NotTaken::Stale(_)) => return Err(commit_refusal(&CommitError::Stale)),
+        Err(NotTaken::Full(_)) => return Err(overloaded()),
+    }
+    match receiver.await {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(error)) => Err(commit_refusal(&error)),
+        Err(_) => Err(commit_refusal(&CommitError::Timeout)),
     }
 }
 

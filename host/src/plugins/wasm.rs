@@ -321,6 +321,8 @@ fn to_action(action: runtime::RuleAction) -> RuleAction {
             runtime::RuleAct::Label => RuleAct::Label,
             runtime::RuleAct::Unlabel => RuleAct::Unlabel,
             runtime::RuleAct::Notify => RuleAct::Notify,
+            runtime::RuleAct::KvPut => RuleAct::KvPut,
+            runtime::RuleAct::KvDelete => RuleAct::KvDelete,
         },
         subject: action.subject,
         for_ms: action.for_ms,

@@ -58,6 +58,27 @@ async fn get_admin_v1_plugins_name_versions_version() {
 }
 
 #[tokio::test]
+async fn get_admin_v1_plugins_name_logs() {
+    let world = World::with_plugins().await;
+    world.admin(404, "GET /plugins/none/logs", None).await;
+    let before = world
+        .admin(200, "GET /plugins/word-filter/logs", None)
+        .await;
+    let all = before["lines"].as_array().expect("lines");
+    assert!(!all.is_empty(), "{before}");
+    // Configured anew, it tells how many forms it looks for; who waits for that is answered then.
+    let next = before["next"].as_u64().expect("a number");
+    let path = format!("/plugins/word-filter/logs?after={next}&wait_s=20");
+    let follower = world.server.admin("GET", &path, None);
+    let ((status, page), ()) = tokio::join!(follower, world.words());
+    assert_eq!(status, 200, "{page}");
+    let line = &page["lines"][0];
+    let told = (&line["level"], &page["missed"]);
+    assert_eq!(told, (&json!("info"), &json!(false)), "{page}");
+    assert!(page["next"].as_u64() > Some(next), "{page}");
+}
+
+#[tokio::test]
 async fn get_admin_v1_plugins_name_versions_version_component() {
     let world = World::with_plugins().await;
     let digest = text(&filter(&world).await["digest"]);

@@ -46,6 +46,14 @@ pub fn plugins(layout: &Layout) -> Result<()> {
     let names = layout.plugins()?;
     remove_strays(&folder, &names)?;
     for name in &names {
+        if let Some(missing) = machine::missing_for(&layout.root.join("plugins").join(name)) {
+            println!("      {name} is left out: {missing} is missing");
+            continue;
+        }
+        if let Some(folder) = layout.component(name).parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+        }
         plugin(layout, name, &layout.component(name), None)?;
     }
     Ok(())

@@ -27,7 +27,7 @@ use sources::Sources;
 use swap::Swapper;
 
 /// How often sources and server are looked at.
-const POLL: Duration = Duration::from_millis(300);
+const POLL: Duration = Duration::from_millis(100);
 
 /// Runs until the person presses Ctrl-C (or SIGTERM, SIGHUP), or the server ends by itself, which is an error.
 pub fn run(options: &DevOptions) -> Result<()> {

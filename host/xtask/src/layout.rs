@@ -8,6 +8,9 @@ use anyhow::{Context, Result, bail};
 /// Files of which one makes a folder under `plugins/` a plugin.
 const PLUGIN_MANIFESTS: [&str; 3] = ["Cargo.toml", "package.json", "pyproject.toml"];
 
+/// The folder of components a first start leaves alone, in that of all components.
+const OPTIONAL: &str = "optional";
+
 /// The places of one build.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -65,9 +68,15 @@ impl Layout {
         self.profile().join("plugins")
     }
 
-    /// The built component of the plugin in `plugins/NAME`.
+    /// The built component of the plugin in `plugins/NAME`. What is not Rust stands one folder deeper: a first start
+    /// takes in everything above, and would compile a whole interpreter for each of these.
     pub fn component(&self, plugin: &str) -> PathBuf {
-        self.components().join(format!("{plugin}.wasm"))
+        let file = format!("{plugin}.wasm");
+        let is_rust = self.root.join("plugins").join(plugin).join("Cargo.toml");
+        match is_rust.is_file() {
+            true => self.components().join(file),
+            false => self.components().join(OPTIONAL).join(file),
+        }
     }
 
     /// Names of the folders under `plugins/` that hold a plugin, sorted.

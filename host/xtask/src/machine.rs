@@ -38,6 +38,25 @@ const FOR_CHECKS: &[Need] = &[
     },
 ];
 
+/// What the plugins that are not in Rust are built with.
+const FOR_PLUGINS: &[Need] = &[
+    Need {
+        program: "node",
+        packages: &["nodejs"],
+        reason: "plugins in JavaScript are built with it",
+    },
+    Need {
+        program: "npm",
+        packages: &["npm"],
+        reason: "it gets the tools for plugins in JavaScript",
+    },
+    Need {
+        program: "python3",
+        packages: &["python3", "python3-pip"],
+        reason: "plugins in Python are built with it",
+    },
+];
+
 const C_COMPILER: Need = Need {
     program: "cc",
     packages: &["gcc", "libc6-dev"],
@@ -61,7 +80,15 @@ pub fn tool_chain() -> Result<()> {
 
 /// Installs or names the Debian packages the checks need.
 pub fn check_packages() -> Result<()> {
-    ensure(FOR_CHECKS)
+    ensure(FOR_CHECKS)?;
+    ensure(FOR_PLUGINS)
+}
+
+/// The program a plugin that is not in Rust cannot be built without, where it is missing.
+pub fn missing_for(plugin: &Path) -> Option<&'static str> {
+    let needed = |manifest: &str, program| plugin.join(manifest).is_file().then_some(program);
+    let program = needed("package.json", "node").or_else(|| needed("pyproject.toml", "python3"))?;
+    (!child::on_path(program)).then_some(program)
 }
 
 fn guest_target() -> Result<()> {

@@ -91,6 +91,16 @@ impl Action {
         Self::of("notify", text)
     }
 
+    /// Keep a text of at most 500 characters under a key of the plugin's own.
+    pub fn keep(key: &str, text: &str) -> Self {
+        Self::of("kv-put", text).on(key)
+    }
+
+    /// Forget what is kept under a key of the plugin's own.
+    pub fn forget(key: &str) -> Self {
+        Self::of("kv-delete", "").on(key)
+    }
+
     /// The same, of somebody else: a user's id, an address, a device's id.
     pub fn on(self, subject: &str) -> Self {
         Self {

@@ -113,7 +113,12 @@ pub fn built(name: &str) -> PathBuf {
             .unwrap_or(Path::new("."))
             .join("plugins")
     });
-    folder.join(format!("{name}.wasm"))
+    let file = format!("{name}.wasm");
+    match folder.join(&file) {
+        active if active.is_file() => active,
+        // What a first start leaves alone.
+        _ => folder.join("optional").join(file),
+    }
 }
 
 /// A text that `ann` sends to `bob`, both of them strangers: to be changed into the command a test is about.

@@ -204,6 +204,7 @@ impl AfterPart {
             Ok(guest) => guest.call_observe(&mut store, events).await,
             Err(error) => Err(error),
         };
+        store.data().guest.note_memory();
         let observed = answer.map_err(|error| classify(&error, &mut store.data_mut().guest))?;
         let done = observed.done as usize;
         let out_of_range = |effect: &super::EventEffect| effect.event as usize >= done;
@@ -231,6 +232,7 @@ impl AfterPart {
             Ok(guest) => guest.call_respond(&mut store, event, account).await,
             Err(error) => Err(error),
         };
+        store.data().guest.note_memory();
         answer.map_err(|error| classify(&error, &mut store.data_mut().guest))
     }
 }

@@ -70,9 +70,13 @@ impl Generation {
                     let note = self.note(place, outcome, took, fingerprint);
                     ruling.records.push(note);
                     let by = &binding.plugin;
-                    let acts = acts.into_iter().map(|act| RuleAction {
-                        by: by.clone(),
-                        ..act
+                    let acts = acts.into_iter().map(|act| {
+                        let by = match act.act {
+                            // Its values are where its state is.
+                            RuleAct::KvPut | RuleAct::KvDelete => binding.namespace.to_string(),
+                            _ => by.clone(),
+                        };
+                        RuleAction { by, ..act }
                     });
                     ruling.actions.extend(acts);
                     ruling.rule = rule(by, said);
@@ -218,6 +222,9 @@ fn action(said: wit::Action) -> Result<RuleAction, String> {
     }
     if act == RuleAct::Notify && said.text.trim().is_empty() {
         return Err("a notice says nothing".to_owned());
+    }
+    if matches!(act, RuleAct::KvPut | RuleAct::KvDelete) && said.subject.is_empty() {
+        return Err("an action of the plugin's own keys names none".to_owned());
     }
     if said.text.chars().count() > TEXT_CHARS_MAX {
         return Err(format!(

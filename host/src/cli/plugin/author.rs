@@ -13,10 +13,13 @@ use crate::guest::{self, Language};
 pub struct New {
     /// The plugin's name and folder.
     name: PathBuf,
+    /// What it is written in.
     #[arg(long, value_enum, default_value = "rust")]
     lang: Language,
+    /// A hook it has: content-filter, message-strategy, command, admin-rule, observer, responder. May be given more than
+    /// once.
     #[arg(long, default_value = "content-filter")]
-    hook: String,
+    hook: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -42,6 +45,9 @@ pub struct Test {
     /// With --replay: the configuration, a JSON object, where the file has none.
     #[arg(long, value_name = "FILE", requires = "replay")]
     config: Option<PathBuf>,
+    /// Keep what is measured as the baseline that later runs are held against.
+    #[arg(long)]
+    write_baseline: bool,
 }
 
 /// Makes the folder of a new plugin.
@@ -74,7 +80,8 @@ pub fn test(args: Test) -> Result<()> {
         return guest::replay(file, &component, config, &|line| println!("{line}"));
     }
     let built = guest::build(&args.folder, None, None, &say)?;
-    guest::test(&args.folder, &built.file, &|line| say!("{line}"))
+    let say = |line: &str| say!("{line}");
+    guest::test(&args.folder, &built.file, args.write_baseline, &say)
 }
 
 fn say(step: &str) {
@@ -136,8 +143,8 @@ pub fn sign(args: Sign) -> Result<()> {
 /// Shows what a component file is.
 pub fn inspect(file: &str, as_json: bool) -> Result<()> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
-    let cache = tempfile::tempdir()?;
-    let runtime = kith_runtime::Runtime::new(kith_runtime::Settings::new(cache.path()))?;
+    let settings = kith_runtime::Settings::new(guest::code_cache()?);
+    let runtime = kith_runtime::Runtime::new(settings)?;
     let inspection = runtime.inspect(&bytes).with_context(|| file.to_owned())?;
     let shown = json!({
         "name": inspection.name,

@@ -1,24 +1,33 @@
 //! Routes of plugins: push, list, inspect, fetch, prune,
-//! activate, grant, roll back, disable, bind, configure.
+//! activate, grant, roll back, disable, bind, configure, logs.
+
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use kith_runtime::Grants;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Admin, Administrator, made};
 use crate::gateway::respond::{self, Answer};
+use crate::journey::store_refusal;
 use crate::plugins::bindings::BindingChange;
+use crate::plugins::lines::LinePage;
 use crate::plugins::rollout::COMPONENT_BYTES_MAX;
 use crate::refusal::{Code, Refusal};
+
+/// Lines of a log in one answer.
+const LOG_LINES: usize = 100;
+const LOG_LINES_MOST: usize = 500;
+const LOG_WAIT_MOST: Duration = Duration::from_secs(30);
 
 /// Every plugin route.
 pub fn routes() -> OpenApiRouter<Admin> {
@@ -30,6 +39,7 @@ pub fn routes() -> OpenApiRouter<Admin> {
         .routes(routes!(activate))
         .routes(routes!(grant))
         .routes(routes!(consumers))
+        .routes(routes!(logs))
         .routes(routes!(rollback))
         .routes(routes!(disable))
         .routes(routes!(enable))
@@ -243,6 +253,38 @@ async fn consumers(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Answer> {
     Ok(Json(admin.after.report(&name).await?))
+}
+
+/// Which lines of a plugin's log are asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct LogWindow {
+    /// Behind this number; without it the newest.
+    after: Option<u64>,
+    /// 1 to 500, 100 where it is left out.
+    limit: Option<usize>,
+    /// Seconds to wait for a line where there is none, at most 30.
+    wait_s: Option<u64>,
+}
+
+/// A plugin's log: the lines still in memory, of every version of it, oldest first. With `after` and `wait_s` it is followed.
+#[utoipa::path(get, path = "/plugins/{name}/logs", params(("name" = String, Path), LogWindow),
+    responses((status = 200, description = "`lines`, each `number`, `at`, `version`, `level`, `text`; `next`, to be asked behind; `missed`, where older ones are forgotten"), (status = 400), (status = 404)))]
+async fn logs(
+    State(admin): State<Admin>,
+    _: Administrator,
+    Path(name): Path<String>,
+    Query(window): Query<LogWindow>,
+) -> Result<Json<LinePage>, Answer> {
+    let known = admin.accounts.plugins().await;
+    let known = known.map_err(|error| store_refusal(&error))?;
+    if !known.iter().any(|version| version.name == name) {
+        return Err(Refusal::not_found(format!("there is no plugin {name}")).into());
+    }
+    let limit = window.limit.unwrap_or(LOG_LINES).clamp(1, LOG_LINES_MOST);
+    let wait = Duration::from_secs(window.wait_s.unwrap_or(0)).min(LOG_WAIT_MOST);
+    let lines = admin.lines.follow(&name, window.after, limit, wait);
+    Ok(Json(lines.await))
 }
 
 /// Ends a shadow and a canary; without either, goes back to the version before. The configuration stays as it is today.

@@ -6,8 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::layout::Layout;
 
-/// What every plugin in Rust is built from besides its own folder.
-const SHARED: [&str; 2] = ["sdk/rust", "wit"];
+/// What plugins are built from besides their own folders: by the manifest that tells the language, the kit.
+const KITS: [(&str, &str); 3] = [
+    ("Cargo.toml", "sdk/rust"),
+    ("package.json", "sdk/js"),
+    ("pyproject.toml", "sdk/python"),
+];
+/// The contract.
+const CONTRACT: &str = "wit";
 
 /// The sources of one plugin and what was last seen of them.
 pub struct Sources {
@@ -59,9 +65,14 @@ pub fn fingerprint(layout: &Layout, name: &str) -> u64 {
 }
 
 fn folders(layout: &Layout, name: &str) -> Vec<PathBuf> {
-    std::iter::once(Path::new("plugins").join(name))
-        .chain(SHARED.map(PathBuf::from))
-        .map(|folder| layout.root.join(folder))
+    let own = layout.root.join("plugins").join(name);
+    let kit = KITS
+        .iter()
+        .find(|(manifest, _)| own.join(manifest).is_file())
+        .map(|(_, kit)| layout.root.join(kit));
+    std::iter::once(own)
+        .chain(kit)
+        .chain([layout.root.join(CONTRACT)])
         .collect()
 }
 
@@ -105,6 +116,7 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) {
             || name.ends_with('~')
             || name == "target"
             || name == "node_modules"
+            || name == "__pycache__"
         {
             continue;
         }

@@ -1,0 +1,143 @@
+//! A component from Python: a generated entry hands the plugin's class to the kit, and the pinned tool puts it all into
+//! an interpreter. WASI is stubbed out, so the component imports what the manifest names and nothing else.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::kit::{Manifest, Said};
+use super::script::Stage;
+use super::{Made, suffixed, tools};
+
+const FILE: &str = "pyproject.toml";
+/// The entry's module; the generated bindings have the world's name, `wit_world`.
+const ENTRY: &str = "kith_entry";
+/// Hashes alike in every build, which Python otherwise draws anew.
+const HASH_SEED: &str = "0";
+
+/// Makes the component of the plugin in a folder.
+pub fn make(folder: &Path, version_suffix: Option<&str>, say: &dyn Fn(&str)) -> Result<Made> {
+    let text = std::fs::read_to_string(folder.join(FILE))?;
+    let project: toml::Value =
+        toml::from_str(&text).with_context(|| format!("{FILE} is not TOML"))?;
+    let project = serde_json::to_value(project)?;
+    let manifest = manifest(folder, &project)?;
+    let version = suffixed(&manifest.version, version_suffix);
+    let plugin = project["tool"]["kith"]["plugin"].as_str();
+    let Some((module, class)) = plugin.and_then(|plugin| plugin.split_once(':')) else {
+        bail!("{FILE} has no tool.kith.plugin = \"MODULE:CLASS\"");
+    };
+    let stage = Stage::new()?;
+    manifest.write_world(&stage.path().join("wit"))?;
+    let source = folder.join("src");
+    stage.copy_source(if source.is_dir() { &source } else { folder }, "source")?;
+    stage.copy_all(&manifest.kit.join("kith_plugin"), "kit/kith_plugin")?;
+    stage.write(
+        &format!("{ENTRY}.py"),
+        &entry(&manifest, &version, module, class),
+    )?;
+    let component = stage.component(tools::PIP_LOCK, || {
+        let (python, packages) = tools::pip(say)?;
+        say(&format!(
+            "making a component of {} {version} (about 15 s)",
+            manifest.name
+        ));
+        componentize(&stage, python, &packages)
+    })?;
+    Ok(Made {
+        component,
+        name: manifest.name,
+        version,
+    })
+}
+
+fn manifest(folder: &Path, project: &Value) -> Result<Manifest> {
+    let text = |key: &str| {
+        let found = project["project"][key].as_str();
+        found
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .with_context(|| format!("{FILE} has no project.{key}"))
+    };
+    let kith = &project["tool"]["kith"];
+    let said = Said {
+        file: FILE,
+        hooks: kith.get("hooks"),
+        abilities: kith.get("abilities"),
+    };
+    let (hooks, prepares) = said.hooks()?;
+    let kit = kith["kit"]
+        .as_str()
+        .with_context(|| format!("{FILE} has no tool.kith.kit, the kit's folder"))?;
+    let kit = folder.join(kit);
+    if !kit.join("kith_plugin").is_dir() {
+        bail!("{FILE}: there is no kith_plugin in {}", kit.display());
+    }
+    if let Some(others) = project["project"]["dependencies"].as_array()
+        && !others.is_empty()
+    {
+        bail!(
+            "{FILE} has dependencies, which do not come along: put what is pure Python into src/, \
+             such as with `pip install --target src PACKAGE`"
+        );
+    }
+    Ok(Manifest {
+        name: text("name")?,
+        version: text("version")?,
+        summary: text("description")?,
+        hooks,
+        abilities: said.abilities()?,
+        prepares,
+        kit,
+    })
+}
+
+/// The module the tool is given.
+fn entry(manifest: &Manifest, version: &str, module: &str, class: &str) -> String {
+    let mut text = format!(
+        "\"\"\"Made by `kith plugin build`.\"\"\"\n\nimport json\n\n\
+         from kith_plugin.component import component, seal\nfrom {module} import {class} as plugin\n"
+    );
+    let mut imports = Vec::new();
+    for ability in &manifest.abilities {
+        let name = ability.replace('-', "_");
+        text.push_str(&format!(
+            "from wit_world.imports import {name} as host_{name}\n"
+        ));
+        imports.push(format!("\"{ability}\": host_{name}"));
+    }
+    // JSON in JSON: its escapes are Python's.
+    let about = manifest.about(version, str::to_owned).to_string();
+    text.push_str(&format!(
+        "\nglobals().update(component(plugin, json.loads({}), {{{}}}))\nseal()\n",
+        Value::String(about),
+        imports.join(", ")
+    ));
+    text
+}
+
+fn componentize(stage: &Stage, python: &str, packages: &Path) -> Result<Vec<u8>> {
+    let out = stage.path().join("component.wasm");
+    let run = "import sys; from componentize_py import script; sys.exit(script())";
+    let mut tool = Command::new(python);
+    tool.args(["-c", run])
+        .args(["--wit-path", "wit", "--world", "plugin", "componentize"])
+        .args(["--stub-wasi", ENTRY, "--python-path", "."])
+        .args([
+            "--python-path",
+            "source",
+            "--python-path",
+            "kit",
+            "--output",
+        ])
+        .arg(&out)
+        .current_dir(stage.path())
+        .env("PYTHONPATH", packages)
+        .env("PYTHONHASHSEED", HASH_SEED)
+        // Else the tool looks into whatever else is installed here.
+        .env("VIRTUAL_ENV", stage.path().join("none"));
+    tools::run(&mut tool, "making the component")?;
+    std::fs::read(&out).context("the tool left no component")
+}

@@ -1,0 +1,130 @@
+//! The kit under plain node: what hooks answer by default, how hits are counted, how errors reach the host.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+
+import { AbilityError, Answer, Decision, Effect, Hit, Plugin, Retry, decode, encode, kv } from "../index.js";
+import { component } from "../component.js";
+import { command, event, message, occasion, provide } from "../testing.js";
+
+const about = (hooks, abilities = []) => ({
+  name: "tried",
+  version: "0.1.0",
+  summary: "Tried.",
+  hooks: Object.fromEntries(hooks.map((hook) => [hook, {}])),
+  abilities,
+});
+
+const configured = (made, hooks, config = {}, imports = {}) => {
+  const exports = component(made, about(hooks), imports);
+  exports.lifecycle.configure(encode(JSON.stringify(config)));
+  return exports;
+};
+
+test("hits are counted in characters", () => {
+  const hits = Hit.every("梨𝄞 a pear, pear", "pear", "mask", "rule");
+  assert.deepEqual(hits.map(({ start, end }) => [start, end]), [[5, 9], [11, 15]]);
+  assert.deepEqual(Hit.every("pear", "", "mask", "rule"), []);
+});
+
+test("texts survive the way to bytes and back", () => {
+  for (const text of ["", "plain", "ä 梨 𝄞", "\u0000\u007f\u0080\u07ff\u0800\uffff"]) {
+    assert.deepEqual(encode(text), new TextEncoder().encode(text));
+    assert.equal(decode(encode(text)), text);
+  }
+  assert.deepEqual(encode("a\ud800b"), new TextEncoder().encode("a\ud800b"));
+  for (const bytes of [[0xff], [0xc0, 0x80], [0xe6, 0xa2], [0xed, 0xa0, 0x80, 0x61], [0xf0, 0x9d, 0x84, 0x61]]) {
+    assert.ok(decode(bytes).startsWith("\ufffd"), String(bytes));
+  }
+});
+
+test("what is not overridden lets everything pass", () => {
+  const plugin = new Plugin({});
+  assert.deepEqual(plugin.scan(message("x")), []);
+  assert.deepEqual(plugin.decide(command()), Decision.pass());
+  assert.equal(plugin.judge(occasion("login")).ruling.tag, "abstain");
+  assert.equal(plugin.judge(occasion("unheard-of")).ruling.tag, "abstain");
+  assert.deepEqual(plugin.observe([event(), event()]).done, 2);
+});
+
+test("a batch ends at the event that is to come again", () => {
+  class Second extends Plugin {
+    event({ seq }) {
+      if (seq === 2) throw new Retry(500, "not yet");
+      return [Effect.send("user:ann", `seq ${seq}`)];
+    }
+  }
+  const { observer } = configured(Second, ["observer"]);
+  const observed = observer.observe([event({ seq: 1 }), event({ seq: 2 }), event({ seq: 3 })]);
+  assert.equal(observed.done, 1);
+  assert.deepEqual(observed.retry, { afterMs: 500, reason: "not yet" });
+  assert.equal(decode(observed.effects[0].effect.value), '{"type":"text","text":"seq 1"}');
+});
+
+test("a constructor that throws refuses the configuration with its text", () => {
+  class Strict extends Plugin {
+    constructor(config) {
+      super(config);
+      if (!config.word) throw new Error("word must not be empty");
+    }
+
+    scan() {
+      return [];
+    }
+  }
+  const { lifecycle } = component(Strict, about(["content-filter"]), {});
+  assert.throws(() => lifecycle.configure(encode("{}")), (thrown) => thrown === "word must not be empty");
+  lifecycle.configure(encode('{"word":"pear"}'));
+  assert.throws(() => lifecycle.configure(encode('{"word":"pear"}')), (thrown) => thrown === "configured twice");
+});
+
+test("an error of a hook is told to the log with its place", () => {
+  class Broken extends Plugin {
+    scan(text) {
+      return text.absent.length;
+    }
+  }
+  const lines = [];
+  const { contentFilter } = configured(Broken, ["content-filter"], {}, { log: { write: (...line) => lines.push(line) } });
+  assert.throws(() => contentFilter.scan([message("x")]), TypeError);
+  assert.equal(lines[0][0], "error");
+  assert.match(lines[0][1], /^TypeError: .*\n[\s\S]*scan/);
+});
+
+test("a manifest that does not fit the class is an error of the build", () => {
+  class Filter extends Plugin {
+    scan() {
+      return [];
+    }
+  }
+  assert.throws(() => component(Filter, about(["command"]), {}), /does not name the hook content-filter/);
+  assert.throws(() => component(Filter, about(["content-filter", "observer"]), {}), /no observe or event/);
+  assert.throws(() => component(class {}, about([]), {}), /no class that extends Plugin/);
+});
+
+test("an ability that is not there says why", () => {
+  provide({});
+  assert.throws(() => kv.get("key"), (error) => error instanceof AbilityError && /no host/.test(error.message));
+  provide({}, ["send"]);
+  assert.throws(() => kv.get("key"), /"kv" is not among the abilities/);
+  const denied = { get: () => { throw { tag: "denied", val: "not during this call" }; } };
+  provide({ kv: denied });
+  assert.throws(() => kv.get("key"), (error) => error.kind === "denied");
+});
+
+test("answers carry contents of the protocol", () => {
+  assert.equal(Answer.reply("hello").outcome.val, '{"type":"text","text":"hello"}');
+  assert.deepEqual(Answer.done().and(Effect.put("key", "é")).effects[0].value, Uint8Array.of(0xc3, 0xa9));
+});
+
+test("the examples of the README run", async () => {
+  const text = await readFile(new URL("../README.md", import.meta.url), "utf8");
+  const examples = [...text.matchAll(/```js\n([\s\S]*?)```/g)].map(([, source]) => source);
+  assert.equal(examples.length, 3);
+  const kit = { "kith-plugin": "../index.js", "kith-plugin/testing": "../testing.js" };
+  for (const example of examples) {
+    const source = example.replace(/from "(kith-plugin[^"]*)"/g, (_, name) => `from ${JSON.stringify(new URL(kit[name], import.meta.url).href)}`);
+    await import(`data:text/javascript,${encodeURIComponent(source)}`);
+  }
+});
