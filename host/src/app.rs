@@ -13,6 +13,7 @@ mod replay;
 mod search;
 pub mod upkeep;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -44,6 +45,8 @@ use crate::moderation::bans::Bans;
 use crate::moderation::{HAPPENED_MOST, Rules};
 use crate::plugins::after::AfterCommit;
 use crate::plugins::after::services::Services;
+use crate::plugins::lines::PluginLines;
+use crate::plugins::replay::Replays;
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::Refusal;
@@ -127,26 +130,8 @@ impl App {
             },
             conversations(config, gateway, Finder::new(log.clone(), index.clone())),
         );
-        let (stop, stopped) = watch::channel(false);
-        let admin = admin::router(Admin {
-            accounts: accounts.clone(),
-            journey: journey.clone(),
-            registry: registry.clone(),
-            words: Arc::new(Words::new(accounts, rollout.clone())),
-            rollout: rollout.clone(),
-            after: after.clone(),
-            replays,
-            lines,
-            clock: clock.clone(),
-            ender: identity.clone(),
-            rules: rules.clone(),
-            health: health.clone(),
-            bootstrap: launch.bootstrap(),
-            node: machine::node_name(config, clock.now_ms()).into(),
-            sources: measured::Stores::new(&data, &log, &index),
-            streams: admin::audit::Streams::new(stopped),
-        });
-        Running {
+        let stop = watch::Sender::new(false);
+        let running = Running {
             stop,
             journey,
             registry,
@@ -159,9 +144,12 @@ impl App {
             index,
             health,
             settlements,
-        }
-        .listen(config, (public, admin), (clock, identity, strangers))
-        .await
+        };
+        let owned = (accounts, replays, lines);
+        let admin = running.admin((config, &launch, &data), owned, (&clock, &identity));
+        running
+            .listen(config, (public, admin), (clock, identity, strangers))
+            .await
     }
 
     /// Refuses new work, says goodbye to every session, lets commits finish; at most ten seconds.
@@ -231,6 +219,33 @@ struct Running {
 }
 
 impl Running {
+    /// What administrators reach.
+    fn admin(
+        &self,
+        (config, launch, data): (&Config, &Launch, &Path),
+        (accounts, replays, lines): (Arc<dyn Accounts>, Arc<Replays>, Arc<PluginLines>),
+        (clock, identity): (&Arc<dyn Clock>, &Arc<Identity>),
+    ) -> axum::Router {
+        admin::router(Admin {
+            accounts: accounts.clone(),
+            journey: self.journey.clone(),
+            registry: self.registry.clone(),
+            words: Arc::new(Words::new(accounts, self.rollout.clone())),
+            rollout: self.rollout.clone(),
+            after: self.after.clone(),
+            replays,
+            lines,
+            clock: clock.clone(),
+            ender: identity.clone(),
+            rules: self.rules.clone(),
+            health: self.health.clone(),
+            bootstrap: launch.clone().bootstrap(),
+            node: machine::node_name(config, clock.now_ms()).into(),
+            sources: measured::Stores::new(data, &self.log, &self.index),
+            streams: admin::audit::Streams::new(self.stop.subscribe()),
+        })
+    }
+
     /// Starts what runs by itself, opens both listeners, says it is ready.
     async fn listen(
         self,

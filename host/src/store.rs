@@ -1,5 +1,4 @@
 //! The store seams: the message log and the accounts, as traits. Adapters live below; the journey sees only this.
-//!
 //! Whatever changes the log is a `Change` that is submitted, committed in a group with others, and settled: the
 //! settlement comes only after the change is on stable storage (I1). Settlements of one conversation come in the
 //! order of its sequence (I3).

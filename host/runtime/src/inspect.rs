@@ -42,6 +42,13 @@ pub struct Inspection {
     pub size: u64,
 }
 
+impl Inspection {
+    /// It exports a hook that is called on a message's path.
+    pub(crate) fn is_on_path(&self) -> bool {
+        self.hooks.iter().any(|hook| !hook.is_after_commit())
+    }
+}
+
 /// How a plugin would like to be bound to a hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindingDefault {

@@ -13,6 +13,7 @@ use crate::abilities::{GuestLog, GuestState};
 use crate::after::{AfterEngine, AfterPart, Ground};
 use crate::breaker::HealthEvent;
 use crate::budget::Budget;
+use crate::card::Card;
 use crate::code_cache::CodeCache;
 use crate::error::LoadError;
 use crate::instance::{Exports, Factory};
@@ -48,6 +49,20 @@ pub(crate) struct Recipe {
     pub configuration: Option<String>,
     pub log: Arc<GuestLog>,
     pub on_path: bool,
+}
+
+impl Recipe {
+    pub fn of(card: &Card, log: &Arc<GuestLog>) -> Self {
+        Self {
+            plugin: card.inspection.name.clone(),
+            code: card.code.clone(),
+            component: card.component.clone(),
+            config: card.config.clone(),
+            configuration: card.configuration.clone(),
+            log: log.clone(),
+            on_path: card.inspection.is_on_path(),
+        }
+    }
 }
 
 impl Loader {

@@ -50,6 +50,7 @@ impl<T> Residence<T> {
         }
         let part = Arc::new(load()?);
         self.loads.fetch_add(1, Ordering::Relaxed);
+        self.used.store(now, Ordering::Relaxed);
         self.held.store(Some(part.clone()));
         Ok(part)
     }

@@ -363,7 +363,7 @@ impl Runtime {
         let log = factory.log.clone();
         let commands = commands_of(&factory)?;
         let schedules = when::of(&factory)?;
-        let pool = loader.pool_of(factory, is_on_path(&inspection));
+        let pool = loader.pool_of(factory, inspection.is_on_path());
         let began = Instant::now();
         pool.fill_to(1).map_err(LoadError::Configure)?;
         let configure = not_baked.as_ref().map(|_| began.elapsed());
@@ -385,12 +385,12 @@ impl Runtime {
         };
         card.write(&loader.cache, &name)?;
         let now = loader.keeper.clock.now();
-        let path = match is_on_path(&card.inspection) {
+        let path = match card.inspection.is_on_path() {
             true => Residence::warm(pool, now),
             false => Residence::cold(),
         };
         let after = match has_after(&card.inspection) {
-            true => Residence::warm(loader.after(&recipe_of(&card, &log))?.checked()?, now),
+            true => Residence::warm(loader.after(&Recipe::of(&card, &log))?.checked()?, now),
             false => Residence::cold(),
         };
         let version = self.assemble(card, name, log, path, after);
@@ -407,7 +407,7 @@ impl Runtime {
         after: Residence<AfterPart>,
     ) -> Arc<Version> {
         let loader = &self.inner.loader;
-        let recipe = recipe_of(&card, &log);
+        let recipe = Recipe::of(&card, &log);
         let inspection = card.inspection;
         let (plugin, digest): (Arc<str>, Arc<str>) = (
             inspection.name.as_str().into(),
@@ -450,23 +450,6 @@ struct Files {
     code: String,
     component: String,
     configuration: Option<String>,
-}
-
-fn recipe_of(card: &Card, log: &Arc<GuestLog>) -> Recipe {
-    Recipe {
-        plugin: card.inspection.name.clone(),
-        code: card.code.clone(),
-        component: card.component.clone(),
-        config: card.config.clone(),
-        configuration: card.configuration.clone(),
-        log: log.clone(),
-        on_path: is_on_path(&card.inspection),
-    }
-}
-
-fn is_on_path(inspection: &Inspection) -> bool {
-    let mut hooks = inspection.hooks.iter();
-    hooks.any(|hook| !hook.is_after_commit())
 }
 
 fn has_after(inspection: &Inspection) -> bool {

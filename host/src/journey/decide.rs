@@ -208,6 +208,10 @@ struct Proposed<'a> {
     by_strategy: bool,
 }
 
+fn with_masks(content: &Content, masked: Vec<Option<String>>) -> Box<RawValue> {
+    content.clone().with_texts(masked).to_raw()
+}
+
 /// The filters' part: every text that would be stored passes them.
 fn filtered(
     judge: &dyn Judge,
@@ -258,14 +262,9 @@ fn filtered(
     {
         asked::note_sent(&mut record, sent);
     }
-    let json = if masked {
-        proposed
-            .content
-            .clone()
-            .with_texts(filtered.masked)
-            .to_raw()
-    } else {
-        proposed.json
+    let json = match masked {
+        true => with_masks(proposed.content, filtered.masked),
+        false => proposed.json,
     };
     let replaced = masked || was_replaced;
     let by_strategy = proposed.by_strategy;

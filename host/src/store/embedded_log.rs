@@ -33,7 +33,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use fjall::{Database, KeyspaceCreateOptions};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
@@ -41,7 +40,7 @@ use self::answers::StoredAnswer;
 use self::committer::Shared;
 use self::heads::{Heads, State};
 use self::rosters::Rosters;
-use self::tables::{Tables, unavailable};
+use self::tables::{Tables, open_tables, unavailable};
 use super::feed::{Feed, FeedPage, FeedPosition};
 use super::groups::{JoinRequest, MemberRow, Roster};
 use super::{
@@ -53,10 +52,6 @@ use crate::conversation::{Kind, Member, Summary};
 use crate::entry::{DecisionRecord, Entry, Seq};
 use crate::ids::{ConversationId, HoldId, IdSource, JoinRequestId, MediaId, UserId};
 
-/// Journal bytes before memtables are written out: keeps opening after a crash under three seconds.
-const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
-/// The larger, the less is written again when tables are merged; together they hold no more than the journal.
-const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 /// Conversations whose state is kept in memory.
 const HEADS_MOST: usize = 65_536;
 /// Members of groups whose place in a roster is kept in memory, 16 bytes each.
@@ -152,32 +147,6 @@ impl EmbeddedLog {
             ..member
         }))
     }
-}
-
-/// Opens the database and its keyspaces; a damaged journal is named with the way to mend it.
-fn open_database(folder: &Path) -> fjall::Result<Database> {
-    Database::builder(folder)
-        .max_journaling_size(JOURNAL_BYTES)
-        .open()
-}
-
-pub(super) fn open_tables(folder: &Path) -> Result<Tables, StoreError> {
-    let database = open_database(folder).map_err(|error| upkeep::explain(folder, &error))?;
-    let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-    let keyspace = |name| database.keyspace(name, options).map_err(unavailable);
-    let (entries, answers, rows, feed) = (
-        keyspace("entries")?,
-        keyspace("answers")?,
-        keyspace("rows")?,
-        keyspace("feed")?,
-    );
-    Ok(Tables {
-        database,
-        entries,
-        answers,
-        rows,
-        feed,
-    })
 }
 
 #[async_trait]

@@ -1,9 +1,10 @@
 //! The keyspaces of the embedded log and the reads on them.
 //! Every read sees what is committed, nothing else.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use fjall::{Database, Keyspace};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
 use super::answers::AnswerRow;
 use super::floor::Floor;
@@ -14,6 +15,38 @@ use crate::conversation::{Conversation, Kind};
 use crate::entry::{Entry, Seq};
 use crate::ids::{ConversationId, HoldId, UserId};
 use crate::store::{HeldMessage, StoreError};
+
+/// Journal bytes before memtables are written out: keeps opening after a crash under three seconds.
+const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
+/// The larger, the less is written again when tables are merged; together they hold no more than the journal.
+const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Opens the database and its keyspaces; a damaged journal is named with the way to mend it.
+pub fn open_database(folder: &Path) -> fjall::Result<Database> {
+    Database::builder(folder)
+        .max_journaling_size(JOURNAL_BYTES)
+        .open()
+}
+
+/// Every keyspace of a folder, made where it is not there.
+pub fn open_tables(folder: &Path) -> Result<Tables, StoreError> {
+    let database = open_database(folder).map_err(|error| super::upkeep::explain(folder, &error))?;
+    let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+    let keyspace = |name| database.keyspace(name, options).map_err(unavailable);
+    let (entries, answers, rows, feed) = (
+        keyspace("entries")?,
+        keyspace("answers")?,
+        keyspace("rows")?,
+        keyspace("feed")?,
+    );
+    Ok(Tables {
+        database,
+        entries,
+        answers,
+        rows,
+        feed,
+    })
+}
 
 /// The open database.
 #[derive(Clone)]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::batch::ERASED;
 use super::tables::unavailable;
-use super::{key, open_database, open_tables, scrub};
+use super::tables::{open_database, open_tables};
+use super::{key, scrub};
 use crate::store::StoreError;
 
 /// Why a log could not be opened, and the command that mends it.

@@ -4,7 +4,17 @@
 use std::cell::RefCell;
 
 #[cfg(not(any(feature = "bare", feature = "stranger")))]
-wit_bindgen::generate!({ path: "../../../../../wit/v1", world: "everything" });
+wit_bindgen::generate!({
+    path: "../../../../../wit/v1",
+    inline: "package test:obedient;
+        world obedient { import kith:plugin/log@1.0.0; import kith:plugin/clock@1.0.0; import kith:plugin/config@1.0.0;
+            import kith:plugin/kv-snapshot@1.0.0; export kith:plugin/lifecycle@1.0.0;
+            export kith:plugin/preparation@1.0.0; export kith:plugin/message-strategy@1.0.0;
+            export kith:plugin/content-filter@1.0.0; export kith:plugin/command@1.0.0;
+            export kith:plugin/admin-rule@1.0.0; }",
+    world: "test:obedient/obedient",
+    generate_all,
+});
 
 #[cfg(feature = "bare")]
 wit_bindgen::generate!({
