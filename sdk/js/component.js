@@ -10,12 +10,12 @@ const HOOKS = {
   "content-filter": ["scan"],
   "message-strategy": ["decide"],
   command: ["run"],
-  "admin-rule": ["judge", "register", "login", "connect", "action", "reportFiled", "contentFlagged"],
+  "admin-rule": ["judge", "register", "login", "connect", "action", "reportFiled", "contentFlagged", "schedule"],
   observer: ["observe", "event"],
   responder: ["respond"],
 };
 
-/** What the component exports, by interface in camel case. `about`: name, version, summary, hooks, abilities. */
+/** What the component exports, by interface in camel case. `about`: name, version, summary, hooks, schedules, abilities. */
 export function component(made, about, imports) {
   check(made, about);
   connect(imports, about.abilities);
@@ -46,6 +46,7 @@ export function component(made, about, imports) {
         return typeof bytes === "string" ? encode(bytes) : bytes;
       }),
     },
+    schedules: { times: telling(() => Object.entries(own().times()).map(([name, when]) => ({ name, when }))) },
     contentFilter: { scan: telling((texts) => texts.map((text) => own().scan(text))) },
     messageStrategy: { decide: telling((command) => decision(own().decide(command))) },
     command: {
@@ -58,11 +59,15 @@ export function component(made, about, imports) {
   };
 }
 
-function check(made, { name, hooks }) {
+function check(made, { name, hooks, schedules = false }) {
   if (typeof made !== "function" || !(made.prototype instanceof Plugin)) {
     throw new Error(`${name}: the default export is no class that extends Plugin`);
   }
   const changed = (method) => made.prototype[method] !== Plugin.prototype[method];
+  if (schedules !== changed("times")) {
+    const [has, hasNot] = schedules ? ["package.json", "the class"] : ["the class", "package.json"];
+    throw new Error(`${name}: ${has} has ${schedules ? "schedules" : "times"}, and ${hasNot} has no ${schedules ? "times" : "schedules"}`);
+  }
   for (const [hook, methods] of Object.entries(HOOKS)) {
     const listed = Object.hasOwn(hooks, hook);
     if (listed && !methods.some(changed)) {

@@ -67,7 +67,7 @@ export interface Invocation {
 
 /** What is asked or has happened: wit/v1/admin-rule.wit. */
 export interface Occasion {
-  kind: "register" | "login" | "connect" | "action" | "report-filed" | "content-flagged" | string;
+  kind: "register" | "login" | "connect" | "action" | "report-filed" | "content-flagged" | "schedule" | string;
   user: string;
   username: string;
   actor: string;
@@ -84,7 +84,7 @@ export interface Occasion {
 /** Something that was committed: wit/v1/events.wit. */
 export interface Event {
   id: string;
-  kind: "entry" | "erased" | "gone" | string;
+  kind: "entry" | "erased" | "gone" | "schedule" | string;
   conversation: string;
   conversationKind: string;
   seq: number;
@@ -223,6 +223,7 @@ export class Plugin<Config = any> {
   config: Config;
   constructor(config: Config);
   selfTest(): void;
+  times(): Record<string, string>;
   scan(text: Text): Hit[];
   decide(command: Command): Decision;
   names(): Usage[];
@@ -233,6 +234,7 @@ export class Plugin<Config = any> {
   action(occasion: Occasion): Judgement;
   reportFiled(occasion: Occasion): Judgement;
   contentFlagged(occasion: Occasion): Judgement;
+  schedule(occasion: Occasion): Judgement;
   judge(occasion: Occasion): Judgement;
   event(event: Event): Iterable<Effect>;
   observe(events: Event[]): Observed;

@@ -10,6 +10,7 @@ const OCCASIONS = {
   action: "action",
   "report-filed": "reportFiled",
   "content-flagged": "contentFlagged",
+  schedule: "schedule",
 };
 
 /** Thrown by `event` and `respond`: call again, later. */
@@ -31,6 +32,13 @@ export class Plugin {
 
   /** Checked before the version may serve; throw to refuse it. */
   selfTest() {}
+
+  // schedules
+
+  /** When it wants to be called, by names: `every 10m`, or five fields of cron and a time zone. Asked once. */
+  times() {
+    return {};
+  }
 
   // content-filter
 
@@ -82,6 +90,11 @@ export class Plugin {
 
   /** A filter rejected or held what somebody wrote; only the actions count. */
   contentFlagged(_occasion) {
+    return Judgement.abstain();
+  }
+
+  /** A time of `times` is due, `what` is its name; only the actions count. */
+  schedule(_occasion) {
     return Judgement.abstain();
   }
 

@@ -1,7 +1,7 @@
-"""Counts what is reported and what filters flag, and sends the counts to one user when enough time has passed.
+"""Counts what is reported and what filters flag, and sends the counts to one user at the times that are configured.
 
-The rule notes each occasion among the plugin's values; the observer reads them with the next entry that is committed,
-sends the digest under a name that makes it once, and forgets what it has told.
+The rule notes each occasion among the plugin's values; the observer reads them when a time is due, sends the digest
+under a name that makes it once, and forgets what it has told.
 """
 
 import json
@@ -18,6 +18,7 @@ from kith_plugin import (
     Observer,
     Occasion,
     Retry,
+    Schedules,
     directory,
     kv,
     log,
@@ -25,19 +26,18 @@ from kith_plugin import (
 )
 
 NOTED = "noted/"
-SENT = "sent"
 #: Notes read for one digest; more come with the next.
 NOTES_MOST = 2000
 PAGE = 200
 
 
-class ReportDigest(AdminRule, Observer):
+class ReportDigest(AdminRule, Observer, Schedules):
     config_schema = {
         "type": "object",
         "additionalProperties": False,
         "properties": {
             "to": {"type": "string", "default": "", "description": "the user name of whoever gets it; empty: nobody"},
-            "every_s": {"type": "integer", "minimum": 1, "maximum": 2592000, "default": 86400, "description": "seconds between two"},
+            "when": {"type": "string", "default": "every 1d", "description": "`every 6h`, or cron: `0 9 * * 1-5 Asia/Shanghai`"},
             "names_most": {"type": "integer", "minimum": 0, "maximum": 50, "default": 5, "description": "users it names"},
         },
     }
@@ -56,33 +56,30 @@ class ReportDigest(AdminRule, Observer):
         about = json.dumps({"kind": kind, "user": occasion.user, "what": occasion.what})
         return Judgement.abstain().and_(Action.keep(key, about))
 
+    def times(self) -> dict[str, str]:
+        return {"digest": self.config["when"]} if self.config["to"] else {}
+
     def event(self, event: Event) -> list[Effect]:
-        if self.config["to"] and event.kind == "entry" and self.is_due(event.at_ms):
+        if event.kind == "schedule":
             self.tell(event)
         return []
 
-    def is_due(self, at_ms: int) -> bool:
-        kept = kv.get(SENT)
-        if kept is None:
-            # The first entry it sees begins the first stretch.
-            kv.put(SENT, str(at_ms))
-            return False
-        return at_ms - int(kept.value) >= self.config["every_s"] * 1000
-
     def tell(self, event: Event) -> None:
-        keys = noted()
+        keys = noted(event.at_ms)
+        if not keys:
+            return
         try:
-            if keys:
-                to = directory.user_named(self.config["to"])
-                notes = [json.loads(item.value) for item in map(kv.get, keys) if item]
-                send.message(f"user:{to.id}", self.digest(notes, event.at_ms), f"digest-{event.id}")
+            to = directory.user_named(self.config["to"])
+            notes = [json.loads(item.value) for item in map(kv.get, keys) if item]
+            send.message(f"user:{to.id}", self.digest(notes, event.at_ms), event.id)
         except AbilityError as error:
             if error.kind in ("unavailable", "timeout"):
                 raise Retry(5000, str(error)) from None
-            # Nobody of this name, or whoever it is does not want it: what was noted waits for the next digest.
-            log.error(f"the digest was not sent: {error}")
-            keys = []
-        kv.put(SENT, str(event.at_ms))
+            # A conflict: it was sent in an earlier attempt, which was ended among the deletions below.
+            if error.kind != "conflict":
+                # Nobody of this name, or whoever it is does not want it: what was noted waits for the next digest.
+                log.error(f"the digest was not sent: {error}")
+                return
         for key in keys:
             kv.delete(key)
 
@@ -97,15 +94,15 @@ class ReportDigest(AdminRule, Observer):
         return "\n".join(lines)
 
 
-def noted() -> list[str]:
-    """The keys of the oldest notes."""
+def noted(until_ms: int) -> list[str]:
+    """The keys of the oldest notes from before a time; a second attempt finds the same ones."""
     keys: list[str] = []
     while len(keys) < NOTES_MOST:
         page = kv.keys(NOTED, after=keys[-1] if keys else "", limit=PAGE)
         keys.extend(page)
         if len(page) < PAGE:
             break
-    return keys
+    return [key for key in keys if key < f"{NOTED}{until_ms:015}"]
 
 
 def name_of(user: str) -> str:

@@ -92,6 +92,25 @@ test("an error of a hook is told to the log with its place", () => {
   assert.match(lines[0][1], /^TypeError: .*\n[\s\S]*scan/);
 });
 
+test("a plugin names its times, and is called with a name", () => {
+  class Daily extends Plugin {
+    times() {
+      return { digest: this.config.when };
+    }
+
+    event({ kind, text }) {
+      return kind === "schedule" ? [Effect.send("user:ann", text)] : [];
+    }
+  }
+  const described = { ...about(["observer"]), schedules: true };
+  const exports = component(Daily, described, {});
+  exports.lifecycle.configure(encode('{"when":"every 1d"}'));
+  assert.deepEqual(exports.schedules.times(), [{ name: "digest", when: "every 1d" }]);
+  const { effects } = exports.observer.observe([event({ kind: "schedule", text: "digest" })]);
+  assert.equal(decode(effects[0].effect.value), '{"type":"text","text":"digest"}');
+  assert.throws(() => component(Daily, about(["observer"]), {}), /the class has times, and package.json has no schedules/);
+});
+
 test("a manifest that does not fit the class is an error of the build", () => {
   class Filter extends Plugin {
     scan() {
@@ -100,6 +119,8 @@ test("a manifest that does not fit the class is an error of the build", () => {
   }
   assert.throws(() => component(Filter, about(["command"]), {}), /does not name the hook content-filter/);
   assert.throws(() => component(Filter, about(["content-filter", "observer"]), {}), /no observe or event/);
+  const timed = { ...about(["content-filter"]), schedules: true };
+  assert.throws(() => component(Filter, timed, {}), /package.json has schedules, and the class has no times/);
   assert.throws(() => component(class {}, about([]), {}), /no class that extends Plugin/);
 });
 

@@ -30,6 +30,7 @@ from .plugin import (
     Preparation,
     Responder,
     Retry,
+    Schedules,
 )
 from .values import (
     Action,
@@ -69,6 +70,7 @@ __all__ = [
     "Responder",
     "Response",
     "Retry",
+    "Schedules",
     "Text",
     "Usage",
     "directory",

@@ -52,6 +52,12 @@ class _Description:
 
 
 @dataclass
+class _Schedule:
+    name: str
+    when: str
+
+
+@dataclass
 class _Decision:
     verdict: Any
     audience: list[str] | None
@@ -104,13 +110,15 @@ class _Own:
 
 def component(made: type[Plugin], about: dict[str, Any], imports: dict[str, Any]) -> dict[str, type]:
     """The classes the component exports, by their names in the bindings. `about`: name, version, summary, hooks,
-    abilities."""
+    schedules, abilities."""
     _check(made, about)
     connect(imports, about["abilities"])
     own = _Own()
     parts = {"Lifecycle": _lifecycle(made, about, own)}
     if issubclass(made, hooks.Preparation):
         parts["Preparation"] = _preparation(made)
+    if about.get("schedules"):
+        parts["Schedules"] = _schedules(own)
     makers = {
         "content-filter": _content_filter,
         "message-strategy": _message_strategy,
@@ -129,6 +137,9 @@ def _check(made: type[Plugin], about: dict[str, Any]) -> None:
     name = about["name"]
     if not (isinstance(made, type) and issubclass(made, Plugin)):
         raise SystemExit(f"{name}: what tool.kith.plugin names is no class that extends Plugin")
+    if about.get("schedules", False) != issubclass(made, hooks.Schedules):
+        names = "names schedules" if about.get("schedules") else "does not name schedules"
+        raise SystemExit(f"{name}: pyproject.toml {names}, and the class is {'no' if about.get('schedules') else 'a'} Schedules")
     for hook, wanted in _CLASSES.items():
         if hook in about["hooks"] and not issubclass(made, wanted):
             raise SystemExit(f"{name}: pyproject.toml names the hook {hook}, and the class is no {wanted.__name__}")
@@ -232,6 +243,14 @@ def _preparation(made: Any) -> type:
             return _refusing(lambda: made.prepare(json.loads(config)))
 
     return Preparation
+
+
+def _schedules(own: _Own) -> type:
+    class Schedules:
+        def times(self) -> list[Any]:
+            return _telling(lambda: [_Schedule(name, when) for name, when in own().times().items()])
+
+    return Schedules
 
 
 def _content_filter(own: _Own) -> type:

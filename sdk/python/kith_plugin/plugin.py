@@ -42,6 +42,14 @@ class Preparation(Plugin):
         raise NotImplementedError
 
 
+class Schedules(Plugin):
+    """Wants to be called by the clock: its `schedule` where it is an AdminRule, its `event` where it is an Observer."""
+
+    def times(self) -> dict[str, str]:
+        """When, by names: `every 10m`, or five fields of cron and a time zone. Asked once under the configuration."""
+        raise NotImplementedError
+
+
 class ContentFilter(Plugin):
     """Finds what must not be said. Called on the sender's path: be quick, be pure."""
 
@@ -95,6 +103,10 @@ class AdminRule(Plugin):
         """A filter rejected or held what somebody wrote; only the actions count."""
         return Judgement.abstain()
 
+    def schedule(self, occasion: Occasion) -> Judgement:
+        """A time of `Schedules` is due, `what` is its name; only the actions count."""
+        return Judgement.abstain()
+
     def judge(self, occasion: Occasion) -> Judgement:
         """Every occasion. Kinds that are not known abstain."""
         asked = {
@@ -104,6 +116,7 @@ class AdminRule(Plugin):
             "action": self.action,
             "report-filed": self.report_filed,
             "content-flagged": self.content_flagged,
+            "schedule": self.schedule,
         }.get(occasion.kind)
         return asked(occasion) if asked else Judgement.abstain()
 

@@ -21,6 +21,7 @@ from kith_plugin import (
     Occasion,
     Observer,
     Retry,
+    Schedules,
     Text,
     kv,
 )
@@ -104,6 +105,27 @@ class Kit(unittest.TestCase):
             parts["ContentFilter"]().scan([Text("x")])
         self.assertEqual(lines[0][0], "error")
         self.assertIn("at scan", lines[0][1])
+
+    def test_a_plugin_names_its_times_and_is_called_with_a_name(self):
+        class Daily(Observer, Schedules):
+            def times(self):
+                return {"digest": self.config["when"]}
+
+            def event(self, event):
+                return [Effect.send("user:ann", event.text)] if event.kind == "schedule" else []
+
+        parts = component(Daily, {**about("observer"), "schedules": True}, {})
+        parts["Lifecycle"]().configure(b'{"when": "every 1d"}')
+        (time,) = parts["Schedules"]().times()
+        self.assertEqual((time.name, time.when), ("digest", "every 1d"))
+        observed = parts["Observer"]().observe([Event(kind="schedule", text="digest")])
+        self.assertEqual(json.loads(observed.effects[0].effect.value)["text"], "digest")
+        with self.assertRaises(SystemExit) as refused:
+            component(Daily, about("observer"), {})
+        self.assertIn("does not name schedules", str(refused.exception))
+        with self.assertRaises(SystemExit) as refused:
+            component(Observer, {**about("observer"), "schedules": True}, {})
+        self.assertIn("is no Schedules", str(refused.exception))
 
     def test_a_manifest_that_does_not_fit_the_class_is_an_error_of_the_build(self):
         for made, hooks, says in [

@@ -62,7 +62,7 @@ fn manifest(folder: &Path, package: &Value) -> Result<Manifest> {
         hooks: kith.get("hooks"),
         abilities: kith.get("abilities"),
     };
-    let (hooks, prepares) = said.hooks()?;
+    let hooks = said.hooks()?;
     let kit = package["dependencies"][KIT]
         .as_str()
         .and_then(|place| place.strip_prefix("file:"))
@@ -75,7 +75,6 @@ fn manifest(folder: &Path, package: &Value) -> Result<Manifest> {
         summary: text("description")?,
         hooks,
         abilities: said.abilities()?,
-        prepares,
         kit: folder.join(kit),
     })
 }

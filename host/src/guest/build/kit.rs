@@ -47,14 +47,22 @@ pub struct Manifest {
     pub name: String,
     pub version: String,
     pub summary: String,
-    /// The hooks with what is wished of each, in snake case.
-    pub hooks: Map<String, Value>,
     /// With `log`, sorted.
     pub abilities: Vec<String>,
-    /// `preparation` is exported too.
-    pub prepares: bool,
+    pub hooks: Hooks,
     /// The kit's folder; `wit/v1` stands two above it.
     pub kit: PathBuf,
+}
+
+/// The interfaces a plugin has.
+#[derive(Debug)]
+pub struct Hooks {
+    /// With what is wished of each, in snake case.
+    pub wished: Map<String, Value>,
+    /// `preparation` is exported too.
+    pub prepares: bool,
+    /// `schedules` is exported too.
+    pub schedules: bool,
 }
 
 /// What stands in the manifest as `kith`, checked; hooks are a list of names or a table.
@@ -65,8 +73,7 @@ pub struct Said<'a> {
 }
 
 impl Said<'_> {
-    /// The hooks and whether it prepares.
-    pub fn hooks(&self) -> Result<(Map<String, Value>, bool)> {
+    pub fn hooks(&self) -> Result<Hooks> {
         let mut named: Map<String, Value> = match self.hooks {
             Some(Value::Object(table)) => table.clone(),
             Some(Value::Array(names)) => names
@@ -77,10 +84,11 @@ impl Said<'_> {
             _ => bail!("{} names no hooks: one of {}", self.file, HOOKS.join(", ")),
         };
         let prepares = named.remove("preparation").is_some();
+        let schedules = named.remove("schedules").is_some();
         if named.is_empty() {
             bail!("{} names no hooks: one of {}", self.file, HOOKS.join(", "));
         }
-        let mut hooks = Map::new();
+        let mut all = Map::new();
         for (hook, wished) in named {
             if !HOOKS.contains(&hook.as_str()) {
                 bail!(
@@ -103,9 +111,13 @@ impl Said<'_> {
                     WISHES.join(", ")
                 );
             }
-            hooks.insert(hook, Value::Object(wished));
+            all.insert(hook, Value::Object(wished));
         }
-        Ok((hooks, prepares))
+        Ok(Hooks {
+            wished: all,
+            prepares,
+            schedules,
+        })
     }
 
     /// The abilities, `log` among them.
@@ -164,10 +176,13 @@ impl Manifest {
     /// The interfaces the component exports.
     pub fn exports(&self) -> Vec<&str> {
         let mut exports = vec!["lifecycle"];
-        if self.prepares {
+        if self.hooks.prepares {
             exports.push("preparation");
         }
-        exports.extend(self.hooks.keys().map(String::as_str));
+        if self.hooks.schedules {
+            exports.push("schedules");
+        }
+        exports.extend(self.hooks.wished.keys().map(String::as_str));
         exports
     }
 
@@ -175,6 +190,7 @@ impl Manifest {
     pub fn about(&self, version: &str, key: impl Fn(&str) -> String) -> Value {
         let hooks: Map<String, Value> = self
             .hooks
+            .wished
             .iter()
             .map(|(hook, wished)| {
                 let wished = wished.as_object().into_iter().flatten();
@@ -190,7 +206,8 @@ impl Manifest {
             "summary": self.summary,
             "hooks": hooks,
             "abilities": self.abilities,
-            "prepares": self.prepares,
+            "prepares": self.hooks.prepares,
+            "schedules": self.hooks.schedules,
         })
     }
 
@@ -243,14 +260,14 @@ mod tests {
 
     #[test]
     fn hooks_are_names_or_a_table_of_wishes() {
-        let names = json!(["observer", "preparation"]);
-        let (hooks, prepares) = said(&names, &Value::Null).hooks().expect("hooks");
-        assert_eq!(hooks.keys().collect::<Vec<_>>(), ["observer"]);
-        assert!(prepares);
+        let names = json!(["observer", "preparation", "schedules"]);
+        let hooks = said(&names, &Value::Null).hooks().expect("hooks");
+        assert_eq!(hooks.wished.keys().collect::<Vec<_>>(), ["observer"]);
+        assert!(hooks.prepares && hooks.schedules);
         let table = json!({"command": {"onFailed": "hold", "budget_us": 500}});
-        let (hooks, _) = said(&table, &Value::Null).hooks().expect("hooks");
+        let hooks = said(&table, &Value::Null).hooks().expect("hooks");
         assert_eq!(
-            hooks["command"],
+            hooks.wished["command"],
             json!({"on_failed": "hold", "budget_us": 500})
         );
     }

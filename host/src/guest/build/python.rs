@@ -67,7 +67,7 @@ fn manifest(folder: &Path, project: &Value) -> Result<Manifest> {
         hooks: kith.get("hooks"),
         abilities: kith.get("abilities"),
     };
-    let (hooks, prepares) = said.hooks()?;
+    let hooks = said.hooks()?;
     let kit = kith["kit"]
         .as_str()
         .with_context(|| format!("{FILE} has no tool.kith.kit, the kit's folder"))?;
@@ -89,7 +89,6 @@ fn manifest(folder: &Path, project: &Value) -> Result<Manifest> {
         summary: text("description")?,
         hooks,
         abilities: said.abilities()?,
-        prepares,
         kit,
     })
 }
