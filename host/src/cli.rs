@@ -79,3 +79,13 @@ fn talk(args: chat::Args) -> anyhow::Result<ExitCode> {
         .build()?;
     runtime.block_on(chat::run(args))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_and_flag_has_a_name_of_its_own() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -29,9 +29,6 @@ pub const HAPPENED_MOST: usize = 1024;
 /// For how long an action waits for a second administrator.
 const SECOND_WITHIN_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// What a plugin may keep by its rule's actions, bytes of keys and values with what else it keeps.
-const NOTES_BYTES: u64 = 1 << 20;
-
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permission {
@@ -176,6 +173,7 @@ impl Rules {
             by,
             act,
             subject,
+            quota,
             for_ms,
             text,
         } = action;
@@ -190,8 +188,8 @@ impl Rules {
             RuleAct::BanDevice => BanKind::Device,
             RuleAct::MuteUser => BanKind::Speech,
             RuleAct::Notify => return self.notify_at(&by, text, user, occasion.at_ms).await,
-            RuleAct::KvPut => return self.keep(by, subject, Some(text)).await,
-            RuleAct::KvDelete => return self.keep(by, subject, None).await,
+            RuleAct::KvPut => return self.keep((by, quota), subject, Some(text)).await,
+            RuleAct::KvDelete => return self.keep((by, quota), subject, None).await,
             RuleAct::EndSessions | RuleAct::Label | RuleAct::Unlabel => {
                 let Some(user) = user else {
                     tracing::warn!(
@@ -242,10 +240,10 @@ impl Rules {
         self.ban(new).await.map(drop)
     }
 
-    /// Writes a plugin's own value.
+    /// Writes a plugin's own value. One that has no room is not kept, and what else the rule wants is done.
     async fn keep(
         &self,
-        namespace: String,
+        (namespace, quota): (String, u64),
         key: String,
         text: Option<String>,
     ) -> Result<(), Refusal> {
@@ -257,12 +255,16 @@ impl Rules {
                 expected: None,
                 expires_at: 0,
             }],
-            quota: NOTES_BYTES,
+            quota,
             cursor: None,
         };
-        settle(&*self.log, Change::Kv(Box::new(change)))
-            .await
-            .map(drop)
+        match settle(&*self.log, Change::Kv(Box::new(change))).await {
+            Err(refusal) if refusal.code == Code::TooLarge => {
+                tracing::warn!(%refusal, "a value of a rule is not kept");
+                Ok(())
+            }
+            settled => settled.map(drop),
+        }
     }
 
     async fn act_on_user(&self, act: RuleAct, user: UserId, label: &str) -> Result<(), Refusal> {

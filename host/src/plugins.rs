@@ -227,6 +227,8 @@ pub struct RuleAction {
     pub act: RuleAct,
     /// Empty is the occasion's own.
     pub subject: String,
+    /// Of a value: bytes its namespace, which is in `by`, may hold.
+    pub quota: u64,
     /// 0 is for ever.
     pub for_ms: u64,
     pub text: String,

@@ -65,7 +65,7 @@ impl Siege {
         .await;
         let (status, pushed) = server.push(rogue).await;
         assert!(matches!(status, 200 | 201), "{pushed}");
-        let body = json!({"version": "1.0.0", "grants": "kv:bytes=65536,metrics"});
+        let body = json!({"version": "1.0.0", "grants": "kv:bytes=65536,metrics,reply"});
         let (status, done) = server
             .admin("POST", "/plugins/rogue/activate", Some(body))
             .await;
@@ -207,6 +207,89 @@ async fn an_observer_that_attacks_is_skipped_and_the_next_event_is_served() {
     let deadline = Instant::now() + crate::support::PATIENCE;
     while siege.metrics().await.get(lag) != Some(&0.0) {
         assert!(Instant::now() < deadline, "what follows is not served");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_attacks_keeps_out_whom_it_was_asked_about_and_no_other() {
+    let mut siege = Siege::begin().await;
+    let own = ["code", "kind", "subject-lie", "actions"];
+    for attack in ATTACKS.into_iter().chain(own) {
+        siege.renew().await;
+        let body =
+            json!({"username": format!("rogue-{attack}"), "password": "correct horse battery"});
+        let registered = siege.server.call("POST", "/v1/users", None, Some(body));
+        let (status, refused) = registered.await;
+        assert_eq!(status, 503, "{attack}: {refused}");
+        assert_eq!(siege.calls("admin-rule", "failed").await, 1.0, "{attack}");
+        let welcome = siege.server.user(&format!("guest{}", siege.round)).await;
+        assert!(!welcome.token.is_empty(), "after {attack}");
+        siege.talk(attack).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_responder_that_attacks_is_skipped_and_answers_the_next() {
+    let mut siege = Siege::begin().await;
+    let path = "/v1/users?query=rogue";
+    let (_, found) = siege
+        .server
+        .call("GET", path, Some(&siege.ann.token), None)
+        .await;
+    let account = found["users"][0]["id"]
+        .as_str()
+        .expect("the account")
+        .to_owned();
+    let attacks = [
+        "trap",
+        "loop",
+        "hog",
+        "out-of-bounds",
+        "garbage",
+        "open",
+        "write",
+        "retry-lie",
+    ];
+    let skipped =
+        "kith_consumer_events_total{hook=\"responder\",plugin=\"rogue\",result=\"skipped\"}";
+    for (given_up, attack) in (1_u32..).zip(attacks) {
+        siege.renew().await;
+        let text = format!("rogue-responder {attack}");
+        let answer = siege.attacker.send_text(&account, attack, &text).await;
+        assert!(answer["ok"]["seq"].is_u64(), "the message stands: {answer}");
+        siege.talk(attack).await;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while siege.metrics().await.get(skipped) != Some(&f64::from(given_up)) {
+            assert!(Instant::now() < deadline, "{attack} holds everything up");
+        }
+    }
+    // One that asks to be called at the end of time holds up its own conversation alone.
+    for (id, text) in [
+        ("anothers", "rogue-responder anothers"),
+        ("next", "and now?"),
+    ] {
+        siege.attacker.send_text(&account, id, text).await;
+    }
+    loop {
+        let told = siege.attacker.event("entry").await;
+        if told["entry"]["from"] == account.as_str() {
+            assert_eq!(told["entry"]["content"]["text"], "well", "{told}");
+            break;
+        }
+    }
+    let never = siege
+        .bystander
+        .send_text(&account, "never", "rogue-responder never");
+    assert!(never.await["ok"]["seq"].is_u64());
+    siege
+        .attacker
+        .send_text(&account, "other", "still there?")
+        .await;
+    loop {
+        let told = siege.attacker.event("entry").await;
+        if told["entry"]["from"] == account.as_str() {
+            break;
+        }
     }
 }
 

@@ -224,11 +224,13 @@ pub enum Rule {
 /// Something the host is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleAction {
-    /// The plugin.
+    /// The plugin; of a value, the namespace it is in.
     pub by: String,
     pub act: RuleAct,
     /// A user's id, an address, a device's id; empty is the occasion's own. Or a key of the plugin's.
     pub subject: String,
+    /// Of a value: bytes its namespace may hold.
+    pub quota: u64,
     /// 0 is for ever.
     pub for_ms: u64,
     /// A reason, a label, a notice, a value.

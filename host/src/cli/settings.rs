@@ -7,6 +7,7 @@ use crate::config::{Config, ConfigError};
 
 /// Flags of a command that works on the stores themselves.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// The configuration file, as for `serve`.
     #[arg(long)]

@@ -325,6 +325,7 @@ fn to_action(action: runtime::RuleAction) -> RuleAction {
             runtime::RuleAct::KvDelete => RuleAct::KvDelete,
         },
         subject: action.subject,
+        quota: action.quota,
         for_ms: action.for_ms,
         text: action.text,
     }

@@ -153,6 +153,10 @@ impl Field {
                 _ => pool.text(name, random),
             };
             given.truncate(given.floor_char_boundary(600));
+            if name == "wait_s" && given.parse::<u64>().is_ok_and(|seconds| seconds > 1) {
+                // A wait is kept: what comes in time is another test's.
+                given = "1".to_owned();
+            }
             if parameter.place == "path" {
                 target = target.replace(&format!("{{{name}}}"), &in_path(&given, random));
             } else if parameter.place == "query" && !random.one_in(3) {

@@ -76,7 +76,8 @@ impl Generation {
                             RuleAct::KvPut | RuleAct::KvDelete => binding.namespace.to_string(),
                             _ => by.clone(),
                         };
-                        RuleAction { by, ..act }
+                        let quota = binding.grants.kv_bytes();
+                        RuleAction { by, quota, ..act }
                     });
                     ruling.actions.extend(acts);
                     ruling.rule = rule(by, said);
@@ -243,6 +244,7 @@ fn action(said: wit::Action) -> Result<RuleAction, String> {
         by: String::new(),
         act,
         subject: said.subject,
+        quota: 0,
         for_ms: said.for_ms,
         text: said.text,
     })

@@ -1,5 +1,6 @@
 //! A guest that attacks whoever runs it, as it is told: `rogue-filter WHAT` in a text tells its filter, `rogue-strategy
-//! WHAT` its strategy, `/rogue WHAT` its command, `rogue-observer WHAT` its observer. For the host's tests only.
+//! WHAT` its strategy, `/rogue WHAT` its command, `rogue-observer WHAT` its observer, `rogue-responder WHAT` its responder;
+//! whoever registers as `rogue-WHAT` its rule. For the host's tests only.
 
 use std::cell::RefCell;
 
@@ -8,16 +9,17 @@ wit_bindgen::generate!({
     inline: "package test:rogue; world rogue {
         import kith:plugin/log@1.0.0; import kith:plugin/clock@1.0.0; import kith:plugin/config@1.0.0;
         import kith:plugin/kv-snapshot@1.0.0; import kith:plugin/kv@1.0.0; import kith:plugin/metrics@1.0.0;
+        import kith:plugin/reply@1.0.0;
         export kith:plugin/lifecycle@1.0.0; export kith:plugin/message-strategy@1.0.0;
         export kith:plugin/content-filter@1.0.0; export kith:plugin/command@1.0.0;
-        export kith:plugin/observer@1.0.0; }",
+        export kith:plugin/observer@1.0.0; export kith:plugin/responder@1.0.0; export kith:plugin/admin-rule@1.0.0; }",
     world: "test:rogue/rogue",
     generate_all,
 });
 
-use exports::kith::plugin::{command, content_filter, lifecycle, message_strategy, observer};
+use exports::kith::plugin::{admin_rule, command, content_filter, lifecycle, message_strategy, observer, responder};
 use kith::plugin::types::{Effect, Reason};
-use kith::plugin::{clock, kv, kv_snapshot, log, metrics};
+use kith::plugin::{clock, kv, kv_snapshot, log, metrics, reply};
 
 struct Guest;
 export!(Guest);
@@ -43,7 +45,7 @@ impl lifecycle::Guest for Guest {
             version: "1.0.0".into(),
             summary: "Attacks whoever runs it.".into(),
             config_schema: r#"{"type":"object","properties":{"round":{"type":"integer","default":0}}}"#.into(),
-            hooks: ["message-strategy", "content-filter", "command", "observer"].map(wish).into(),
+            hooks: ["message-strategy", "content-filter", "command", "observer", "responder", "admin-rule"].map(wish).into(),
         }
     }
 
@@ -204,6 +206,64 @@ impl command::Guest for Guest {
                 Ok(_) => "answered".into(),
             }),
             _ => done("well".into()),
+        }
+    }
+}
+
+impl admin_rule::Guest for Guest {
+    fn judge(occasion: admin_rule::Occasion) -> admin_rule::Judgement {
+        use admin_rule::Ruling;
+        let mut judgement = admin_rule::Judgement { ruling: Ruling::Abstain, actions: Vec::new() };
+        let Some(what) = occasion.username.strip_prefix("rogue-") else { return judgement };
+        let action = |kind: &str| admin_rule::Action {
+            kind: kind.into(),
+            subject: String::new(),
+            for_ms: 0,
+            text: String::new(),
+        };
+        if let Some(text) = attack(what) {
+            judgement.ruling = Ruling::Deny(Reason { code: "attack".into(), text });
+            return judgement;
+        }
+        match what {
+            "code" => judgement.ruling = Ruling::Deny(Reason { code: "Not A Code".into(), text: String::new() }),
+            "kind" => judgement.actions = vec![action("make-me-king")],
+            "subject-lie" => judgement.actions = vec![admin_rule::Action { subject: lie(8, 0x7fff_ffff), ..action("label") }],
+            "actions" => judgement.actions = (0..1_000_000).map(|_| action("notify")).collect(),
+            _ => {}
+        }
+        judgement
+    }
+}
+
+impl responder::Guest for Guest {
+    fn respond(event: responder::Event, _: String) -> Result<(), responder::Retry> {
+        let Some(what) = event.text.strip_prefix("rogue-responder ") else {
+            if let Ok(own) = reply::open() {
+                let _ = reply::write(own, "well").and_then(|()| reply::finish(own));
+            }
+            return Ok(());
+        };
+        match what {
+            "open" => loop {
+                std::hint::black_box(reply::open().ok());
+            },
+            "write" => {
+                let Ok(own) = reply::open() else { return Ok(()) };
+                loop {
+                    std::hint::black_box(reply::write(own, &"x".repeat(4096)).ok());
+                }
+            }
+            "anothers" => {
+                for other in 0..1000 {
+                    let _ = reply::write(other, "not mine");
+                    let _ = reply::finish(other);
+                }
+                Ok(())
+            }
+            "retry-lie" => Err(responder::Retry { after_ms: u64::MAX, reason: lie(8, 0x7fff_ffff) }),
+            "never" => Err(responder::Retry { after_ms: u64::MAX, reason: "never".into() }),
+            what => attack(what).map_or(Ok(()), |reason| Err(responder::Retry { after_ms: 0, reason })),
         }
     }
 }
