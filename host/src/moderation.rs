@@ -134,7 +134,7 @@ impl Rules {
         let occasion = self.now(occasion());
         let actions = judge.rule(&occasion, false).actions;
         if let Err(refusal) = self.carry_out(&occasion, actions).await {
-            tracing::error!(kind = occasion.kind, message = %refusal.message, "what a rule wants done is not done");
+            tracing::error!(kind = occasion.kind, why = %refusal.message, "what a rule wants done is not done");
         }
     }
 

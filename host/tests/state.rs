@@ -7,11 +7,12 @@ mod schedules;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use kith::clock::ManualClock;
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, TestSocket, TestUser};
+use crate::support::{PATIENCE, TestServer, TestSocket, TestUser};
 
 const KINDS: [&str; 7] = [
     "one", "two", "slow", "refusing", "trapping", "never", "again",
@@ -90,6 +91,18 @@ impl Stage {
             if entry["from"] == self.bot.as_str() {
                 return entry["content"]["text"].as_str().expect("text").to_owned();
             }
+        }
+    }
+
+    /// Asks for the list until it is this: one call may be shown several entries, and reads what stood before it.
+    pub async fn comes_to(&mut self, wanted: &str) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let list = self.ask("list").await;
+            if list == wanted {
+                return;
+            }
+            assert!(Instant::now() < until, "{list} is not {wanted}");
         }
     }
 

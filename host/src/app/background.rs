@@ -43,7 +43,7 @@ pub async fn judge_held_again(journey: Arc<Journey>, rollout: Arc<Rollout>) {
     loop {
         let _ = tokio::time::timeout(Duration::from_secs(2), rollout.switched()).await;
         if let Err(refusal) = journey.judge_held_again(&mut tries).await {
-            tracing::warn!(message = %refusal.message, "held messages could not be judged again");
+            tracing::warn!(why = %refusal.message, "held messages could not be judged again");
         }
     }
 }
@@ -86,7 +86,7 @@ pub async fn retain(journey: Arc<Journey>, retention: Retention) {
             Ok(0) => {}
             Ok(erased) => tracing::info!(erased, "entries past their retention were erased"),
             Err(refusal) => {
-                tracing::warn!(message = %refusal.message, "retention could not be kept")
+                tracing::warn!(why = %refusal.message, "retention could not be kept")
             }
         }
         tokio::time::sleep(RETAIN_EVERY).await;

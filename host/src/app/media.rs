@@ -119,7 +119,7 @@ pub async fn sweep(media: Arc<Media>, clock: Arc<dyn Clock>) {
             Ok(swept) if swept.more => {}
             Ok(_) => tokio::time::sleep(SWEEP_EVERY).await,
             Err(refusal) => {
-                tracing::warn!(message = %refusal.message, "unused media could not be deleted");
+                tracing::warn!(why = %refusal.message, "unused media could not be deleted");
                 tokio::time::sleep(SWEEP_EVERY).await;
             }
         }

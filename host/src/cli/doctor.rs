@@ -7,7 +7,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::api::block_on;
-use super::{print, settings};
+use super::print::{self, say};
+use super::settings;
 use crate::app::doctor::{Finding, examine};
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +32,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         };
         well &= ok;
         match (ok, args.json) {
-            (true, false) => println!("{part}: {about}"),
+            (true, false) => say!("{part}: {about}"),
             (true, true) => {}
             (false, _) => eprintln!("{part}: {about}"),
         }

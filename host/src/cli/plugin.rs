@@ -295,7 +295,7 @@ pub fn print_inspection(found: &Value, json: bool) {
         }
     }
     for line in grants::differences(found) {
-        println!("{line}");
+        say!("{line}");
     }
 }
 

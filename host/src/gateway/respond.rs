@@ -23,7 +23,7 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let Self(refusal) = self;
         if refusal.code == Code::Internal {
-            tracing::error!(message = %refusal.message, "a request met a defect");
+            tracing::error!(why = %refusal.message, "a request met a defect");
         }
         let status = StatusCode::from_u16(refusal.code.status())
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -157,7 +157,7 @@ impl Journey {
 
     async fn forget(&self, hold: HoldId) {
         if let Err(refusal) = self.settle(Change::Forget { hold }).await {
-            tracing::warn!(%hold, message = %refusal.message, "a refused message could not be taken off the list");
+            tracing::warn!(%hold, why = %refusal.message, "a refused message could not be taken off the list");
         }
     }
 
@@ -173,7 +173,7 @@ impl Journey {
             Ok(Again::NotAsked) => failing.keep(held.id, before),
             Ok(Again::StillFails) => failing.keep(held.id, before.one_more()),
             Err(refusal) => {
-                tracing::warn!(hold = %held.id, message = %refusal.message, "a held message could not be judged again");
+                tracing::warn!(hold = %held.id, why = %refusal.message, "a held message could not be judged again");
                 // A queue that is full or a store that is down is no trouble of this message.
                 let own = refusal.code != Code::Unavailable && refusal.code != Code::Timeout;
                 failing.keep(held.id, if own { before.one_more() } else { before });

@@ -45,7 +45,7 @@ impl Journey {
     ) -> Result<T, Refusal> {
         let done = deed.await.map_err(|e| store_refusal(&e))?;
         if let Err(refusal) = self.pay_notices().await {
-            tracing::warn!(message = %refusal.message, "notices wait for the log");
+            tracing::warn!(why = %refusal.message, "notices wait for the log");
             self.debts.wake.notify_one();
         }
         Ok(done)
@@ -64,7 +64,7 @@ impl Journey {
                     let _ = tokio::time::timeout(IDLE, self.debts.wake.notified()).await;
                 }
                 Err(refusal) => {
-                    tracing::warn!(message = %refusal.message, "what is owed to logs is not paid yet");
+                    tracing::warn!(why = %refusal.message, "what is owed to logs is not paid yet");
                     tokio::time::sleep(AGAIN).await;
                 }
             }

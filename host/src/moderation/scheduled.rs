@@ -47,7 +47,7 @@ impl Rules {
                 };
                 let actions = self.plugins.pin().rule_of(&plugin, &occasion).actions;
                 if let Err(refusal) = self.carry_out(&occasion, actions).await {
-                    tracing::error!(plugin, schedule = due.name, message = %refusal.message,
+                    tracing::error!(plugin, schedule = due.name, why = %refusal.message,
                         "what a rule wants done is not done");
                 }
                 self.marks.put_cursor(&due.mark, &at(now)).await?;

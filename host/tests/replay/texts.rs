@@ -14,8 +14,14 @@ async fn a_recall_takes_what_was_kept_of_a_masked_text() {
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     let mut a = server.session(&ann).await;
     let [gone, edited] = ["badger-gone", "badger-edited"].map(unique);
-    let first = place(&mut a, &bob.id, &gone).await;
-    let second = place(&mut a, &bob.id, &edited).await;
+    // Client ids are remembered longer than contents: the texts stand in none.
+    let mut placed = Vec::new();
+    for (client_id, text) in [("first", &gone), ("second", &edited)] {
+        let reply = a.send_text(&bob.id, client_id, text).await;
+        let (conversation, seq) = (&reply["ok"]["conversation"], &reply["ok"]["seq"]);
+        placed.push(json!({"conversation": conversation, "seq": seq}));
+    }
+    let [first, second] = <[_; 2]>::try_from(placed).expect("two");
     place(&mut a, &bob.id, "a badger stays").await;
     let version = serving(&server, "word-filter").await;
     let report = replay(&server, "word-filter", &version).await;

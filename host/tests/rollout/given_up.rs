@@ -99,6 +99,11 @@ async fn drift_can_be_allowed() {
 #[tokio::test]
 async fn a_slow_activation_is_rolled_back() {
     let server = server(&["good", "sluggish"], |_| {}).await;
+    // Far below what it takes on any machine.
+    let path = "/plugins/wayward/bindings/content-filter";
+    let budget = json!({"budget_us": 100});
+    let (status, bound) = server.admin("PATCH", path, Some(budget)).await;
+    assert_eq!(status, 200, "{bound}");
     let mut talk = Talk::begin(&server).await;
     swap::activate(&server, "sluggish").await;
     talk.say_until_told(&server, "left 1", "plugin.rollback")
@@ -108,6 +113,7 @@ async fn a_slow_activation_is_rolled_back() {
         "sluggish",
         "latency",
     );
+    told(&server, "plugin.quarantine").await;
     assert_eq!(
         states(&server).await,
         ["good active", "sluggish quarantined"]
@@ -127,6 +133,7 @@ async fn an_activation_whose_instances_grow_is_rolled_back() {
         .await;
     assert!(said > 3, "{said}");
     rollback(&told(&server, "plugin.rollback").await, "growing", "memory");
+    told(&server, "plugin.quarantine").await;
     assert_eq!(
         states(&server).await,
         ["good active", "growing quarantined"]
@@ -148,6 +155,7 @@ async fn a_failing_activation_is_rolled_back_also_after_a_restart_and_not_after_
         "trapping",
         "breaker",
     );
+    told(&server, "plugin.quarantine").await;
     assert_eq!(
         states(&server).await,
         ["good active", "trapping quarantined"]

@@ -141,7 +141,7 @@ async fn a_state_is_rebuilt_from_what_was_said_and_nothing_else_happens() {
         "and nothing was heard of it"
     );
     stage.say("put c").await;
-    assert_eq!(stage.ask("list").await, "k 0 m 0 r 4 odd 0");
+    stage.comes_to("k 0 m 0 r 4 odd 0").await;
     let (status, _) = stage.rollback().await;
     assert_eq!(status, 200);
     assert_eq!(stage.ask("list").await, "k 3 m 0 r 0 odd 0");

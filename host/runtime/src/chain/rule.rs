@@ -5,7 +5,7 @@ use super::effects::{check_code, shortened};
 use super::fingerprint::Fingerprint;
 use super::verdict_without_answer;
 use crate::bindings::admin_rule::{self as wit, Occasion};
-use crate::generation::Generation;
+use crate::generation::{Binding, Generation};
 use crate::hook::{Hook, Scope};
 use crate::instance::{Exports, Instance};
 use crate::ruling::{Outcome, Reason, Rule, RuleAct, RuleAction, RuleRuling, Trail, Verdict};
@@ -69,32 +69,12 @@ impl Generation {
                     let fingerprint = fingerprint(&said, &acts);
                     let note = self.note(place, outcome, took, fingerprint);
                     ruling.records.push(note);
-                    let by = &binding.plugin;
-                    let acts = acts.into_iter().map(|act| {
-                        let by = match act.act {
-                            // Its values are where its state is.
-                            RuleAct::KvPut | RuleAct::KvDelete => binding.namespace.to_string(),
-                            _ => by.clone(),
-                        };
-                        let quota = binding.grants.kv_bytes();
-                        RuleAction { by, quota, ..act }
-                    });
+                    let acts = acts.into_iter().map(|act| owned(binding, act));
                     ruling.actions.extend(acts);
-                    ruling.rule = rule(by, said);
+                    ruling.rule = rule(&binding.plugin, said);
                 }
                 Err(no_answer) if decides => {
-                    ruling.rule = match verdict_without_answer(binding, no_answer) {
-                        None | Some(Verdict::Pass) => Rule::Abstain,
-                        Some(Verdict::Reject { by, reason } | Verdict::Drop { by, reason }) => {
-                            Rule::Deny { by, reason }
-                        }
-                        Some(Verdict::Hold { by, reason, .. }) => {
-                            Rule::RequireApproval { by, reason }
-                        }
-                        Some(Verdict::Unavailable { by, reason }) => {
-                            Rule::Unavailable { by, reason }
-                        }
-                    };
+                    ruling.rule = without_answer(verdict_without_answer(binding, no_answer));
                 }
                 Err(_) => {}
             }
@@ -109,6 +89,33 @@ impl Generation {
             }
         }
         ruling
+    }
+}
+
+/// An action with whose it is.
+fn owned(binding: &Binding, action: RuleAction) -> RuleAction {
+    let by = match action.act {
+        // Its values are where its state is.
+        RuleAct::KvPut | RuleAct::KvDelete => binding.namespace.to_string(),
+        _ => binding.plugin.clone(),
+    };
+    let quota = binding.grants.kv_bytes();
+    RuleAction {
+        by,
+        quota,
+        ..action
+    }
+}
+
+/// What a hook's policy means for what a rule was asked.
+fn without_answer(verdict: Option<Verdict>) -> Rule {
+    match verdict {
+        None | Some(Verdict::Pass) => Rule::Abstain,
+        Some(Verdict::Reject { by, reason } | Verdict::Drop { by, reason }) => {
+            Rule::Deny { by, reason }
+        }
+        Some(Verdict::Hold { by, reason, .. }) => Rule::RequireApproval { by, reason },
+        Some(Verdict::Unavailable { by, reason }) => Rule::Unavailable { by, reason },
     }
 }
 

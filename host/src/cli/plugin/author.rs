@@ -77,7 +77,7 @@ pub fn test(args: Test) -> Result<()> {
             false => guest::build(&args.folder, None, None, &say)?.file,
         };
         let config = args.config.as_deref();
-        return guest::replay(file, &component, config, &|line| println!("{line}"));
+        return guest::replay(file, &component, config, &|line| say!("{line}"));
     }
     let built = guest::build(&args.folder, None, None, &say)?;
     let say = |line: &str| say!("{line}");

@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::cli::api::{Api, Server, segment};
-use crate::cli::print;
+use crate::cli::print::{self, say};
 
 /// Seconds the server waits for a line before it says that there is none.
 const WAIT_S: u64 = 20;
@@ -21,9 +21,9 @@ pub async fn show(server: Server, name: String, follow: bool) -> Result<()> {
         }
         for line in page["lines"].as_array().into_iter().flatten() {
             if server.json {
-                println!("{line}");
+                say!("{line}");
             } else {
-                println!("{}", shown(line));
+                say!("{}", shown(line));
             }
         }
         if !follow {

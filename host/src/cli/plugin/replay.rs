@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cli::api::{Api, Body, Server, segment};
-use crate::cli::print;
+use crate::cli::print::{self, say};
 
 /// Between two looks at a replay that runs.
 const LOOK: Duration = Duration::from_millis(200);
@@ -106,7 +106,7 @@ async fn wait(api: &Api, begun: &Value) -> Result<Value> {
 }
 
 fn show(report: &Value) {
-    println!(
+    say!(
         "{}@{}: {} of {} commands replayed, {} decisions differ",
         print::text(report, "plugin"),
         print::text(report, "version"),
@@ -116,10 +116,10 @@ fn show(report: &Value) {
     );
     let skipped = report["skipped"].as_object().into_iter().flatten();
     for (why, count) in skipped {
-        println!("{count} skipped: {}", why.replace('_', " "));
+        say!("{count} skipped: {}", why.replace('_', " "));
     }
     if report["approximate"].as_u64() > Some(0) {
-        println!(
+        say!(
             "{} asked with some of today's values or entries: nobody had read them then",
             report["approximate"]
         );
@@ -197,7 +197,7 @@ async fn fetch(api: &Api, args: &Replay, id: &str) -> Result<()> {
             std::fs::write(out, file).with_context(|| format!("cannot write {}", out.display()))?;
             eprintln!("kith: kith plugin test --replay {} FOLDER", out.display());
         }
-        None => println!("{file}"),
+        None => say!("{file}"),
     }
     Ok(())
 }

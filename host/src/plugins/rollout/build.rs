@@ -137,7 +137,7 @@ impl Rollout {
                     versions.push((text("name"), version));
                 }
                 Err(refusal) => {
-                    tracing::error!(file = %file.display(), message = %refusal.message, "a first plugin was left out");
+                    tracing::error!(file = %file.display(), why = %refusal.message, "a first plugin was left out");
                 }
             }
         }

@@ -112,7 +112,7 @@ impl Rollout {
                     let inspection = prepared.inspection();
                     let granted = self.check_grants(inspection, &Grants::default()).await;
                     if let Err(refusal) = granted {
-                        tracing::info!(plugin = name, message = %refusal.message, "a first plugin waits");
+                        tracing::info!(plugin = name, why = %refusal.message, "a first plugin waits");
                         continue;
                     }
                     self.open_after(inspection).await?;
@@ -120,7 +120,7 @@ impl Rollout {
                     ready.push((name, version, bindings));
                 }
                 Err(refusal) => {
-                    tracing::error!(plugin = name, message = %refusal.message, "a first plugin was left out");
+                    tracing::error!(plugin = name, why = %refusal.message, "a first plugin was left out");
                 }
             }
         }
@@ -132,7 +132,7 @@ impl Rollout {
                 let before = plan.clone();
                 activated(plan, name, version, bindings.clone(), None);
                 if let Err(refusal) = unclaimed(plan, name) {
-                    tracing::error!(plugin = name, message = %refusal.message, "a first plugin was left out");
+                    tracing::error!(plugin = name, why = %refusal.message, "a first plugin was left out");
                     *plan = before;
                 }
             }

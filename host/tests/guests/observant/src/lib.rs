@@ -126,11 +126,7 @@ impl Observer for Observant {
                     hoard.push(std::hint::black_box(vec![1; 1 << 20]));
                 }
             }
-            "flood" => {
-                (0..10_000).for_each(|n| kith_plugin::log(Level::Info, &format!("{n} {}", "flood ".repeat(500))));
-                let taken = (0..10_000).filter(|n| ability::count(&format!("flood_{n}"), 1).is_ok()).count();
-                to_sender(event, &format!("{taken} metrics"))
-            }
+            "flood" => to_sender(event, &format!("{} metrics", flood())),
             // The number is read, and the next one written with the place in the feed.
             "count" => {
                 let next = number() + 1;
@@ -178,6 +174,12 @@ impl Observer for Observant {
             _ => Vec::new(),
         })
     }
+}
+
+/// Floods the log and the numbers; how many numbers were taken.
+fn flood() -> usize {
+    (0..10_000).for_each(|n| kith_plugin::log(Level::Info, &format!("{n} {}", "flood ".repeat(500))));
+    (0..10_000).filter(|n| ability::count(&format!("flood_{n}"), 1).is_ok()).count()
 }
 
 fn random() -> Result<usize, ability::Error> {
