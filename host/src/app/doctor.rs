@@ -14,6 +14,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, MediaEngine, SearchEngine};
 use crate::ids::MediaId;
 use crate::media::blobs::{BlobError, Blobs};
+use crate::search::SearchError;
 use crate::store::embedded_log::upkeep;
 use crate::store::sqlite_accounts::SqliteAccounts;
 
@@ -85,6 +86,9 @@ async fn blobs(config: &Config, data: &Path) -> Result<String> {
         MediaEngine::S3 => {
             // Only what is fetched to be looked at is put there, and nothing is.
             let blobs = media::bucket(config, &std::env::temp_dir())?;
+            if !blobs.has_bucket().await {
+                bail!("there is no such bucket");
+            }
             round_trip(&*blobs).await?;
             Ok(format!("s3, {}", config.media.url))
         }
@@ -95,10 +99,8 @@ async fn blobs(config: &Config, data: &Path) -> Result<String> {
 async fn round_trip(blobs: &dyn Blobs) -> Result<()> {
     const WRITTEN: &[u8] = b"kith doctor";
     let id = MediaId::random();
-    match blobs.put(id, Bytes::from_static(WRITTEN)).await {
-        Err(BlobError::Missing) => bail!("there is no such bucket"),
-        put => put.context("cannot write")?,
-    }
+    let put = blobs.put(id, Bytes::from_static(WRITTEN)).await;
+    put.context("cannot write")?;
     let read = async {
         let stream = blobs.read(id, 0..WRITTEN.len() as u64).await?;
         let parts: Vec<Bytes> = stream.try_collect().await?;
@@ -121,7 +123,10 @@ async fn index(config: &Config) -> Result<String> {
         SearchEngine::Elasticsearch => {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let server = search::server(config, &clock)?;
-            Ok(server.check_up().await?)
+            server.check_up().await.map_err(|error| match error {
+                SearchError::Unavailable(why) => anyhow!(why),
+                damaged => damaged.into(),
+            })
         }
     }
 }

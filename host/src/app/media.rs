@@ -88,7 +88,7 @@ fn blobs(config: &Config, data: &Path) -> Result<Option<Arc<dyn Blobs>>> {
 }
 
 /// The bucket that is configured; copies to look at are put into a folder for a moment.
-pub fn bucket(config: &Config, staging: &Path) -> Result<Arc<dyn Blobs>> {
+pub fn bucket(config: &Config, staging: &Path) -> Result<Arc<S3Blobs>> {
     let media = &config.media;
     let settings = S3Settings {
         url: media.url.clone(),

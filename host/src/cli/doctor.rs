@@ -28,7 +28,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     for Finding { part, found } in findings {
         let (ok, about) = match found {
             Ok(about) => (true, about),
-            Err(error) => (false, format!("{error:#}")),
+            Err(error) => (false, on_one_line(&format!("{error:#}"))),
         };
         well &= ok;
         match (ok, args.json) {
@@ -46,4 +46,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
     } else {
         ExitCode::from(1)
     })
+}
+
+/// What a library says may have several lines.
+fn on_one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join(" ")
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use reqwest::header::{CONTENT_LENGTH, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
-use rusty_s3::actions::{DeleteObject, GetObject, PutObject, S3Action};
+use rusty_s3::actions::{DeleteObject, GetObject, HeadBucket, PutObject, S3Action};
 use rusty_s3::{Bucket, Credentials, UrlStyle};
 
 use super::blobs::{BlobError, Blobs, ByteStream, DirectUpload, Presentation};
@@ -113,6 +113,13 @@ impl S3Blobs {
             staging: settings.staging,
             http,
         }))
+    }
+
+    /// Whether there is such a bucket, as far as the store lets us know.
+    pub async fn has_bucket(&self) -> bool {
+        let head = HeadBucket::new(&self.bucket, Some(&self.credentials));
+        let looked = good(self.http.head(head.sign(OWN))).await;
+        !matches!(looked, Err(BlobError::Missing))
     }
 
     fn upload_key(&self, media: MediaId) -> String {

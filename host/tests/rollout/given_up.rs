@@ -38,8 +38,8 @@ async fn an_activation_that_decides_otherwise_than_the_one_before_is_rolled_back
     let line = told(&server, "plugin.rollback").await;
     rollback(&line, "strict", "drift");
     assert_eq!(line["to"], "1.0.0-good");
-    assert_eq!(states(&server).await, ["good active", "strict quarantined"]);
     told(&server, "plugin.quarantine").await;
+    assert_eq!(states(&server).await, ["good active", "strict quarantined"]);
     let reply = talk.say("left 1").await;
     assert_eq!(reply["ok"]["content"]["text"], "**** 1", "{reply}");
 }
@@ -69,6 +69,7 @@ async fn a_canary_that_decides_otherwise_than_the_one_beside_it_ends() {
     }
     let line = told(&server, "plugin.canary.end").await;
     rollback(&line, "strict", "drift");
+    told(&server, "plugin.quarantine").await;
     assert_eq!(states(&server).await, ["good active", "strict quarantined"]);
 }
 
