@@ -160,12 +160,17 @@ impl ElasticSearch {
             .server
             .put(&index, &kept::creation(&self.alias), LONG)
             .await;
-        created.map(|_| ()).map_err(|trouble| match trouble {
-            Trouble::Refused(why) => {
-                SearchError::Unavailable(format!("the index {index} cannot be made: {why}"))
-            }
-            other => other.into(),
-        })
+        match created {
+            Ok(_) => Ok(()),
+            Err(Trouble::Refused(why)) => match self.standing().await? {
+                // Another node was quicker, or a request of one that has ended came late.
+                Standing::Ours { usable: true, .. } => Ok(()),
+                _ => Err(SearchError::Unavailable(format!(
+                    "the index {index} cannot be made: {why}"
+                ))),
+            },
+            Err(other) => Err(other.into()),
+        }
     }
 
     async fn delete(&self, index: &str) -> Result<(), SearchError> {

@@ -17,7 +17,7 @@ use super::conformance::conforms;
 use super::servers::{BOTH, Kind, fresh_prefix, shared};
 use super::{ask, say, search, texts};
 use crate::crash::process::ServerProcess;
-use crate::support::{PATIENCE, TestServer};
+use crate::support::{PATIENCE, TestServer, TestUser};
 
 async fn conforms_on(kind: Kind) {
     let lease = shared(kind).await;
@@ -263,6 +263,7 @@ async fn reindex_and_compact_work_on_a_server() {
     let ack = socket.send_text(&bob.id, "1", "a walrus").await;
     assert_eq!(ack["ok"]["state"], "committed");
     socket.send_text(&bob.id, "2", "an otter").await;
+    finds_otter(&server, &bob).await;
     server.stop().await;
     let index = format!("{}/{prefix}-messages-1", lease.server.url());
     raw("DELETE", index.clone(), Value::Null).await;
@@ -283,8 +284,12 @@ async fn reindex_and_compact_work_on_a_server() {
     let count = raw("GET", format!("{index}/_count"), Value::Null).await;
     assert_eq!(count["count"], 3, "two messages and the note: {count}");
     server.restart().await;
+    finds_otter(&server, &bob).await;
+}
+
+async fn finds_otter(server: &ServerProcess, bob: &TestUser) {
     let began = Instant::now();
-    while server.get_as(&bob, "/v1/search?q=otter").await.1["messages"][0].is_null() {
+    while server.get_as(bob, "/v1/search?q=otter").await.1["messages"][0].is_null() {
         assert!(began.elapsed() < PATIENCE, "never found");
         tokio::task::yield_now().await;
     }
