@@ -119,10 +119,12 @@ impl Indexer {
                 Ok(position) => position,
                 Err(trouble) => return trouble,
             };
-            if pending.any && (read < BUSY_ITEMS || pending.since.elapsed() >= COMMIT_EVERY) {
-                if let Err(error) = self.commit(&position, &mut pending).await {
-                    return error.into();
-                }
+            let due = read < BUSY_ITEMS || pending.since.elapsed() >= COMMIT_EVERY;
+            if pending.any
+                && due
+                && let Err(error) = self.commit(&position, &mut pending).await
+            {
+                return error.into();
             }
             if pending.any {
                 tokio::time::sleep(GATHER).await;
