@@ -9,7 +9,8 @@ use kith::bench::people::User;
 const CONNECTIONS: usize = 200;
 /// What was counted when this was last changed on purpose, and a tenth.
 const SILENT_BYTES_MOST: f64 = 2_550.0;
-const SPOKEN_BYTES_MOST: f64 = 4_600.0;
+/// Some 430 of them are the newest entries that are kept for those who follow: of all connections at most 8 MiB.
+const SPOKEN_BYTES_MOST: f64 = 5_100.0;
 
 #[test]
 fn an_idle_connection_keeps_no_more_than_it_did() {
