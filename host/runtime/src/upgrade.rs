@@ -50,9 +50,8 @@ impl Version {
         });
         let answer = answer
             .unwrap_or_else(|| Err(Failure::BadOutput("it does not export upgrade".into())))?;
-        match &answer {
-            Ok(writes) => check(writes).map_err(Failure::BadOutput)?,
-            Err(_) => {}
+        if let Ok(writes) = &answer {
+            check(writes).map_err(Failure::BadOutput)?;
         }
         Ok(answer)
     }
