@@ -2,14 +2,16 @@
 //! what runs by itself, and ends it all in the reverse order.
 
 mod background;
+pub mod doctor;
 mod limits;
 mod machine;
 pub mod media;
 mod names;
 mod plugins;
+mod search;
 pub mod upkeep;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, SearchEngine};
+use crate::config::Config;
 use crate::content::ContentLimits;
 use crate::delivery::Delivery;
 use crate::delivery::presence::PresenceTeller;
@@ -43,8 +45,6 @@ use crate::plugins::after::AfterCommit;
 use crate::plugins::rollout::Rollout;
 use crate::plugins::words::Words;
 use crate::refusal::Refusal;
-use crate::search::embedded::EmbeddedSearch;
-use crate::search::indexer::Indexer;
 use crate::search::serving::Serving;
 use crate::session::registry::Registry;
 use crate::session::{Bye, OutboxLimits};
@@ -94,7 +94,7 @@ impl App {
         let accounts: Arc<dyn Accounts> = tables.clone();
         let bans = Arc::new(Bans::load(tables.clone(), clock.now_ms()).await?);
         let media = media::start(config, &data, (&tables, &log), &clock).await?;
-        let index = index(config, &data);
+        let index = search::index(config, &data, &clock)?;
         let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
         let ids = Arc::new(IdSource::new(0, 0));
         let rollout = plugins::start(config, &data, (&accounts, &log), (&clock, &ids)).await?;
@@ -251,7 +251,7 @@ impl Running {
         let (admin_address, admin) =
             machine::listen_on(&config.server.admin_listen, admin, entrance, stopped).await?;
         let indexing = index.as_ref().map(|serving| {
-            let indexer = indexer(&log, serving, clock.clone());
+            let indexer = search::indexer(&log, serving, clock.clone());
             tokio::spawn(indexer.run())
         });
         let sweep = background::sweep(registry.clone(), clock.clone(), identity, strangers);
@@ -288,29 +288,6 @@ impl Running {
             delivery,
             background,
         })
-    }
-}
-
-/// What searches, not open yet: its indexer opens it in the background.
-fn index(config: &Config, data: &Path) -> Option<Arc<Serving>> {
-    match config.search.engine {
-        SearchEngine::Embedded => Some(embedded_index(data)),
-        SearchEngine::Elasticsearch | SearchEngine::None => None,
-    }
-}
-
-fn embedded_index(data: &Path) -> Arc<Serving> {
-    Arc::new(Serving::new(Arc::new(EmbeddedSearch::new(
-        &data.join("search"),
-    ))))
-}
-
-fn indexer(log: &Arc<EmbeddedLog>, serving: &Arc<Serving>, clock: Arc<dyn Clock>) -> Indexer {
-    Indexer {
-        log: log.clone(),
-        feed: log.clone(),
-        serving: serving.clone(),
-        clock,
     }
 }
 

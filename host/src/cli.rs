@@ -4,10 +4,12 @@
 
 pub mod admin;
 pub mod api;
+pub mod doctor;
 pub mod plugin;
 pub mod print;
 pub mod reindex;
 pub mod serve;
+pub mod settings;
 
 use std::process::ExitCode;
 
@@ -39,6 +41,8 @@ pub enum Command {
     /// Administrate a server: words, held messages, users, bans, tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Admin(admin::Command),
+    /// Try the configuration and every outside server; says what is wrong.
+    Doctor(doctor::Args),
     /// Talk through a server, from a terminal.
     Chat(chat::Args),
     /// Measure what a message and a connection cost.
@@ -51,6 +55,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(args).map(succeeded),
         Command::Plugin(command) => plugin::run(command).map(succeeded),
         Command::Admin(command) => admin::run(command).map(succeeded),
+        Command::Doctor(args) => doctor::run(args),
         Command::Chat(args) => talk(args),
         Command::Bench(args) => bench::run(args).map(succeeded),
     };

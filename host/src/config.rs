@@ -91,11 +91,7 @@ impl Config {
                 "this build runs on the embedded store only: leave store.engine and bus.engine as they are",
             );
         }
-        if self.search.engine == SearchEngine::Elasticsearch {
-            return refuse(
-                "this build searches with its own index only: set search.engine to \"embedded\" or \"none\"",
-            );
-        }
+        self.check_search()?;
         self.check_media()?;
         for key in &self.plugins.trusted_keys {
             kith_runtime::check_key(key)
@@ -115,6 +111,33 @@ impl Config {
             return refuse(
                 "session.heartbeat_ms, session.hello_ms, limits.batch and the rates must be at least 1",
             );
+        }
+        Ok(())
+    }
+
+    fn check_search(&self) -> Result<(), ConfigError> {
+        let refuse = |what: &str| Err(ConfigError(what.to_owned()));
+        let search = &self.search;
+        if search.engine != SearchEngine::Elasticsearch {
+            return Ok(());
+        }
+        if search.url.is_empty() {
+            return refuse(
+                "search.engine = \"elasticsearch\" needs search.url, the server's address: \"http://host:9200\"",
+            );
+        }
+        if !search.url.starts_with("http://") && !search.url.starts_with("https://") {
+            return refuse("search.url must begin with http:// or https://");
+        }
+        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+        let begins = search.prefix.starts_with(|c: char| c.is_ascii_lowercase());
+        if !begins || !search.prefix.chars().all(known) || search.prefix.len() > 100 {
+            return refuse(
+                "search.prefix must be a small letter, then small letters, digits, - and _, at most 100",
+            );
+        }
+        if search.user.is_empty() && !search.password.is_empty() {
+            return refuse("search.password needs search.user");
         }
         Ok(())
     }
@@ -279,6 +302,20 @@ mod tests {
         assert!(with(&[("KITH_LIMITS__RATE", "perhaps")]).is_err());
     }
 
+    /// On a server, with one setting more.
+    fn searching<'a>(key: &str, value: &'a str) -> [(&'a str, &'a str); 3] {
+        let name = match key {
+            "PREFIX" => "KITH_SEARCH__PREFIX",
+            "PASSWORD" => "KITH_SEARCH__PASSWORD",
+            _ => "KITH_SEARCH__URL",
+        };
+        [
+            ("KITH_SEARCH__ENGINE", "elasticsearch"),
+            ("KITH_SEARCH__URL", "http://localhost:9200"),
+            (name, value),
+        ]
+    }
+
     #[test]
     fn what_cannot_work_together_is_refused_with_the_way_to_mend_it() {
         for (environment, mended_by) in [
@@ -292,7 +329,10 @@ mod tests {
                 ],
                 "search.engine",
             ),
-            (&[("KITH_SEARCH__ENGINE", "elasticsearch")], "embedded"),
+            (&[("KITH_SEARCH__ENGINE", "elasticsearch")], "search.url"),
+            (&searching("URL", "host:9200"), "http://"),
+            (&searching("PREFIX", "Team"), "search.prefix"),
+            (&searching("PASSWORD", "secret"), "search.user"),
             (&[("KITH_MEDIA__ENGINE", "s3")], "media.url"),
             (
                 &[

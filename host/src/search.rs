@@ -3,6 +3,7 @@
 //! An index is derived from the message log, behind it by up to two seconds, and never the truth: a candidate is read
 //! from the log again before anybody sees it, so what was recalled or hidden cannot be found however late an index is.
 
+pub mod elastic;
 pub mod embedded;
 pub mod fold;
 pub mod indexer;
@@ -154,6 +155,12 @@ pub trait Search: Send + Sync + 'static {
 
     /// Erases what was removed from the disk.
     async fn purge(&self) -> Result<(), SearchError>;
+
+    /// Whether the index could be asked now: a server may be gone without anybody having asked it. `Damaged` when the
+    /// index is gone.
+    async fn check(&self) -> Result<(), SearchError> {
+        Ok(())
+    }
 
     /// Lets go of what the index holds open. Nothing works afterwards but `open`.
     async fn close(&self);

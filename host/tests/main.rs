@@ -7,6 +7,7 @@ mod commands;
 mod conformance;
 mod conversations;
 mod crash;
+mod doctor;
 mod edges;
 mod erasure;
 mod feed;

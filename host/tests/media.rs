@@ -6,7 +6,7 @@ mod groups;
 mod log;
 mod reading;
 pub mod steps;
-mod stores;
+pub mod stores;
 
 use serde_json::{Value, json};
 

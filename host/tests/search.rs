@@ -1,11 +1,14 @@
 //! Searching by the protocol: what is found, for whom, in which order, and how long after it was said. What an index
 //! survives is in `search/lifetimes.rs`, the engine's own suite in `search/conformance.rs`, what needs no server in
-//! `search/visibility.rs`.
+//! `search/visibility.rs`, indexes on servers of their own in `search/elastic.rs`.
 
 mod conformance;
+mod elastic;
+mod faults;
 pub mod library;
 mod lifetimes;
 mod scale;
+pub mod servers;
 mod visibility;
 
 use std::time::{Duration, Instant};

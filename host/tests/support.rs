@@ -119,7 +119,7 @@ impl TestServer {
 
     /// `kith admin compact`, after a stop.
     pub async fn compact(&self) {
-        released(async || kith::app::upkeep::compact(&self.data()).await).await;
+        released(async || kith::app::upkeep::compact(&self.config).await).await;
     }
 
     pub fn app(&self) -> &App {

@@ -82,18 +82,24 @@ fn blobs(config: &Config, data: &Path) -> Result<Option<Arc<dyn Blobs>>> {
         MediaEngine::S3 => {
             let staging = data.join("media-staging");
             super::machine::make_folder(&staging)?;
-            let settings = S3Settings {
-                url: media.url.clone(),
-                endpoint: media.endpoint.clone(),
-                region: media.region.clone(),
-                access_key: media.access_key.clone(),
-                secret_key: media.secret_key.clone(),
-                direct: media.direct,
-                staging,
-            };
-            Some(S3Blobs::new(settings).map_err(|why| anyhow!(why))?)
+            Some(bucket(config, &staging)?)
         }
     })
+}
+
+/// The bucket that is configured; copies to look at are put into a folder for a moment.
+pub fn bucket(config: &Config, staging: &Path) -> Result<Arc<dyn Blobs>> {
+    let media = &config.media;
+    let settings = S3Settings {
+        url: media.url.clone(),
+        endpoint: media.endpoint.clone(),
+        region: media.region.clone(),
+        access_key: media.access_key.clone(),
+        secret_key: media.secret_key.clone(),
+        direct: media.direct,
+        staging: staging.to_owned(),
+    };
+    Ok(S3Blobs::new(settings).map_err(|why| anyhow!(why))?)
 }
 
 /// With the deployment's own key, made the first time.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 
-use super::{embedded_index, indexer, media, refused};
+use super::{media, refused, search};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, SearchEngine};
 use crate::search::indexer::{Indexer, Progress};
 use crate::store::MessageLog;
 use crate::store::embedded_log::{EmbeddedLog, upkeep};
@@ -33,14 +33,16 @@ pub fn repair(data: &Path) -> Result<()> {
 }
 
 /// Deletes what nobody uses any more, rewrites the stores and the index, so that erased content is gone.
-pub async fn compact(data: &Path) -> Result<()> {
+pub async fn compact(config: &Config) -> Result<()> {
+    let data = Path::new(&config.server.data);
     let deleted = delete_unused_media(data).await?;
     println!("{deleted} unused media are deleted");
     upkeep::compact(&data.join("log"))?;
     SqliteAccounts::compact(&data.join("accounts.sqlite"))?;
     println!("the message log and the accounts are rewritten");
-    if data.join("search").exists() {
-        let (indexer, log) = idle_indexer(data)?;
+    let embedded = config.search.engine == SearchEngine::Embedded;
+    if config.search.engine != SearchEngine::None && (!embedded || data.join("search").exists()) {
+        let (indexer, log) = idle_indexer(config)?;
         let purged = indexer.purge().await;
         indexer.serving.close().await;
         log.close().await;
@@ -51,8 +53,8 @@ pub async fn compact(data: &Path) -> Result<()> {
 }
 
 /// Makes the search index anew from the message log; how many commits it followed.
-pub async fn reindex(data: &Path, progress: Progress<'_>) -> Result<u64> {
-    let (indexer, log) = idle_indexer(data)?;
+pub async fn reindex(config: &Config, progress: Progress<'_>) -> Result<u64> {
+    let (indexer, log) = idle_indexer(config)?;
     let read = indexer.rebuild(progress).await;
     indexer.serving.close().await;
     log.close().await;
@@ -60,13 +62,17 @@ pub async fn reindex(data: &Path, progress: Progress<'_>) -> Result<u64> {
 }
 
 /// For work while no server runs.
-fn idle_indexer(data: &Path) -> Result<(Indexer, Arc<EmbeddedLog>)> {
-    let (folder, clock) = (data.join("log"), Arc::new(SystemClock));
+fn idle_indexer(config: &Config) -> Result<(Indexer, Arc<EmbeddedLog>)> {
+    let data = Path::new(&config.server.data);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let serving = search::index(config, data, &clock)?
+        .ok_or_else(|| anyhow!("there is no index: search.engine is \"none\""))?;
+    let folder = data.join("log");
     if !folder.is_dir() {
         return Err(anyhow!("there is no message log in {}", folder.display()));
     }
     let (log, _) = EmbeddedLog::open(&folder, clock.clone())?;
-    Ok((indexer(&log, &embedded_index(data), clock), log))
+    Ok((search::indexer(&log, &serving, clock), log))
 }
 
 /// While no server runs nobody can begin to use what nobody uses: both looks are taken at once.

@@ -58,11 +58,7 @@ pub enum Command {
     },
     /// Rewrite the message log, the accounts and the search index so that erased content is gone from the disk (the
     /// server must not run).
-    Compact {
-        /// The data folder, as for `serve`.
-        #[arg(long, default_value = "data")]
-        data: PathBuf,
-    },
+    Compact(super::settings::Args),
     /// Make the search index anew from the message log (the server must not run).
     Reindex(super::reindex::Args),
 }
@@ -144,7 +140,7 @@ pub fn run(command: Command) -> Result<()> {
             command: Token::Create { name },
         } => block_on(create_token(server, name)),
         Command::Repair { data } => super::serve::repair(&data),
-        Command::Compact { data } => block_on(super::serve::compact(data)),
+        Command::Compact(settings) => block_on(super::serve::compact(settings)),
         Command::Reindex(args) => block_on(super::reindex::run(args)),
     }
 }

@@ -2,20 +2,18 @@
 //! from the message log, and shows how far it is.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::json;
 
-use super::print;
+use super::{print, settings};
 use crate::app;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The data folder, as for `serve`.
-    #[arg(long, default_value = "data")]
-    data: PathBuf,
+    #[command(flatten)]
+    settings: settings::Args,
     /// Machine-readable output.
     #[arg(long)]
     json: bool,
@@ -37,7 +35,7 @@ pub async fn run(args: Args) -> Result<()> {
             let _ = std::io::stderr().flush();
         }
     };
-    let items = app::upkeep::reindex(&args.data, &mut show).await?;
+    let items = app::upkeep::reindex(&args.settings.config()?, &mut show).await?;
     if terminal {
         eprintln!();
     }

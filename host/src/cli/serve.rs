@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::settings;
 use crate::app::{self, App, Launch};
 use crate::config::Config;
 
@@ -27,17 +28,9 @@ pub struct Args {
     pub plugins: Option<String>,
 }
 
-/// What of the environment is text; a name or a value that is none can be no setting.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    std::env::vars_os().filter_map(text)
-}
-
 /// Serves until it is told to stop.
 pub fn run(args: Args) -> Result<()> {
-    let mut config = Config::load(args.config.as_deref(), environment())?;
+    let mut config = settings::load(args.config.as_deref(), None)?;
     let flags = [
         (&mut config.server.listen, args.listen),
         (&mut config.server.admin_listen, args.admin_listen),
@@ -117,6 +110,6 @@ pub fn repair(data: &Path) -> Result<()> {
 }
 
 /// `kith admin compact`.
-pub async fn compact(data: PathBuf) -> Result<()> {
-    app::upkeep::compact(&data).await
+pub async fn compact(settings: settings::Args) -> Result<()> {
+    app::upkeep::compact(&settings.config()?).await
 }

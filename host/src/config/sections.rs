@@ -99,10 +99,14 @@ sections! {
     search: SearchConfig {
         /// "embedded", "elasticsearch" or "none" (only a conversation without words can be looked through). Not reloadable.
         engine: SearchEngine = SearchEngine::Embedded,
-        /// http://host:port. Not reloadable.
+        /// Of an Elasticsearch or OpenSearch server, http://host:port or https://user:password@host:port. Not reloadable.
         url: String = "",
-        /// What index names begin with. Not reloadable.
+        /// What index names begin with; deployments that share a server need one each. Not reloadable.
         prefix: String = "kith",
+        /// Over the url's. Not reloadable.
+        user: String = "",
+        /// Of that user. Not reloadable.
+        password: String = "",
     }
     /// Where media are kept.
     media: MediaConfig {

@@ -25,9 +25,13 @@ const BUSY_ITEMS: u64 = 2_000;
 const GATHER_BUSY: Duration = Duration::from_secs(1);
 /// An index that never catches up still shows what it has this often.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-/// After trouble, and the longest after trouble that comes again at once.
+/// After trouble, and the longest after trouble that comes again at once: of an index that is made anew each time, and
+/// of one that is only away.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MOST: Duration = Duration::from_secs(60);
+const AGAIN_AWAY: Duration = Duration::from_secs(4);
+/// How often an index is asked whether it is there while nothing is committed.
+const CHECK: Duration = Duration::from_secs(2);
 /// What was removed is erased from the disk after this long, and so within a day.
 const PURGE_AFTER_MS: u64 = 12 * 60 * 60 * 1000;
 const PURGE_LOOK: Duration = Duration::from_secs(10 * 60);
@@ -64,7 +68,8 @@ impl Indexer {
                     IndexError::Search(SearchError::Damaged("met by a search".to_owned()))
                 }
             };
-            if let IndexError::Search(SearchError::Damaged(_)) = &trouble {
+            let damaged = matches!(&trouble, IndexError::Search(SearchError::Damaged(_)));
+            if damaged {
                 tracing::warn!(%trouble, "the index is made anew");
                 self.serving.enter(Phase::Behind);
                 if let Err(error) = self.serving.engine.clear().await {
@@ -77,7 +82,7 @@ impl Indexer {
             }
             wait = match began.elapsed() > AGAIN_MOST {
                 true => AGAIN,
-                false => (wait * 2).min(AGAIN_MOST),
+                false => (wait * 2).min(if damaged { AGAIN_MOST } else { AGAIN_AWAY }),
             };
             tokio::time::sleep(wait / 2).await;
         }
@@ -91,6 +96,10 @@ impl Indexer {
             Ok(position) => position.unwrap_or_default(),
             Err(error) => return error.into(),
         };
+        if self.serving.phase() == Phase::Down {
+            self.serving.enter(Phase::Behind);
+        }
+        let mut looked = tokio::time::Instant::now();
         loop {
             let reaches = *commits.borrow_and_update();
             let mut read = 0;
@@ -100,11 +109,20 @@ impl Indexer {
             };
             self.serving.enter(Phase::Ready);
             self.serving.reached.send_replace(reaches);
-            while !matches!(
-                tokio::time::timeout(PURGE_LOOK, commits.changed()).await,
-                Ok(Ok(()))
-            ) {
-                if let Err(error) = self.purge_in_time().await {
+            loop {
+                if looked.elapsed() >= PURGE_LOOK {
+                    looked = tokio::time::Instant::now();
+                    if let Err(error) = self.purge_in_time().await {
+                        return error.into();
+                    }
+                }
+                match tokio::time::timeout(CHECK, commits.changed()).await {
+                    Ok(Ok(())) => break,
+                    // The log is closed; this task ends with it.
+                    Ok(Err(_)) => tokio::time::sleep(CHECK).await,
+                    Err(_) => {}
+                }
+                if let Err(error) = engine.check().await {
                     return error.into();
                 }
             }

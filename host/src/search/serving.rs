@@ -8,8 +8,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{Candidate, Query, Search, SearchError};
 
-/// Searches that run at the same time, and that wait for one of these to end.
-const RUNNING_MOST: usize = 2;
+/// Searches that run at the same time, where they take this machine's own cores and where another machine's, and that
+/// wait for one of these to end.
+const RUNNING_HERE: usize = 2;
+const RUNNING_ELSEWHERE: usize = 16;
 const WAITING_MOST: usize = 64;
 
 /// Where an index is in its life.
@@ -37,13 +39,23 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// With an engine in this process.
     pub fn new(engine: Arc<dyn Search>) -> Self {
+        Self::running(engine, RUNNING_HERE)
+    }
+
+    /// With an engine that is a server.
+    pub fn elsewhere(engine: Arc<dyn Search>) -> Self {
+        Self::running(engine, RUNNING_ELSEWHERE)
+    }
+
+    fn running(engine: Arc<dyn Search>, most: usize) -> Self {
         Self {
             engine,
             phase: AtomicU8::new(Phase::Behind as u8),
             reached: watch::Sender::new(0),
             damage: Notify::new(),
-            running: Semaphore::new(RUNNING_MOST),
+            running: Semaphore::new(most),
             waiting: Semaphore::new(WAITING_MOST),
         }
     }

@@ -145,11 +145,14 @@ impl EmbeddedLog {
 }
 
 /// Opens the database and its keyspaces; a damaged journal is named with the way to mend it.
-pub(super) fn open_tables(folder: &Path) -> Result<Tables, StoreError> {
-    let database = Database::builder(folder)
+fn open_database(folder: &Path) -> fjall::Result<Database> {
+    Database::builder(folder)
         .max_journaling_size(JOURNAL_BYTES)
         .open()
-        .map_err(|error| upkeep::explain(folder, &error))?;
+}
+
+pub(super) fn open_tables(folder: &Path) -> Result<Tables, StoreError> {
+    let database = open_database(folder).map_err(|error| upkeep::explain(folder, &error))?;
     let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
     let keyspace = |name| database.keyspace(name, options).map_err(unavailable);
     let (entries, answers, rows, feed) = (

@@ -107,6 +107,19 @@ impl SqliteAccounts {
         }))
     }
 
+    /// Looks through a file, also while a server runs, and changes nothing.
+    pub fn check(file: &Path) -> Result<(), StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(file, flags).map_err(unavailable)?;
+        let found: String = connection
+            .query_row("PRAGMA quick_check(1)", (), |row| row.get(0))
+            .map_err(unavailable)?;
+        match found.as_str() {
+            "ok" => Ok(()),
+            damage => Err(StoreError::Damaged(damage.to_owned())),
+        }
+    }
+
     /// Rewrites the tables of a file so that what was deleted is gone from the disk. No server may run.
     pub fn compact(file: &Path) -> Result<(), StoreError> {
         if !file.is_file() {

@@ -15,7 +15,8 @@ use crate::support::{BOOTSTRAP, PATIENCE, TestSocket, TestUser, connect_to};
 
 pub struct ServerProcess {
     folder: TempDir,
-    search: &'static str,
+    /// Settings of this server, as environment.
+    settings: Vec<(&'static str, String)>,
     child: Option<Child>,
     address: SocketAddr,
     admin: SocketAddr,
@@ -31,21 +32,31 @@ pub fn program() -> PathBuf {
 impl ServerProcess {
     /// Without search, whose own syncs and files would stand beside the log's.
     pub async fn start() -> Self {
-        Self::with("none").await
+        Self::with(vec![("KITH_SEARCH__ENGINE", "none".to_owned())]).await
     }
 
     /// With the index that is on by default.
     pub async fn searching() -> Self {
-        Self::with("embedded").await
+        Self::with(vec![("KITH_SEARCH__ENGINE", "embedded".to_owned())]).await
     }
 
-    async fn with(search: &'static str) -> Self {
+    /// With an index on a server.
+    pub async fn searching_at(url: &str, prefix: &str) -> Self {
+        Self::with(vec![
+            ("KITH_SEARCH__ENGINE", "elasticsearch".to_owned()),
+            ("KITH_SEARCH__URL", url.to_owned()),
+            ("KITH_SEARCH__PREFIX", prefix.to_owned()),
+        ])
+        .await
+    }
+
+    async fn with(settings: Vec<(&'static str, String)>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("a folder");
-        let (child, address, admin) = spawn(&folder, search).await;
+        let (child, address, admin) = spawn(&folder, &settings).await;
         Self {
             folder,
-            search,
+            settings,
             child: Some(child),
             address,
             admin,
@@ -79,7 +90,7 @@ impl ServerProcess {
     }
 
     pub async fn restart(&mut self) {
-        let (child, address, admin) = spawn(&self.folder, self.search).await;
+        let (child, address, admin) = spawn(&self.folder, &self.settings).await;
         (self.child, self.address, self.admin) = (Some(child), address, admin);
     }
 
@@ -95,6 +106,20 @@ impl ServerProcess {
             .collect();
         journals.sort();
         journals.pop().expect("a journal")
+    }
+
+    /// A command of the program with this server's settings and data; what it printed and said, and its status.
+    pub async fn run(&self, command: &[&str]) -> (Option<i32>, String, String) {
+        let run = Command::new(program())
+            .args(command)
+            .arg("--data")
+            .arg(self.data())
+            .envs(self.settings.iter().map(|(name, value)| (*name, value)))
+            .output();
+        let output = run.await.expect("the program runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (printed, said) = (text(&output.stdout), text(&output.stderr));
+        (output.status.code(), printed, said)
     }
 
     /// Where everything is kept.
@@ -216,10 +241,12 @@ impl ServerProcess {
     }
 }
 
-async fn spawn(folder: &TempDir, search: &str) -> (Child, SocketAddr, SocketAddr) {
+type Settings = [(&'static str, String)];
+
+async fn spawn(folder: &TempDir, settings: &Settings) -> (Child, SocketAddr, SocketAddr) {
     let started = async {
         loop {
-            if let Some(started) = try_spawn(folder, search).await {
+            if let Some(started) = try_spawn(folder, settings).await {
                 return started;
             }
         }
@@ -230,7 +257,10 @@ async fn spawn(folder: &TempDir, search: &str) -> (Child, SocketAddr, SocketAddr
 }
 
 /// `None` while the process that was killed still holds the store.
-async fn try_spawn(folder: &TempDir, search: &str) -> Option<(Child, SocketAddr, SocketAddr)> {
+async fn try_spawn(
+    folder: &TempDir,
+    settings: &Settings,
+) -> Option<(Child, SocketAddr, SocketAddr)> {
     let mut child = Command::new(program())
         .args([
             "serve",
@@ -246,7 +276,7 @@ async fn try_spawn(folder: &TempDir, search: &str) -> Option<(Child, SocketAddr,
         .env("KITH_AUTH__ARGON2_PASSES", "1")
         .env("KITH_BOOTSTRAP_TOKEN", BOOTSTRAP)
         .env("KITH_LIMITS__RATE", "false")
-        .env("KITH_SEARCH__ENGINE", search)
+        .envs(settings.iter().map(|(name, value)| (*name, value)))
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

@@ -22,13 +22,13 @@ use crate::support::TestServer;
 const LIFE: Duration = Duration::from_secs(60);
 
 /// An S3 server with one bucket; it ends with the test's runtime.
-struct Bucket {
+pub struct Bucket {
     folder: TempDir,
     endpoint: String,
 }
 
 impl Bucket {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("pictures")).expect("a bucket");
         let files = s3s_fs::FileSystem::new(folder.path()).expect("a file system");
@@ -64,6 +64,17 @@ impl Bucket {
         }
     }
 
+    /// The settings of a server, as environment.
+    pub fn environment(&self) -> [(&'static str, &str); 5] {
+        [
+            ("KITH_MEDIA__ENGINE", "s3"),
+            ("KITH_MEDIA__URL", "s3://pictures/kith"),
+            ("KITH_MEDIA__ENDPOINT", &self.endpoint),
+            ("KITH_MEDIA__ACCESS_KEY", "key"),
+            ("KITH_MEDIA__SECRET_KEY", "secret"),
+        ]
+    }
+
     fn blobs(&self) -> Arc<S3Blobs> {
         S3Blobs::new(self.settings("secret")).expect("good settings")
     }
@@ -81,7 +92,7 @@ impl Bucket {
     }
 
     /// Objects with a beginning of their key.
-    fn objects(&self, prefix: &str) -> usize {
+    pub fn objects(&self, prefix: &str) -> usize {
         let folder = self.folder.path().join("pictures").join(prefix);
         let entries = std::fs::read_dir(folder).into_iter().flatten();
         entries

@@ -1,6 +1,8 @@
 //! What the machine must have: the tool chain, and the Debian packages some checks need.
 //! Installs only with apt as root and `rustup target add`; otherwise it names what is missing and the command that gets it.
 
+pub mod servers;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -18,11 +20,23 @@ struct Need {
 }
 
 /// What `cargo verify` needs beyond the tool chain: the one list of Debian packages.
-const FOR_CHECKS: &[Need] = &[Need {
-    program: "strace",
-    packages: &["strace"],
-    reason: "the durability tests record system calls with it",
-}];
+const FOR_CHECKS: &[Need] = &[
+    Need {
+        program: "strace",
+        packages: &["strace"],
+        reason: "the durability tests record system calls with it",
+    },
+    Need {
+        program: "java",
+        packages: &["openjdk-17-jre-headless"],
+        reason: "the search tests run Elasticsearch and OpenSearch with it",
+    },
+    Need {
+        program: "mvn",
+        packages: &["maven"],
+        reason: "the jars of Elasticsearch and OpenSearch come with it",
+    },
+];
 
 const C_COMPILER: Need = Need {
     program: "cc",

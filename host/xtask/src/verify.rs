@@ -61,7 +61,8 @@ pub fn run(long: bool) -> ExitCode {
 fn stages(layout: &Layout, long: bool, steps: &mut Steps, totals: &mut Totals) {
     let set_up = steps.take("set-up", || {
         machine::tool_chain()?;
-        machine::check_packages()
+        machine::check_packages()?;
+        machine::servers::get(&layout.root)
     });
     let _ = steps.take("formatting", || {
         child::run(cargo(layout).args(["fmt", "--all", "--check"]))

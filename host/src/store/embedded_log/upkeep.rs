@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::batch::ERASED;
 use super::tables::unavailable;
-use super::{key, open_tables, scrub};
+use super::{key, open_database, open_tables, scrub};
 use crate::store::StoreError;
 
 /// Why a log could not be opened, and the command that mends it.
@@ -23,6 +23,15 @@ pub fn explain(folder: &Path, error: &fjall::Error) -> StoreError {
         other => {
             StoreError::Unavailable(format!("the message log in {}: {other}", folder.display()))
         }
+    }
+}
+
+/// Looks whether a log can be opened. `false`: another process has it open, and knows how it is.
+pub fn check(folder: &Path) -> Result<bool, StoreError> {
+    match open_database(folder) {
+        Ok(_) => Ok(true),
+        Err(fjall::Error::Locked) => Ok(false),
+        Err(error) => Err(explain(folder, &error)),
     }
 }
 
