@@ -1,4 +1,4 @@
-//! Maps and sets for the message path: the standard library's, with a hash that takes a tenth of the time. It is seeded
+//! Maps and sets for the message path: the standard library's, with a hash made for short keys. It is seeded
 //! by chance; what strangers could choose in large numbers stands in bounded maps only.
 
 use foldhash::fast::RandomState;

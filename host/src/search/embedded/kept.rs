@@ -65,30 +65,30 @@ impl Fields {
     pub fn apply(&self, writer: &IndexWriter, changes: Vec<IndexChange>) -> tantivy::Result<()> {
         let mut added = Vec::new();
         for change in changes {
-            if let IndexChange::Add(document) = change {
-                added.push(UserOperation::Add(self.document(&document)));
-                if added.len() == ADDED_AT_ONCE {
-                    writer.run(std::mem::take(&mut added))?;
-                }
-            } else {
-                // Whatever was added before a removal may be what it removes.
+            // Whatever was added before a removal may be what it removes.
+            let removes = !matches!(change, IndexChange::Add(_));
+            if removes || added.len() == ADDED_AT_ONCE {
                 writer.run(std::mem::take(&mut added))?;
-                self.apply_other(writer, change)?;
             }
+            self.apply_one(writer, change, &mut added)?;
         }
         writer.run(added)?;
         Ok(())
     }
 
-    fn apply_other(&self, writer: &IndexWriter, change: IndexChange) -> tantivy::Result<()> {
+    /// Does a removal; what is to be added waits.
+    fn apply_one(
+        &self,
+        writer: &IndexWriter,
+        change: IndexChange,
+        added: &mut Vec<UserOperation<TantivyDocument>>,
+    ) -> tantivy::Result<()> {
         match change {
-            IndexChange::Add(document) => {
-                writer.add_document(self.document(&document))?;
-            }
+            IndexChange::Add(document) => added.push(UserOperation::Add(self.document(&document))),
             IndexChange::Replace(document) => {
                 let same = Bound::Included(document.seq);
                 writer.delete_query(self.stretch(document.conversation, same, same))?;
-                writer.add_document(self.document(&document))?;
+                added.push(UserOperation::Add(self.document(&document)));
             }
             IndexChange::Remove {
                 conversation, seq, ..
