@@ -268,6 +268,8 @@ pub struct FilterRuling {
 /// One generation, pinned: everything about one message is judged by it (I4).
 pub trait Judge: Send + Sync {
     fn generation(&self) -> u64;
+    /// None of a plugin's hooks is given a rest because it fails.
+    fn is_well(&self, plugin: &str) -> bool;
     /// How many of a conversation's newest entries its strategies want to see.
     fn recent(&self, scope: Scope) -> usize;
     /// Blocks for as long as the guests compute, at most their hard stops.

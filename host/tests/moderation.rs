@@ -228,7 +228,7 @@ async fn rules_say_who_registers_signs_in_and_connects() {
     for (name, wanted) in [
         ("deny-login", "invalid_grant"),
         ("approve-login", "invalid_grant"),
-        ("fall-login", "unavailable"),
+        ("fall-login", "rejected"),
         ("peter", "ok"),
     ] {
         assert_eq!(register(&server, name).await.0, 201, "{name}");
@@ -240,7 +240,7 @@ async fn rules_say_who_registers_signs_in_and_connects() {
     assert_eq!(hello(&server, &let_in).await.0, "ok");
     // A rule that fails keeps out, and says that it may be tried again.
     let (status, failed) = register(&server, "fall-register").await;
-    assert_eq!((status, &failed["code"]), (503, &json!("unavailable")));
+    assert_eq!((status, &failed["code"]), (422, &json!("rejected")));
     // With the rules away everybody is let in.
     let path = "/plugins/warden/disable";
     assert_eq!(server.admin("POST", path, Some(json!({}))).await.0, 200);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, TestServer};
+use crate::support::{PATIENCE, TestServer, plugins_folder};
 use crate::swap;
 
 async fn add_word(server: &TestServer, word: &str) {
@@ -284,4 +284,29 @@ async fn a_word_added_to_a_long_list_acts_in_seconds() {
         took < Duration::from_secs(within),
         "{count} words: {took:?}"
     );
+}
+
+#[tokio::test]
+async fn what_was_never_activated_is_configured_before_it_is() {
+    let server = TestServer::bare().await;
+    let component = std::fs::read(plugins_folder().join("direct-strategy.wasm")).expect("built");
+    let (status, pushed) = server.push(component).await;
+    assert_eq!(status, 201, "{pushed}");
+    let config = "/plugins/direct-strategy/config";
+    let change = json!({"values": {"recall_window_s": "77"}});
+    let (status, set) = server.admin("PATCH", config, Some(change)).await;
+    assert_eq!(
+        (status, &set["values"]["recall_window_s"]),
+        (200, &json!(77)),
+        "{set}"
+    );
+    let refused = json!({"values": {"recall_window_s": "\"soon\""}});
+    assert_eq!(server.admin("PATCH", config, Some(refused)).await.0, 400);
+    let version = pushed["version"].as_str().expect("a version");
+    let (status, done) = activate(&server, "direct-strategy", version, false).await;
+    assert_eq!(status, 200, "{done}");
+    let (_, shown) = server.admin("GET", config, None).await;
+    assert_eq!(shown["values"]["recall_window_s"], 77, "{shown}");
+    let (status, unknown) = server.admin("GET", "/plugins/nobody/config", None).await;
+    assert_eq!(status, 404, "{unknown}");
 }

@@ -274,6 +274,14 @@ impl Breaker {
         self.tell_of(HealthChange::Opened(why), slow);
     }
 
+    /// Forgets every failure, without telling anybody: an administrator wants it asked again.
+    pub fn forget(&self) {
+        *self.inner.lock() = Inner::default();
+        self.measuring.store(false, Ordering::Relaxed);
+        self.state
+            .store(BreakerState::Closed as u8, Ordering::Release);
+    }
+
     fn close(&self) {
         let mut inner = self.inner.lock();
         *inner = Inner::default();

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::after::Grants;
+use crate::breaker::BreakerState;
 use crate::hook::{BindingScope, Hook, Isolation, Level, Policy, Scope};
 use crate::shadow::Shadowing;
 use crate::share::{Share, Site};
@@ -140,6 +141,13 @@ impl Generation {
         }
         self.shadows = shadows;
         self
+    }
+
+    /// Whether every breaker of a plugin's hooks is closed.
+    pub fn is_well(&self, plugin: &str) -> bool {
+        let own = self.bindings.iter().filter(|own| own.plugin == plugin);
+        let mut breakers = own.filter_map(|own| Some(own.loaded.as_ref().ok()?.breaker(own.hook)));
+        breakers.all(|state| state == BreakerState::Closed)
     }
 
     /// How many of a conversation's newest entries a command's strategies want to see.

@@ -48,10 +48,11 @@ impl Hook {
     }
 
     /// What happens on failed and on absent when nobody says: a filter holds, a strategy makes the operation fail, a
-    /// command is not answered, what a rule was asked about is refused; what follows a commit is tried again, then skipped.
+    /// command is not answered, a rule denies what it was asked about; what follows a commit is tried again, then skipped.
     pub const fn default_policy(self) -> Policy {
         match self {
-            Self::MessageStrategy | Self::Command | Self::AdminRule => Policy::Unavailable,
+            Self::MessageStrategy | Self::Command => Policy::Unavailable,
+            Self::AdminRule => Policy::Reject,
             Self::ContentFilter => Policy::Hold,
             Self::Observer | Self::Responder => Policy::Pass,
         }

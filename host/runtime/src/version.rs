@@ -199,6 +199,11 @@ impl Version {
         self.path.used().max(self.after.used())
     }
 
+    /// Closes its breakers: what it failed at before is forgotten.
+    pub fn forgive(&self) {
+        self.breakers.iter().for_each(Breaker::forget);
+    }
+
     /// Nothing is lost by its leaving that the next call could not wait for: its breakers have nothing to tell.
     pub(crate) fn may_leave(&self) -> bool {
         let closed = |breaker: &Breaker| breaker.state() == BreakerState::Closed;

@@ -2,6 +2,7 @@
 //! sign) and administrators (push, list, activate …).
 
 pub mod author;
+mod bind;
 mod grants;
 mod logs;
 pub mod registry;
@@ -96,7 +97,7 @@ pub enum Command {
         revoke: Vec<String>,
     },
     /// Change how a plugin is bound to a hook.
-    Bind(Box<Bind>),
+    Bind(Box<bind::Bind>),
     /// Show a version what happens and compare what it decides; it decides nothing.
     Shadow {
         #[command(flatten)]
@@ -162,35 +163,6 @@ pub enum Command {
     },
 }
 
-#[derive(Debug, clap::Args)]
-pub struct Bind {
-    #[command(flatten)]
-    server: Server,
-    name: String,
-    #[arg(long)]
-    hook: String,
-    /// Lower runs earlier.
-    #[arg(long, allow_negative_numbers = true)]
-    order: Option<i32>,
-    #[arg(long, value_parser = ["direct", "group", "self", "all"])]
-    scope: Option<String>,
-    #[arg(long, value_parser = ["pass", "reject", "unavailable", "hold", "fallback"])]
-    on_failed: Option<String>,
-    #[arg(long, value_parser = ["pass", "reject", "unavailable", "hold", "fallback"])]
-    on_absent: Option<String>,
-    /// The version asked when the policy is `fallback`.
-    #[arg(long)]
-    fallback: Option<String>,
-    #[arg(long, value_parser = ["reuse", "message"])]
-    isolation: Option<String>,
-    /// Soft budget of a call, microseconds.
-    #[arg(long)]
-    budget_us: Option<u32>,
-    /// The service account a responder answers for.
-    #[arg(long)]
-    account: Option<String>,
-}
-
 /// Runs one plugin command.
 pub fn run(command: Command) -> Result<()> {
     match command {
@@ -226,7 +198,7 @@ pub fn run(command: Command) -> Result<()> {
             grant,
             revoke,
         } => block_on(grants::change(server, name, grant, revoke)),
-        Command::Bind(bind) => block_on(bind_hook(*bind)),
+        Command::Bind(bind) => block_on(bind::bind_hook(*bind)),
         Command::Shadow { server, version } => block_on(rollout::shadow(server, version)),
         Command::Canary {
             server,
@@ -363,38 +335,6 @@ async fn simple(server: Server, name: String, verb: &str) -> Result<()> {
         .post(&format!("/plugins/{}/{verb}", segment(&name)), json!({}))
         .await?;
     show_switched(&server, &done);
-    Ok(())
-}
-
-async fn bind_hook(bind: Bind) -> Result<()> {
-    let change = json!({
-        "order": bind.order,
-        "scope": bind.scope,
-        "on_failed": bind.on_failed,
-        "on_absent": bind.on_absent,
-        "fallback": bind.fallback,
-        "isolation": bind.isolation,
-        "budget_us": bind.budget_us,
-        "account": bind.account,
-    });
-    let path = format!(
-        "/plugins/{}/bindings/{}",
-        segment(&bind.name),
-        segment(&bind.hook)
-    );
-    let done = Api::new(&bind.server)?
-        .call(Method::PATCH, &path, Body::Json(change))
-        .await?;
-    if bind.server.json {
-        print::json(&done);
-    } else {
-        say!(
-            "{} is bound to {}, generation {}",
-            bind.name,
-            bind.hook,
-            print::text(&done, "generation")
-        );
-    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Held messages: an administrator releases or refuses them; those held because a plugin failed are judged again
 //! when it has recovered. A second judgement adds to the record; the deciding one counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -22,12 +22,22 @@ use crate::store::{
 
 /// Judgements of one generation that may fail before a held message is left to an administrator or the next one.
 const TRIES_MOST: u8 = 2;
+/// Messages that a hook failed at, judged again in one pass at most.
+const SUSPECTS_MOST: usize = 256;
+/// After one that failed again the next waits so long: far fewer than what opens a breaker.
+const SUSPECT_EVERY_MS: u64 = 5_000;
 /// For how long a refused message is listed for its sender.
 const REFUSED_LISTED_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
-/// How often the messages held for a failure have failed again. Holds only those of the last pass (I5).
+/// How often the messages held for a failure have failed. Holds only those of the last pass (I5).
 #[derive(Debug, Default)]
-pub struct Tries(HashMap<HoldId, Try>);
+pub struct Tries {
+    known: HashMap<HoldId, Try>,
+    /// Who wrote what failed: what else they wrote waits behind what others did.
+    authors: HashSet<UserId>,
+    /// When one of these failed, last.
+    failed_again_at: u64,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Try {
@@ -36,20 +46,24 @@ struct Try {
 }
 
 impl Tries {
-    /// A generation that has taken over may have mended it: its tries count anew.
-    fn of(&self, hold: HoldId, generation: u64) -> Try {
-        let none = Try {
+    /// A generation that has taken over may have mended it: its tries count anew. The judgement that held it was one.
+    fn of(&self, held: &HeldMessage, generation: u64) -> Try {
+        let record = &held.hold.record;
+        let first = Try {
             generation,
-            failed: 0,
+            failed: u8::from(record.generation == generation && asked(record)),
         };
-        let known = self.0.get(&hold).copied();
+        let known = self.known.get(&held.id).copied();
         known
             .filter(|known| known.generation == generation)
-            .unwrap_or(none)
+            .unwrap_or(first)
     }
 
-    fn keep(&mut self, hold: HoldId, tried: Try) {
-        self.0.insert(hold, tried);
+    fn keep(&mut self, held: &HeldMessage, tried: Try) {
+        self.known.insert(held.id, tried);
+        if tried.failed > 0 {
+            self.authors.insert(held.hold.author);
+        }
     }
 }
 
@@ -126,10 +140,14 @@ impl Journey {
         .await
     }
 
-    /// Asks the generation in force about every message held for a failure, oldest first; how many were settled.
+    /// Asks the generation in force about every message held for a failure, oldest first; how many were settled. Those
+    /// that a hook of this generation failed at, and what their authors wrote besides, come last, and only while the hook
+    /// is well: the trial call of a breaker is not spent on what may have opened it.
     /// Refused ones that were listed for long enough are listed no more.
     pub async fn judge_held_again(&self, tries: &mut Tries) -> Result<usize, Refusal> {
-        let (mut settled, mut after, mut failing) = (0, None, Tries::default());
+        let (mut settled, mut after) = (0, None);
+        let (mut failing, mut suspects) = (Tries::default(), Vec::new());
+        failing.failed_again_at = tries.failed_again_at;
         let long_ago = self.clock.now_ms().saturating_sub(REFUSED_LISTED_MS);
         loop {
             let page = self
@@ -138,6 +156,7 @@ impl Journey {
                 .await
                 .map_err(|e| store_refusal(&e))?;
             let Some(last) = page.last() else {
+                settled += self.try_suspects(suspects, &mut failing).await;
                 *tries = failing;
                 return Ok(settled);
             };
@@ -148,8 +167,18 @@ impl Journey {
                         self.forget(held.id).await;
                     }
                 } else if held.hold.cause != HoldCause::Verdict {
-                    let before = tries.of(held.id, self.plugins.pin().generation());
-                    settled += usize::from(self.try_again(held, before, &mut failing).await);
+                    let before = tries.of(held, self.plugins.pin().generation());
+                    let by_a_suspect = [&*tries, &failing]
+                        .iter()
+                        .any(|tries| tries.authors.contains(&held.hold.author));
+                    if before.failed == 0 && !by_a_suspect {
+                        settled += usize::from(self.try_again(held, before, &mut failing).await);
+                        continue;
+                    }
+                    failing.keep(held, before);
+                    if before.failed < TRIES_MOST && suspects.len() < SUSPECTS_MOST {
+                        suspects.push((held.clone(), before));
+                    }
                 }
             }
         }
@@ -161,22 +190,38 @@ impl Journey {
         }
     }
 
-    /// Judges one again unless it has failed too often; whether that settled it. Its trouble is its own.
-    async fn try_again(&self, held: &Arc<HeldMessage>, before: Try, failing: &mut Tries) -> bool {
-        if before.failed >= TRIES_MOST {
-            failing.keep(held.id, before);
-            return false;
+    /// Judges those that a hook failed at, up to the first that fails again; how many were settled.
+    async fn try_suspects(
+        &self,
+        suspects: Vec<(Arc<HeldMessage>, Try)>,
+        failing: &mut Tries,
+    ) -> usize {
+        let mut settled = 0;
+        for (held, before) in suspects {
+            let rested = self.clock.now_ms().saturating_sub(failing.failed_again_at);
+            if rested < SUSPECT_EVERY_MS || !self.plugins.pin().is_well(&held.hold.by) {
+                continue;
+            }
+            settled += usize::from(self.try_again(&held, before, failing).await);
+            if failing.of(&held, before.generation).failed > before.failed {
+                failing.failed_again_at = self.clock.now_ms();
+            }
         }
+        settled
+    }
+
+    /// Judges one again; whether that settled it. Its trouble is its own.
+    async fn try_again(&self, held: &Arc<HeldMessage>, before: Try, failing: &mut Tries) -> bool {
         match self.judge_again(held).await {
             Ok(Again::Released | Again::Refused(_)) => return true,
             Ok(Again::HeldOnVerdict | Again::Gone) => {}
-            Ok(Again::NotAsked) => failing.keep(held.id, before),
-            Ok(Again::StillFails) => failing.keep(held.id, before.one_more()),
+            Ok(Again::NotAsked) => failing.keep(held, before),
+            Ok(Again::StillFails) => failing.keep(held, before.one_more()),
             Err(refusal) => {
                 tracing::warn!(hold = %held.id, why = %refusal.message, "a held message could not be judged again");
                 // A queue that is full or a store that is down is no trouble of this message.
                 let own = refusal.code != Code::Unavailable && refusal.code != Code::Timeout;
-                failing.keep(held.id, if own { before.one_more() } else { before });
+                failing.keep(held, if own { before.one_more() } else { before });
             }
         }
         false

@@ -150,6 +150,18 @@ pub struct BindingPlan {
     /// The id of the service account a responder answers for; empty is the plugin's own.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub account: String,
+    /// What the names of a filter's levels mean here: `mask`, `reject` or `hold`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub levels: BTreeMap<String, Level>,
+}
+
+/// What a filter's hit leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Mask,
+    Reject,
+    Hold,
 }
 
 /// A change of a binding; `None` leaves a thing as it is.
@@ -177,6 +189,9 @@ pub struct BindingChange {
     /// Responders: the service account they answer for, by name or id.
     #[serde(default)]
     pub account: Option<String>,
+    /// Content filters: what the names of their levels mean, `mask`, `reject` or `hold`; the whole table.
+    #[serde(default)]
+    pub levels: Option<BTreeMap<String, String>>,
 }
 
 /// Reads one of an open set's names as its type.
@@ -289,6 +304,7 @@ mod tests {
             budget_us: 0,
             commands: Vec::new(),
             account: String::new(),
+            levels: BTreeMap::new(),
         }
     }
 

@@ -35,6 +35,10 @@ impl Judge for Pinned {
         self.generation.number
     }
 
+    fn is_well(&self, plugin: &str) -> bool {
+        self.generation.is_well(plugin)
+    }
+
     fn recent(&self, scope: Scope) -> usize {
         self.generation.recent(to_scope(scope)) as usize
     }

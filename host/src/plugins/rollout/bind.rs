@@ -1,13 +1,18 @@
 //! Binding: how an administrator has a plugin called.
 //! A change of it is a generation of its own.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::Rollout;
 use super::step::Step;
 use super::switch::unknown;
-use crate::plugins::bindings::{BindingChange, FailurePolicy, Plan, VersionRef, named};
+use crate::plugins::bindings::{BindingChange, FailurePolicy, Level, Plan, VersionRef, named};
 use crate::refusal::Refusal;
+
+/// Names of levels in one binding.
+const LEVELS_MOST: usize = 32;
 
 impl Rollout {
     /// Changes how a plugin is bound to a hook.
@@ -88,6 +93,9 @@ fn change_binding(
     if let Some(budget) = change.budget_us {
         binding.budget_us = budget;
     }
+    if let Some(levels) = &change.levels {
+        binding.levels = level_table(hook, levels)?;
+    }
     if fallback.is_some() {
         binding.fallback = fallback;
     }
@@ -100,4 +108,26 @@ fn change_binding(
     plan.bindings
         .sort_by(|a, b| (&a.hook, a.order, &a.plugin).cmp(&(&b.hook, b.order, &b.plugin)));
     Ok(())
+}
+
+/// What the names of a filter's levels are to mean.
+fn level_table(
+    hook: &str,
+    levels: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Level>, Refusal> {
+    if hook != "content-filter" {
+        return Err(Refusal::bad_request(
+            "levels are of content filters: other hooks have none",
+        ));
+    }
+    if levels.len() > LEVELS_MOST {
+        return Err(Refusal::bad_request(format!(
+            "a binding names at most {LEVELS_MOST} levels"
+        )));
+    }
+    let read = |(name, level): (&String, &String)| {
+        let level = named("level", level).map_err(Refusal::bad_request)?;
+        Ok((name.clone(), level))
+    };
+    levels.iter().map(read).collect()
 }

@@ -18,7 +18,8 @@ use crate::content::ContentLimits;
 use crate::ids::IdSource;
 use crate::journey::store_refusal;
 use crate::plugins::bindings::{
-    BindingPlan, BindingScope, FailurePolicy, Isolation, Plan, Trial, VersionRef, namespace_of,
+    BindingPlan, BindingScope, FailurePolicy, Isolation, Level, Plan, Trial, VersionRef,
+    namespace_of,
 };
 use crate::plugins::wasm::read_content;
 use crate::plugins::words;
@@ -220,7 +221,7 @@ impl Rollout {
                 Isolation::Message => runtime::Isolation::Message,
             },
             budget_us: binding.budget_us,
-            levels: BTreeMap::new(),
+            levels: levels_of(binding),
             commands: binding.commands.clone(),
             grants: grants_of(plan, &binding.plugin),
             namespace: namespace_in(plan, &binding.plugin),
@@ -386,8 +387,22 @@ pub(super) fn default_bindings(version: &Arc<Version>, reference: &VersionRef) -
             _ => Vec::new(),
         },
         account: String::new(),
+        levels: BTreeMap::new(),
     };
     inspection.defaults.iter().map(wish).collect()
+}
+
+fn levels_of(binding: &BindingPlan) -> BTreeMap<String, runtime::Level> {
+    let levels = binding.levels.iter();
+    let meant = levels.map(|(name, level)| {
+        let level = match level {
+            Level::Mask => runtime::Level::Mask,
+            Level::Reject => runtime::Level::Reject,
+            Level::Hold => runtime::Level::Hold,
+        };
+        (name.clone(), level)
+    });
+    meant.collect()
 }
 
 fn to_scope(scope: BindingScope) -> runtime::BindingScope {

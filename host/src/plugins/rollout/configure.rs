@@ -12,6 +12,7 @@ use super::Rollout;
 use super::loaded::Configuration;
 use super::switch::claimed;
 use crate::journey::store_refusal;
+use crate::plugins::bindings::VersionRef;
 use crate::plugins::words;
 use crate::refusal::{Code, Refusal};
 
@@ -21,7 +22,6 @@ const WORD_COUNT: &str = "word_count";
 impl Rollout {
     /// `{name, generation, values}` of a plugin.
     pub async fn config(&self, name: &str) -> Result<Value, Refusal> {
-        self.known(&*self.state.lock().await, name)?;
         self.config_json(name).await
     }
 
@@ -164,14 +164,39 @@ impl Rollout {
         change: impl FnOnce(&Map<String, Value>) -> Map<String, Value>,
     ) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
-        let version = self.known(&*self.state.lock().await, name)?;
+        let serving = self.known(&*self.state.lock().await, name).ok();
+        let version = match &serving {
+            Some(serving) => serving.clone(),
+            // What was never activated is configured before it is: it may need values that have no default.
+            None => self.newest(name).await?,
+        };
         let values = change(&self.configuration(name).await?.values);
         let configuration = self.loaded.configuration_of(values);
         // Prepared first, so that a refused configuration is never stored.
         let prepared = self.prepare_with(&version, &configuration).await?;
         self.commands_are_free(name, &prepared).await?;
         self.keep_settings(name, &configuration.values).await?;
+        if serving.is_none() {
+            self.loaded.configure(name, Arc::new(configuration));
+            return self.config_json(name).await;
+        }
         self.reconfigured(name, configuration).await
+    }
+
+    /// The version of a plugin that was pushed last.
+    async fn newest(&self, name: &str) -> Result<VersionRef, Refusal> {
+        let known = self.accounts.plugins().await;
+        let known = known.map_err(|e| store_refusal(&e))?;
+        let own = known.into_iter().rev();
+        let newest = own
+            .filter(|version| !version.pruned)
+            .find(|version| version.name == name);
+        let newest =
+            newest.ok_or_else(|| Refusal::not_found(format!("there is no plugin {name}")))?;
+        Ok(VersionRef {
+            version: newest.version,
+            digest: newest.digest,
+        })
     }
 
     /// Whether no other plugin answers one of the commands that a version has under a new configuration.
@@ -233,14 +258,7 @@ impl Rollout {
     }
 
     async fn schema(&self, name: &str) -> Result<Value, Refusal> {
-        let known = self
-            .accounts
-            .plugins()
-            .await
-            .map_err(|e| store_refusal(&e))?;
-        let newest = known.iter().rev().find(|version| version.name == name);
-        let newest =
-            newest.ok_or_else(|| Refusal::not_found(format!("there is no plugin {name}")))?;
+        let newest = self.newest(name).await?;
         let inspected = self.inspect(name, &newest.digest).await?;
         Ok(inspected["config_schema"].clone())
     }

@@ -50,6 +50,7 @@ impl Rollout {
         let moved = moving.as_ref().map(Moving::moved);
         let bindings = super::build::default_bindings(&prepared, &target);
         if found.quarantined {
+            prepared.forgive();
             self.accounts
                 .set_quarantined(&found.digest, false)
                 .await
