@@ -293,20 +293,25 @@ async fn what_was_never_activated_is_configured_before_it_is() {
     let (status, pushed) = server.push(component).await;
     assert_eq!(status, 201, "{pushed}");
     let config = "/plugins/direct-strategy/config";
-    let change = json!({"values": {"recall_window_s": "77"}});
+    let change = json!({"texts": {"recall_window_s": "77"}});
     let (status, set) = server.admin("PATCH", config, Some(change)).await;
     assert_eq!(
         (status, &set["values"]["recall_window_s"]),
         (200, &json!(77)),
         "{set}"
     );
-    let refused = json!({"values": {"recall_window_s": "\"soon\""}});
+    let refused = json!({"texts": {"recall_window_s": "\"soon\""}});
     assert_eq!(server.admin("PATCH", config, Some(refused)).await.0, 400);
     let version = pushed["version"].as_str().expect("a version");
     let (status, done) = activate(&server, "direct-strategy", version, false).await;
     assert_eq!(status, 200, "{done}");
     let (_, shown) = server.admin("GET", config, None).await;
     assert_eq!(shown["values"]["recall_window_s"], 77, "{shown}");
+    // The one change there was is undone: the default is back.
+    let undo = format!("{config}/rollback");
+    let (status, undone) = server.admin("POST", &undo, Some(json!({}))).await;
+    assert_eq!(status, 200, "{undone}");
+    assert_ne!(undone["values"]["recall_window_s"], 77, "{undone}");
     let (status, unknown) = server.admin("GET", "/plugins/nobody/config", None).await;
     assert_eq!(status, 404, "{unknown}");
 }

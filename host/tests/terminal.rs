@@ -141,12 +141,12 @@ async fn what_was_said_changes(scene: &mut Scene) {
     let (status, answer) = server.admin("POST", "/words", Some(words)).await;
     assert_eq!(status, 200, "{answer}");
     ann.types("maybe so").await;
-    ann.sees("◷ held, somebody must release it first: maybe so")
+    ann.sees("◷ held until it is released or judged again: maybe so")
         .await;
     ann.types(":held").await;
     ann.sees(" held: maybe so").await;
     bob.types(":edit 2 maybe not").await;
-    bob.sees("◷ held, somebody must release it first: maybe not")
+    bob.sees("◷ held until it is released or judged again: maybe not")
         .await;
 }
 

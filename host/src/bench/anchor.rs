@@ -2,24 +2,25 @@
 //! syncs it before the ack and the delivery. No accounts, no plugins, no order but the file's; it is no chat server.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::Write;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::tungstenite::{self, Bytes, Message};
 
 use super::speech::anchor::{self, ACK, DELIVERY, HEADER};
+use crate::maps::HashMap;
 
 /// Each connection's buffers, bytes.
 const BUFFER: usize = 4096;
@@ -31,7 +32,14 @@ const WAITING: usize = 65_536;
 #[derive(Default)]
 struct Outgoing {
     frames: RefCell<Vec<Message>>,
-    wake: Notify,
+    /// Of its connection's task, while that waits.
+    task: RefCell<Option<Waker>>,
+}
+
+/// What a connection's task has to do next.
+enum Turn {
+    Write(Vec<Message>),
+    Read(Option<Result<Message, tungstenite::Error>>),
 }
 
 /// The clients, by their numbers.
@@ -47,7 +55,8 @@ struct Record {
 
 /// Serves on a free port of the loopback, whose address it prints, until it is killed.
 pub fn serve(folder: &Path) -> Result<()> {
-    let file = File::create(folder.join("anchor.log")).context("cannot write the anchor's file")?;
+    let file = File::create(folder.join("anchor.log"));
+    let file = anyhow::Context::context(file, "cannot write the anchor's file")?;
     let (log, records) = mpsc::sync_channel(WAITING);
     let (synced, batches) = tokio::sync::mpsc::channel(WAITING);
     thread::spawn(move || append(file, &records, &synced));
@@ -102,24 +111,21 @@ async fn attend(
     log: &mpsc::SyncSender<Record>,
 ) -> Result<()> {
     loop {
-        tokio::select! {
-            biased;
-            () = outgoing.wake.notified() => {
-                for frame in outgoing.frames.take() {
+        match poll_fn(|cx| outgoing.turn(socket, cx)).await {
+            Turn::Write(frames) => {
+                for frame in frames {
                     socket.feed(frame).await?;
                 }
                 socket.flush().await?;
             }
-            message = socket.next() => match message {
-                Some(Ok(Message::Binary(payload))) => log.send(Record {
-                    from,
-                    to: anchor::number_at(&payload, 0),
-                    number: anchor::number_at(&payload, 4),
-                    payload,
-                })?,
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Ok(()),
-            },
+            Turn::Read(Some(Ok(Message::Binary(payload)))) => log.send(Record {
+                from,
+                to: anchor::number_at(&payload, 0),
+                number: anchor::number_at(&payload, 4),
+                payload,
+            })?,
+            Turn::Read(Some(Ok(_))) => {}
+            Turn::Read(Some(Err(_)) | None) => return Ok(()),
         }
     }
 }
@@ -130,8 +136,23 @@ impl Outgoing {
         let mut frames = self.frames.borrow_mut();
         if frames.len() < WAITING {
             frames.push(Message::Binary(frame));
-            self.wake.notify_one();
+            if let Some(task) = self.task.take() {
+                task.wake();
+            }
         }
+    }
+
+    /// What waits to be written comes first.
+    fn turn(&self, socket: &mut WebSocketStream<TcpStream>, cx: &mut Context<'_>) -> Poll<Turn> {
+        let frames = self.frames.take();
+        if !frames.is_empty() {
+            return Poll::Ready(Turn::Write(frames));
+        }
+        let read = socket.poll_next_unpin(cx).map(Turn::Read);
+        if read.is_pending() {
+            self.task.replace(Some(cx.waker().clone()));
+        }
+        read
     }
 }
 

@@ -301,8 +301,10 @@ impl Talk {
     /// What waits for somebody's decision is remembered by its hold.
     pub(in super::super) async fn is_held(&mut self, ok: &Value, text: String) {
         let hold = ok["hold"].as_str().unwrap_or_default();
-        self.say(&format!("◷ held, somebody must release it first: {text}"))
-            .await;
+        self.say(&format!(
+            "◷ held until it is released or judged again: {text}"
+        ))
+        .await;
         self.held.insert(hold.to_owned(), text);
     }
 

@@ -175,6 +175,11 @@ impl Rollout {
         // Prepared first, so that a refused configuration is never stored.
         let prepared = self.prepare_with(&version, &configuration).await?;
         self.commands_are_free(name, &prepared).await?;
+        let stored = self.accounts.plugin_config(name).await;
+        if stored.map_err(|e| store_refusal(&e))?.is_none() {
+            // The defaults were in force: a rollback of the first change goes back to them.
+            self.keep_settings(name, &Map::new()).await?;
+        }
         self.keep_settings(name, &configuration.values).await?;
         if serving.is_none() {
             self.loaded.configure(name, Arc::new(configuration));
@@ -258,8 +263,12 @@ impl Rollout {
     }
 
     async fn schema(&self, name: &str) -> Result<Value, Refusal> {
-        let newest = self.newest(name).await?;
-        let inspected = self.inspect(name, &newest.digest).await?;
+        let serving = self.known(&*self.state.lock().await, name).ok();
+        let version = match serving {
+            Some(serving) => serving,
+            None => self.newest(name).await?,
+        };
+        let inspected = self.inspect(name, &version.digest).await?;
         Ok(inspected["config_schema"].clone())
     }
 }
