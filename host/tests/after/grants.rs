@@ -156,3 +156,55 @@ async fn without_a_terminal_the_command_line_names_the_grants_and_exits_with_one
         assert!(said.contains(part), "{said}");
     }
 }
+
+/// What the audit log says of a plugin's grants.
+#[tokio::test]
+async fn grants_are_told_with_the_plugins_name_and_a_version_that_waits_with_what_it_wants() {
+    let stage = Stage::new(GRANTS).await;
+    let server = &stage.server;
+    let (status, _) = activate(server, "wide", "llm").await;
+    assert_eq!(status, 409);
+    let path = "/plugins/observant/grants";
+    let change = json!({"grants": "random", "revoke": ["send"]});
+    let (status, done) = server.admin("POST", path, Some(change)).await;
+    assert_eq!(status, 200, "{done}");
+    let lines = crate::rollout::audit(server).await;
+    let told = |action: &str| -> Vec<Value> {
+        let own = lines.iter().filter(|line| line["action"] == action);
+        own.inspect(|line| assert_eq!(line["subject"], "observant", "{line}"))
+            .cloned()
+            .collect()
+    };
+    let granted = told("plugin.grant");
+    assert_eq!(granted.len(), 2, "{lines:#?}");
+    let first = &granted[0]["detail"];
+    assert_eq!(
+        (&first["added"], &first["grants"]),
+        (&json!(GRANTS), &json!(GRANTS))
+    );
+    let activated = told("plugin.activate");
+    assert_eq!(first["generation"], activated[0]["detail"]["generation"]);
+    let all = GRANTS
+        .replace(",send", "")
+        .replace(",reply", ",random,reply");
+    let second = json!({
+        "added": "random", "revoked": ["send"], "grants": all, "generation": done["generation"],
+    });
+    assert_eq!(granted[1]["detail"], second);
+    let waits = told("plugin.waits");
+    assert_eq!(waits.len(), 1, "{lines:#?}");
+    assert_eq!(
+        (&waits[0]["actor"], &waits[0]["from"], &waits[0]["to"]),
+        (
+            &json!("bootstrap"),
+            &json!("0.1.0-plain"),
+            &json!("0.1.0-wide")
+        )
+    );
+    assert_eq!(waits[0]["detail"]["wants"], json!(["knowledge", "random"]));
+    assert!(waits[0]["detail"]["digest"].is_string(), "{}", waits[0]);
+    assert!(
+        lines.iter().all(|line| line["subject"] == "observant"),
+        "{lines:#?}"
+    );
+}

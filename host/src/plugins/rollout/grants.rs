@@ -5,6 +5,7 @@ use kith_runtime::{Grants, Inspection};
 use serde_json::{Value, json};
 
 use super::Rollout;
+use super::step::Step;
 use super::switch::unknown;
 use crate::conversation::Profile;
 use crate::ids::UserId;
@@ -15,9 +16,10 @@ use crate::refusal::{Code, Refusal};
 use crate::store::accounts::{User, UserKind};
 
 impl Rollout {
-    /// Refuses a version that imports more than is granted, and names the grants it wants.
+    /// Refuses a version that imports more than is granted, names the grants it wants, and leaves an event about it.
     pub(super) async fn check_grants(
         &self,
+        by: &str,
         inspection: &Inspection,
         given: &Grants,
     ) -> Result<(), Refusal> {
@@ -27,6 +29,15 @@ impl Rollout {
         if wanted.is_empty() {
             return Ok(());
         }
+        let version = VersionRef {
+            version: inspection.version.clone(),
+            digest: inspection.digest.clone(),
+        };
+        let serving = self.known(&*self.state.lock().await, &inspection.name);
+        let waits = Step::of(by, "plugin.waits", &inspection.name)
+            .before(serving.ok().as_ref())
+            .after(Some(&version));
+        self.tell_step(waits.with("wants", wanted.clone())).await;
         let message = format!(
             "{} {} wants abilities that are not granted; activate it with --grant {}",
             inspection.name,
@@ -64,6 +75,7 @@ impl Rollout {
     /// Grants more, and takes abilities back: a generation of its own. `{name, generation, grants, wanted}`.
     pub async fn grant(
         &self,
+        by: &str,
         name: &str,
         added: &Grants,
         revoked: &[String],
@@ -81,7 +93,9 @@ impl Rollout {
                 own.grants.extend(added.clone());
                 Ok(())
             };
-            drop(self.change(&format!("grant {name}"), change).await?);
+            let step = granting(by, name, (added, revoked), self.grants_of(name).await);
+            let step = step.because(format!("grant {name}"));
+            drop(self.change(step, change).await?);
         }
         let (version, grants) = {
             let state = self.state.lock().await;
@@ -172,6 +186,28 @@ impl Rollout {
             None => Err(Refusal::not_found(format!("there is no user {who}"))),
         }
     }
+}
+
+/// What is given to a plugin and taken back as a step, with all that it has then.
+pub(super) fn granting(
+    by: &str,
+    name: &str,
+    (added, revoked): (&Grants, &[String]),
+    before: Grants,
+) -> Step {
+    let mut all = before;
+    for ability in revoked {
+        all.revoke(ability);
+    }
+    all.extend(added.clone());
+    let mut step = Step::of(by, "plugin.grant", name).with("grants", all.to_string());
+    if !added.is_empty() {
+        step = step.with("added", added.to_string());
+    }
+    if !revoked.is_empty() {
+        step = step.with("revoked", revoked.to_vec());
+    }
+    step
 }
 
 /// What a version imports more, and what it imports no more, than the one that serves.
