@@ -215,6 +215,7 @@ fn read_as(default: &Value, text: &str) -> Result<Value, String> {
             .parse()
             .map(Value::Boolean)
             .map_err(|_| format!("{text} is not true or false")),
+        Value::Array(_) if text.trim_start().starts_with('[') => array(text),
         Value::Array(_) => {
             let items = text
                 .split(',')
@@ -228,12 +229,23 @@ fn read_as(default: &Value, text: &str) -> Result<Value, String> {
     }
 }
 
+/// A list as the file would have it.
+fn array(text: &str) -> Result<Value, String> {
+    let read = toml::from_str::<Table>(&format!("list = {text}"));
+    let mut read = read.map_err(|error| format!("{text:?}: {}", one_line(&error)))?;
+    match read.remove("list") {
+        Some(list @ Value::Array(_)) if read.is_empty() => Ok(list),
+        _ => Err(format!("{text:?} is not one list")),
+    }
+}
+
 /// The example file: every setting with its default and what it means.
 pub fn example() -> String {
     let defaults = Value::try_from(Config::default()).unwrap_or(Value::Table(Table::new()));
     let mut text = String::from(
         "# Every setting of Kith with its default. Generated from the program; a test compares them.\n\
-         # Each is also an environment variable KITH_SECTION__KEY, such as KITH_LIMITS__RATE=false.\n",
+         # Each is also an environment variable KITH_SECTION__KEY, such as KITH_LIMITS__RATE=false; a list is written there\n\
+         # as here, or with commas alone: KITH_MEDIA__TYPES=image/*,audio/*.\n",
     );
     for (section, about, fields) in SECTIONS {
         text.push_str(&format!("\n# {}\n[{section}]\n", about.trim()));
@@ -303,6 +315,34 @@ mod tests {
                 .contains("raet")
         );
         assert!(with(&[("KITH_LIMITS__RATE", "perhaps")]).is_err());
+    }
+
+    #[test]
+    fn a_list_from_the_environment_is_with_commas_or_as_in_the_file() {
+        let types = |text: &str| with(&[("KITH_MEDIA__TYPES", text)]).map(|c| c.media.types);
+        let wanted = ["image/*", "audio/ogg"];
+        for text in [
+            "image/*,audio/ogg",
+            " image/* , audio/ogg, ",
+            r#"["image/*", "audio/ogg"]"#,
+            " ['image/*',\n  \"audio/ogg\", ]\n",
+        ] {
+            assert_eq!(types(text).expect(text), wanted);
+        }
+        assert!(types("[]").expect("none").is_empty());
+        for wrong in [
+            "[image/*]",
+            r#"["image/*""#,
+            "[]\n[limits]",
+            "[]\nother = 1",
+        ] {
+            let error = types(wrong).expect_err(wrong).to_string();
+            assert!(error.starts_with("KITH_MEDIA__TYPES: "), "{error}");
+        }
+        assert!(types("[1]").is_err());
+        let key = "ed25519:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+        let keys = with(&[("KITH_PLUGINS__TRUSTED_KEYS", &format!("[\"{key}\"]"))]);
+        assert_eq!(keys.expect("good").plugins.trusted_keys, [key]);
     }
 
     /// On a server, with one setting more.

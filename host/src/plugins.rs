@@ -261,6 +261,8 @@ pub struct FilterRuling {
     pub verdict: Verdict,
     /// One for each text; `None` leaves it as it is.
     pub masked: Vec<Option<String>>,
+    /// The plugin that masked first, where one did.
+    pub masked_by: Option<String>,
     pub hooks: Vec<HookTrace>,
     pub reads: Vec<HookRead>,
 }

@@ -104,6 +104,22 @@ async fn a_set_up_that_works_is_told_part_by_part() {
 }
 
 #[tokio::test]
+async fn a_list_in_the_environment_is_with_commas_or_as_in_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = "ed25519:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    let trusting = async |keys: &str| {
+        let settings = [("KITH_PLUGINS__TRUSTED_KEYS", keys)];
+        doctor(&folder.path().join("none"), &settings, &[]).await
+    };
+    for keys in [key, &format!("{key},{key}"), &format!("[\"{key}\"]"), "[]"] {
+        let (status, _, said) = trusting(keys).await;
+        assert_eq!((status, &*said), (Some(0), ""), "{keys}");
+    }
+    let told = trusting(&format!("[{key}]")).await;
+    is_ill(&told, &["KITH_PLUGINS__TRUSTED_KEYS: "]);
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_search_is_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path();

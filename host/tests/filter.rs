@@ -343,6 +343,7 @@ async fn names_pass_the_filter_too() {
         .call("POST", "/v1/users", None, Some(user("badger", "x")))
         .await;
     assert_eq!((status, refusal["code"].as_str()), (422, Some("rejected")));
+    assert_eq!(refusal["by"], "word-filter", "{refusal}");
 }
 
 #[tokio::test]

@@ -67,6 +67,35 @@ async fn what_happened_is_in_the_metrics() {
     }
 }
 
+/// No call is done within a microsecond; an hour is enough for any.
+#[tokio::test]
+async fn a_call_over_its_soft_budget_is_counted_by_its_hook() {
+    let server = TestServer::with_plugins().await;
+    for (plugin, hook, budget_us) in [
+        ("direct-strategy", "message-strategy", 1),
+        ("word-filter", "content-filter", u32::MAX),
+    ] {
+        let path = format!("/plugins/{plugin}/bindings/{hook}");
+        let change = json!({"budget_us": budget_us});
+        let (status, bound) = server.admin("PATCH", &path, Some(change)).await;
+        assert_eq!(status, 200, "{bound}");
+    }
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let mut from = server.session(&ann).await;
+    let over = async |plugin: &str, hook: &str| {
+        let family = "kith_hook_over_budget_total";
+        let wanted = format!("{family}{{hook=\"{hook}\",plugin=\"{plugin}\",version=\"0.1.0\"}}");
+        sampled(&server).await.get(&wanted).copied()
+    };
+    for (client_id, counted) in [("1", 1.0), ("2", 2.0)] {
+        let said = from.send_text(&bob.id, client_id, "a pear").await;
+        assert!(said["ok"].is_object(), "{said}");
+        let found = over("direct-strategy", "message-strategy").await;
+        assert_eq!(found, Some(counted));
+        assert_eq!(over("word-filter", "content-filter").await, Some(0.0));
+    }
+}
+
 #[tokio::test]
 async fn every_family_says_what_it_is_and_no_sample_names_anybody() {
     let server = TestServer::with_plugins().await;

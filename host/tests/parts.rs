@@ -70,6 +70,7 @@ impl Judge for Nothing {
         FilterRuling {
             verdict: Verdict::Pass,
             masked: vec![None; texts.len()],
+            masked_by: None,
             hooks: Vec::new(),
             reads: Vec::new(),
         }

@@ -102,15 +102,21 @@ pub async fn versions(server: &TestServer) -> Vec<String> {
     .collect()
 }
 
-/// What the audit log has of an action.
+/// What the audit log has of something done with a version, as `name@digest`.
 pub fn audited(server: &TestServer, action: &str) -> Vec<String> {
     let tables = rusqlite::Connection::open(server.data().join("accounts.sqlite"));
     let tables = tables.expect("the tables");
-    let select = "SELECT subject FROM audit WHERE action = ?1 ORDER BY rowid";
+    let select = "SELECT subject, detail FROM audit WHERE action = ?1 ORDER BY rowid";
     let mut select = tables.prepare(select).expect("a query");
-    let lines = select.query_map([action], |row| row.get(0));
-    lines
-        .expect("lines")
-        .map(|line| line.expect("a line"))
-        .collect()
+    let lines = select.query_map([action], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+    });
+    let lines = lines.expect("lines").map(|line| {
+        let (subject, detail) = line.expect("a line");
+        assert!(!subject.contains('@'), "{subject}");
+        let detail: Value = serde_json::from_str(&detail).expect("JSON");
+        assert!(detail["version"].is_string(), "{detail}");
+        format!("{subject}@{}", detail["digest"].as_str().expect("a digest"))
+    });
+    lines.collect()
 }

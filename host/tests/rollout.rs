@@ -71,7 +71,7 @@ async fn states(server: &TestServer) -> Vec<String> {
 }
 
 /// The audit log's lines about plugins, oldest first.
-async fn audit(server: &TestServer) -> Vec<Value> {
+pub async fn audit(server: &TestServer) -> Vec<Value> {
     let path = "/audit?prefix=plugin.&after=0&limit=200";
     let (status, page) = server.admin("GET", path, None).await;
     assert_eq!(status, 200, "{page}");

@@ -78,6 +78,8 @@ async fn undoing_a_configuration_undoes_no_word() {
     assert_eq!(undone["values"], json!({"pinyin": false, "word_count": 2}));
     assert_eq!(verdict(&server, "du bo").await, "pass");
     let (status, _) = server.admin("POST", path, Some(json!({}))).await;
+    assert_eq!(status, 200, "the defaults were before");
+    let (status, _) = server.admin("POST", path, Some(json!({}))).await;
     assert_eq!(status, 409, "there is nothing before");
     server.restart().await;
     for word in ["badger", "\u{8d4c}\u{535a}"] {

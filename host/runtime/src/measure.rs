@@ -18,6 +18,7 @@ pub(crate) struct Measure {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     durations: [AtomicU64; DURATIONS_US.len() + 1],
     micros: AtomicU64,
+    over_budget: AtomicU64,
 }
 
 /// What was counted until now.
@@ -29,6 +30,8 @@ pub struct Measured {
     pub durations: [u64; DURATIONS_US.len() + 1],
     /// Of all calls together.
     pub micros: u64,
+    /// Answered calls that took longer than their soft budget; of fallbacks and shadows too, which are no calls above.
+    pub over_budget: u64,
 }
 
 impl Measure {
@@ -40,12 +43,22 @@ impl Measure {
         self.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
+    /// A call took longer than its soft budget.
+    pub fn took_too_long(&self) {
+        self.over_budget.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn over_budget(&self) -> u64 {
+        self.over_budget.load(Ordering::Relaxed)
+    }
+
     pub fn read(&self) -> Measured {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Measured {
             outcomes: self.outcomes.each_ref().map(read),
             durations: self.durations.each_ref().map(read),
             micros: read(&self.micros),
+            over_budget: read(&self.over_budget),
         }
     }
 }
@@ -61,6 +74,7 @@ impl Measured {
         pairs(&mut self.outcomes, &other.outcomes);
         pairs(&mut self.durations, &other.durations);
         self.micros += other.micros;
+        self.over_budget += other.over_budget;
     }
 
     /// Calls, whatever their outcome.
@@ -79,11 +93,13 @@ mod tests {
         measure.add(Outcome::Passed, Duration::from_nanos(300));
         measure.add(Outcome::Passed, Duration::from_micros(2));
         measure.add(Outcome::Failed, Duration::from_secs(9));
+        measure.took_too_long();
         let read = measure.read();
         assert_eq!(read.calls(), 3);
         assert_eq!(read.outcomes[Outcome::Passed as usize], 2);
         assert_eq!(read.durations[0], 2, "a bound is in its class");
         assert_eq!(read.durations[DURATIONS_US.len()], 1);
         assert_eq!(read.micros, 9_000_002);
+        assert_eq!(read.over_budget, 1, "beside the calls, not one of them");
     }
 }

@@ -56,7 +56,6 @@ pub struct Version {
 #[derive(Default)]
 pub(crate) struct Counts {
     retired: AtomicU64,
-    over_budget: AtomicU64,
 }
 
 /// What a version did since it was prepared.
@@ -159,7 +158,7 @@ impl Version {
         let (log_lines, log_lines_lost) = self.recipe.log.counts();
         Stats {
             calls: self.breakers.iter().map(Breaker::calls).sum(),
-            over_budget: self.counts.over_budget.load(Ordering::Relaxed),
+            over_budget: self.measures.iter().map(Measure::over_budget).sum(),
             retired: self.counts.retired.load(Ordering::Relaxed),
             live_instances,
             idle_instances,
@@ -301,7 +300,7 @@ impl Version {
             _ if self.loader.settings.trial => {}
             Ok(_) => {
                 if wall > rules.budget {
-                    self.counts.over_budget.fetch_add(1, Ordering::Relaxed);
+                    self.measures[hook as usize].took_too_long();
                 }
                 let cpu = cpu_before.map(|before| thread_cpu().saturating_sub(before));
                 breaker.answered(admission, wall, cpu, rules.budget);

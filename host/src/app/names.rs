@@ -32,10 +32,12 @@ impl NameCheck for FilteredNames {
         let texts = [Text { place, text: name }];
         let ruling = judge.filter(Scope::Outside.into(), &texts, self.clock.now_ms());
         let masked = ruling.masked.into_iter().next().flatten();
+        // A user name with stars in it is nobody's: what would be masked is refused, by the filter that hit.
+        let masked_by = ruling.masked_by.filter(|_| place == "username");
+        if let (Verdict::Pass, Some(by)) = (&ruling.verdict, masked_by) {
+            return Err(Refusal::by_plugin(&by, "content"));
+        }
         match ruling.verdict {
-            Verdict::Pass if masked.is_some() && place == "username" => {
-                Err(Refusal::by_plugin("content-filter", "content"))
-            }
             Verdict::Pass => Ok(masked.unwrap_or_else(|| name.to_owned())),
             Verdict::Reject { by, reason } | Verdict::Drop { by, reason } => {
                 Err(Refusal::by_plugin(&by, &reason))

@@ -135,11 +135,23 @@ impl Admin {
         action: &str,
         subject: &str,
     ) -> Result<(), Refusal> {
+        self.audit_with(who, action, subject, None).await
+    }
+
+    /// The same with more about it, a JSON object.
+    pub async fn audit_with(
+        &self,
+        who: &Administrator,
+        action: &str,
+        subject: &str,
+        detail: Option<Value>,
+    ) -> Result<(), Refusal> {
         let line = AuditLine {
             at: self.clock.now_ms(),
             actor: who.0.clone(),
             action: action.to_owned(),
             subject: subject.to_owned(),
+            detail,
             ..AuditLine::default()
         };
         self.accounts

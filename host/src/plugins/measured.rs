@@ -51,7 +51,8 @@ fn seen(rollout: &Rollout) -> Vec<Seen> {
         for &hook in &inspection.hooks {
             let measured = version.measured(hook);
             let breaker = version.breaker(hook);
-            if measured.calls() == 0 && breaker == BreakerState::Closed {
+            let called = measured.calls() + measured.over_budget;
+            if called == 0 && breaker == BreakerState::Closed {
                 continue;
             }
             let (plugin, number) = (inspection.name.clone(), inspection.version.clone());
@@ -89,6 +90,13 @@ fn calls(seen: &[Seen], families: &mut Families) {
     let histograms = seen.iter().map(durations).collect();
     let help = "How long calls of hooks took, second tries included.";
     families.histograms("kith_hook_seconds", help, histograms);
+    let on_the_path = seen.iter().filter(|seen| !seen.hook.is_after_commit());
+    let over = on_the_path.map(|seen| Row::new(seen.labels(), number(seen.measured.over_budget)));
+    families.counters(
+        "kith_hook_over_budget_total",
+        "Calls that took longer than their soft budget, of fallbacks and shadows too.",
+        over.collect(),
+    );
     let state = |seen: &Seen| {
         let state = match seen.breaker {
             BreakerState::Closed => 0.0,

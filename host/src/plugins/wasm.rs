@@ -112,9 +112,16 @@ impl Judge for Pinned {
         if let Some(flags) = &self.flags {
             flags.judged(&verdict);
         }
+        let mut hits = ruling.hits.iter();
+        let first = hits.find(|hit| hit.level == runtime::Level::Mask);
+        let masked_by = first.map(|hit| {
+            let binding = &self.generation.bindings()[usize::from(hit.binding)];
+            binding.plugin.clone()
+        });
         FilterRuling {
             verdict,
             masked: ruling.masked,
+            masked_by,
             hooks: ruling.records.iter().map(to_trace).collect(),
             reads: aside::reads(&mut ruling.trail),
         }

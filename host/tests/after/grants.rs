@@ -53,7 +53,7 @@ async fn the_first_activation_names_everything_that_is_wanted() {
     let (status, refused) = activate(&server, "plain", "kv").await;
     assert_eq!(status, 409);
     let message = refused["message"].as_str().expect("a message");
-    let wanted = "--grant directory,history,http:host=HOST,metrics,reply,send";
+    let wanted = "--grant kv,directory,history,http:host=HOST,metrics,reply,send";
     assert!(message.ends_with(wanted), "{message}");
     let (status, refused) = activate(&server, "plain", "moon").await;
     assert_eq!(
@@ -145,9 +145,11 @@ async fn without_a_terminal_the_command_line_names_the_grants_and_exits_with_one
     };
     let (code, said) = run("plain", &["--grant", "kv:bytes=65536"]).await;
     assert_eq!(code, Some(1), "{said}");
-    let wanted = "--grant directory,history,http:host=HOST,metrics,reply,send";
-    assert!(said.contains(wanted), "{said}");
-    let (code, said) = run("plain", &["--grant", GRANTS]).await;
+    // What was given is named again: with a host filled in, the line works as it is printed.
+    let (_, printed) = said.trim_end().split_once(" --grant ").expect("the grants");
+    let wanted = "kv:bytes=65536,directory,history,http:host=HOST,metrics,reply,send";
+    assert_eq!(printed, wanted);
+    let (code, said) = run("plain", &["--grant", &printed.replace("HOST", "a.example")]).await;
     assert_eq!(code, Some(0), "{said}");
     // An upgrade says what it adds, and waits for its grant.
     let (code, said) = run("wide", &[]).await;
@@ -155,4 +157,56 @@ async fn without_a_terminal_the_command_line_names_the_grants_and_exits_with_one
     for part in ["imports more: ", "--grant knowledge,llm,random"] {
         assert!(said.contains(part), "{said}");
     }
+}
+
+/// What the audit log says of a plugin's grants.
+#[tokio::test]
+async fn grants_are_told_with_the_plugins_name_and_a_version_that_waits_with_what_it_wants() {
+    let stage = Stage::new(GRANTS).await;
+    let server = &stage.server;
+    let (status, _) = activate(server, "wide", "llm").await;
+    assert_eq!(status, 409);
+    let path = "/plugins/observant/grants";
+    let change = json!({"grants": "random", "revoke": ["send"]});
+    let (status, done) = server.admin("POST", path, Some(change)).await;
+    assert_eq!(status, 200, "{done}");
+    let lines = crate::rollout::audit(server).await;
+    let told = |action: &str| -> Vec<Value> {
+        let own = lines.iter().filter(|line| line["action"] == action);
+        own.inspect(|line| assert_eq!(line["subject"], "observant", "{line}"))
+            .cloned()
+            .collect()
+    };
+    let granted = told("plugin.grant");
+    assert_eq!(granted.len(), 2, "{lines:#?}");
+    let first = &granted[0]["detail"];
+    assert_eq!(
+        (&first["added"], &first["grants"]),
+        (&json!(GRANTS), &json!(GRANTS))
+    );
+    let activated = told("plugin.activate");
+    assert_eq!(first["generation"], activated[0]["detail"]["generation"]);
+    let all = GRANTS
+        .replace(",send", "")
+        .replace(",reply", ",random,reply");
+    let second = json!({
+        "added": "random", "revoked": ["send"], "grants": all, "generation": done["generation"],
+    });
+    assert_eq!(granted[1]["detail"], second);
+    let waits = told("plugin.waits");
+    assert_eq!(waits.len(), 1, "{lines:#?}");
+    assert_eq!(
+        (&waits[0]["actor"], &waits[0]["from"], &waits[0]["to"]),
+        (
+            &json!("bootstrap"),
+            &json!("0.1.0-plain"),
+            &json!("0.1.0-wide")
+        )
+    );
+    assert_eq!(waits[0]["detail"]["wants"], json!(["knowledge", "random"]));
+    assert!(waits[0]["detail"]["digest"].is_string(), "{}", waits[0]);
+    assert!(
+        lines.iter().all(|line| line["subject"] == "observant"),
+        "{lines:#?}"
+    );
 }

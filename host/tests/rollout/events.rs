@@ -192,3 +192,75 @@ async fn a_stream_ends_with_its_token() {
         "{first}"
     );
 }
+
+/// The details of a plugin's steps of one kind, oldest first.
+async fn details(server: &TestServer, action: &str, plugin: &str) -> Vec<Value> {
+    let lines = audit(server).await.into_iter();
+    let own = lines.filter(|line| line["action"] == action);
+    own.map(|line| {
+        assert_eq!(line["subject"], plugin, "{line}");
+        assert!(line["detail"]["generation"].is_u64(), "{line}");
+        line["detail"].clone()
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_configuration_is_told_by_the_names_of_its_keys_and_never_by_its_values() {
+    let server = TestServer::with_plugins().await;
+    let path = "/plugins/direct-strategy/config";
+    let change = async |method: &str, path: &str, body: Value| {
+        let (status, done) = server.admin(method, path, Some(body)).await;
+        assert_eq!(status, 200, "{done}");
+        done
+    };
+    let texts = json!({"recall_window_s": "86123", "edit_window_s": "86124"});
+    let done = change("PATCH", path, json!({"texts": texts})).await;
+    // Whatever `config` shows may come back; what is as before is not named.
+    let mut values = done["values"].clone();
+    values["edit_window_s"] = 86125.into();
+    let second = change("PUT", path, json!({"values": values})).await;
+    let rollback = format!("{path}/rollback");
+    let third = change("POST", &rollback, json!({})).await;
+    let told = details(&server, "plugin.config", "direct-strategy").await;
+    let wanted = [
+        json!({"keys": ["edit_window_s", "recall_window_s"], "generation": done["generation"]}),
+        json!({"keys": ["edit_window_s"], "generation": second["generation"]}),
+    ];
+    assert_eq!(told, wanted);
+    let told = details(&server, "plugin.config.rollback", "direct-strategy").await;
+    let wanted = json!({"keys": ["edit_window_s"], "generation": third["generation"]});
+    assert_eq!(told, [wanted]);
+}
+
+#[tokio::test]
+async fn a_binding_is_told_with_what_changed_of_it() {
+    let server = server(&["good", "other"], |_| {}).await;
+    let path = "/plugins/wayward/bindings/content-filter";
+    for change in [
+        json!({"order": 7, "on_failed": "fallback", "fallback": "1.0.0-other"}),
+        json!({"order": 7, "isolation": "message"}),
+    ] {
+        let (status, done) = server.admin("PATCH", path, Some(change)).await;
+        assert_eq!(status, 200, "{done}");
+    }
+    let (status, refused) = server
+        .admin("PATCH", path, Some(json!({"scope": "moon"})))
+        .await;
+    assert_eq!(status, 400, "{refused}");
+    let told = details(&server, "plugin.bind", "wayward").await;
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|detail| detail["hook"] == "content-filter"));
+    let first = &told[0]["changes"];
+    let mut fields: Vec<_> = first.as_object().expect("changes").keys().collect();
+    fields.sort();
+    assert_eq!(fields, ["fallback", "on_failed", "order"]);
+    assert_eq!(first["order"]["to"], 7, "{first}");
+    assert!(first["order"]["from"].is_i64(), "{first}");
+    let failed = json!({"from": "hold", "to": "fallback"});
+    assert_eq!(first["on_failed"], failed);
+    assert_eq!(first["fallback"]["from"], Value::Null);
+    assert_eq!(first["fallback"]["to"]["version"], "1.0.0-other");
+    let isolation = json!({"isolation": {"from": "reuse", "to": "message"}});
+    assert_eq!(told[1]["changes"], isolation);
+}

@@ -15,7 +15,7 @@ pub struct Bind {
     #[command(flatten)]
     server: Server,
     name: String,
-    #[arg(long)]
+    #[arg(long, value_parser = super::named::hooks())]
     hook: String,
     /// Lower runs earlier.
     #[arg(long, allow_negative_numbers = true)]

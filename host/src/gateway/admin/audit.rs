@@ -70,7 +70,7 @@ struct AuditWish {
 
 /// Lines of the audit log.
 #[utoipa::path(get, path = "/audit", params(AuditWish),
-    responses((status = 200, description = "`lines`, a list of `id`, `at`, `actor`, `action`, `subject`, `from`, `to`, `detail`")))]
+    responses((status = 200, description = "`lines`, a list of `id`, `at`, `actor`, `action`, `subject` (of `plugin.` the plugin's name), `from`, `to`, `detail`")))]
 async fn audit(
     State(admin): State<Admin>,
     _: Administrator,

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use kith_runtime::Grants;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -78,9 +78,7 @@ async fn read_component(body: Body) -> Result<Vec<u8>, Refusal> {
 /// Every version the registry has, with its state.
 #[utoipa::path(get, path = "/plugins", responses((status = 200, description = "`plugins`")))]
 async fn list(State(admin): State<Admin>, _: Administrator) -> Result<Json<Value>, Answer> {
-    Ok(Json(
-        serde_json::json!({"plugins": admin.rollout.list().await?}),
-    ))
+    Ok(Json(json!({"plugins": admin.rollout.list().await?})))
 }
 
 /// Keeps a component as a version that can be activated.
@@ -98,13 +96,21 @@ async fn push(
         .get("x-kith-signature")
         .and_then(|value| value.to_str().ok());
     let pushed = admin.rollout.push(component, signature).await?;
-    let subject = format!(
-        "{}@{}",
-        pushed["name"].as_str().unwrap_or(""),
-        pushed["digest"].as_str().unwrap_or("")
-    );
-    admin.audit(&who, "plugin.push", &subject).await?;
+    let text = |field: &str| pushed[field].as_str().unwrap_or_default();
+    let version = (text("name"), text("version"), text("digest"));
+    audit_version(&admin, &who, "plugin.push", version).await?;
     Ok(made(pushed))
+}
+
+/// What was done with a version (name, number, digest), in the audit log: its subject is the plugin's name.
+async fn audit_version(
+    admin: &Admin,
+    who: &Administrator,
+    action: &str,
+    (name, version, digest): (&str, &str, &str),
+) -> Result<(), Refusal> {
+    let detail = json!({"version": version, "digest": digest});
+    admin.audit_with(who, action, name, Some(detail)).await
 }
 
 /// A version's component file, as it was pushed.
@@ -115,9 +121,9 @@ async fn component(
     who: Administrator,
     Path((name, version)): Path<(String, String)>,
 ) -> Result<Response, Answer> {
-    let (digest, component) = admin.rollout.file(&name, &version).await?;
-    let subject = format!("{name}@{digest}");
-    admin.audit(&who, "plugin.fetch", &subject).await?;
+    let (found, component) = admin.rollout.file(&name, &version).await?;
+    let version = (&*name, &*found.version, &*found.digest);
+    audit_version(&admin, &who, "plugin.fetch", version).await?;
     Ok(([(header::CONTENT_TYPE, "application/wasm")], component).into_response())
 }
 
@@ -144,8 +150,8 @@ async fn prune(
     let pruned = admin.rollout.prune(keep, wanted.dry_run).await?;
     if !wanted.dry_run {
         for version in &pruned.removed {
-            let subject = format!("{}@{}", version.name, version.digest);
-            admin.audit(&who, "plugin.prune", &subject).await?;
+            let version = (&*version.name, &*version.version, &*version.digest);
+            audit_version(&admin, &who, "plugin.prune", version).await?;
         }
     }
     Ok(Json(pruned.json()))
@@ -177,18 +183,6 @@ fn grants(text: &str) -> Result<Grants, Refusal> {
     Grants::parse(text).map_err(|error| Refusal::bad_request(error.to_string()))
 }
 
-/// What an administrator did to a plugin's grants, behind its name.
-fn granted(subject: String, added: &Grants, revoked: &[String]) -> String {
-    let mut subject = subject;
-    if !added.is_empty() {
-        subject.push_str(&format!(" grants {added}"));
-    }
-    if !revoked.is_empty() {
-        subject.push_str(&format!(" revokes {}", revoked.join(",")));
-    }
-    subject
-}
-
 /// Makes a version serve.
 #[utoipa::path(post, path = "/plugins/{name}/activate", params(("name" = String, Path)), request_body = Activate,
     responses((status = 200), (status = 400), (status = 404), (status = 409, description = "quarantined, or it wants grants: they are named")))]
@@ -199,20 +193,15 @@ async fn activate(
     respond::Body(wanted): respond::Body<Activate>,
 ) -> Result<Json<Value>, Answer> {
     let added = grants(&wanted.grants)?;
-    let (rollout, given) = (admin.rollout.clone(), added.clone());
-    let (by, plugin, version) = (who.0.clone(), name.clone(), wanted.version.clone());
+    let rollout = admin.rollout.clone();
     // A task of its own: who asked may go away, and what is begun is brought to an end.
     let activation = tokio::spawn(async move {
-        let activated = rollout.activate(&by, &plugin, &version, wanted.force, &given);
+        let activated = rollout.activate(&who.0, &name, &wanted.version, wanted.force, &added);
         activated.await
     });
     let done = activation
         .await
         .map_err(|_| Refusal::new(Code::Internal, "activating the plugin ended unexpectedly"))??;
-    if !added.is_empty() {
-        let subject = granted(name, &added, &[]);
-        admin.audit(&who, "plugin.grant", &subject).await?;
-    }
     Ok(Json(done))
 }
 
@@ -236,12 +225,9 @@ async fn grant(
     respond::Body(change): respond::Body<GrantChange>,
 ) -> Result<Json<Value>, Answer> {
     let added = grants(&change.grants)?;
-    let done = admin.rollout.grant(&name, &added, &change.revoke).await?;
-    if !added.is_empty() || !change.revoke.is_empty() {
-        let subject = granted(name, &added, &change.revoke);
-        admin.audit(&who, "plugin.grant", &subject).await?;
-    }
-    Ok(Json(done))
+    let rollout = &admin.rollout;
+    let granted = rollout.grant(&who.0, &name, &added, &change.revoke);
+    Ok(Json(granted.await?))
 }
 
 /// How a plugin's hooks after the commit come along, the numbers it keeps, and how much it keeps otherwise.
@@ -358,9 +344,8 @@ async fn replace_config(
     Path(name): Path<String>,
     respond::Body(Values { values }): respond::Body<Values>,
 ) -> Result<Json<Value>, Answer> {
-    let done = admin.rollout.replace_config(&name, values).await?;
-    admin.audit(&who, "plugin.config", &name).await?;
-    Ok(Json(done))
+    let replaced = admin.rollout.replace_config(&who.0, &name, values);
+    Ok(Json(replaced.await?))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -379,9 +364,8 @@ async fn set_config(
     Path(name): Path<String>,
     respond::Body(Texts { texts }): respond::Body<Texts>,
 ) -> Result<Json<Value>, Answer> {
-    let done = admin.rollout.set_config(&name, texts).await?;
-    admin.audit(&who, "plugin.config", &name).await?;
-    Ok(Json(done))
+    let set = admin.rollout.set_config(&who.0, &name, texts);
+    Ok(Json(set.await?))
 }
 
 /// Back to the configuration before.
@@ -391,7 +375,6 @@ async fn rollback_config(
     who: Administrator,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Answer> {
-    let done = admin.rollout.rollback_config(&name).await?;
-    admin.audit(&who, "plugin.config.rollback", &name).await?;
-    Ok(Json(done))
+    let rolled_back = admin.rollout.rollback_config(&who.0, &name);
+    Ok(Json(rolled_back.await?))
 }

@@ -46,9 +46,24 @@ async fn begin(
         .replays
         .begin(&name, &wanted.version, wanted.last)
         .await?;
-    let subject = format!("{name}@{}", wanted.version);
-    admin.audit(&who, "plugin.replay", &subject).await?;
+    audit(&admin, &who, "plugin.replay", &begun).await?;
     Ok(made(begun))
+}
+
+/// What was done with a replay, in the audit log: its subject is the plugin's name.
+async fn audit(
+    admin: &Admin,
+    who: &Administrator,
+    action: &str,
+    report: &Value,
+) -> Result<(), Refusal> {
+    let detail = json!({
+        "version": report["version"],
+        "digest": report["digest"],
+        "replay": report["id"],
+    });
+    let plugin = report["plugin"].as_str().unwrap_or_default();
+    admin.audit_with(who, action, plugin, Some(detail)).await
 }
 
 fn id_of(id: &str) -> Result<u64, Refusal> {
@@ -75,7 +90,7 @@ async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Answer> {
     let report = admin.replays.cancel(id_of(&id)?)?;
-    admin.audit(&who, "plugin.replay.cancel", &id).await?;
+    audit(&admin, &who, "plugin.replay.cancel", &report).await?;
     Ok(Json(report))
 }
 

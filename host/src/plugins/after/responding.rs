@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kith_runtime::{AfterCall, Event, Failure, Hook};
+use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -275,7 +276,14 @@ impl AfterCommit {
             at: self.journey.clock.now_ms(),
             actor: "kith".to_owned(),
             action: "plugin.skipped".to_owned(),
-            subject: format!("{plugin} {}: {notice}", hook.as_str()),
+            subject: plugin.to_owned(),
+            detail: Some(json!({
+                "hook": hook.as_str(),
+                "event": event.id,
+                "conversation": event.conversation,
+                "seq": event.seq,
+                "why": why,
+            })),
             ..Default::default()
         };
         self.ledger.skipped(plugin, hook, notice);

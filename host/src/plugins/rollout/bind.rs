@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Rollout;
 use super::step::Step;
@@ -38,23 +38,42 @@ impl Rollout {
         if let Some(account) = &mut change.account {
             *account = self.service_account(account).await?.to_string();
         }
+        let bind = |plan: &mut Plan| {
+            plan.plugins.get(name).ok_or_else(|| unknown(name))?;
+            change_binding(plan, name, hook, &change, fallback.clone())
+        };
+        let before = self.state.lock().await.plan.clone();
+        let mut after = before.clone();
+        bind(&mut after)?;
+        let [before, after] = [&before, &after].map(|plan| binding_json(plan, name, hook));
         let step = Step::of(by, "plugin.bind", name).with("hook", hook);
+        let step = step.with("changes", changes(&before, &after));
         let step = step.because(format!("bind {name} {hook}"));
-        let state = self
-            .change(step, |plan| {
-                plan.plugins.get(name).ok_or_else(|| unknown(name))?;
-                change_binding(plan, name, hook, &change, fallback.clone())
-            })
-            .await?;
+        let state = self.change(step, bind).await?;
         let mut done = self.switched_json(&state, name);
-        let binding = state
-            .plan
-            .bindings
-            .iter()
-            .find(|b| b.plugin == name && b.hook == hook);
-        done["binding"] = serde_json::to_value(binding).expect("a binding encodes");
+        done["binding"] = binding_json(&state.plan, name, hook);
         Ok(done)
     }
+}
+
+/// `null` where a plugin is not bound.
+fn binding_json(plan: &Plan, name: &str, hook: &str) -> Value {
+    let mut bindings = plan.bindings.iter();
+    let binding = bindings.find(|b| b.plugin == name && b.hook == hook);
+    serde_json::to_value(binding).expect("a binding encodes")
+}
+
+/// `from` and `to` of each field that differs; what is not said is `null`.
+fn changes(before: &Value, after: &Value) -> Value {
+    let fields = [before, after].into_iter().filter_map(Value::as_object);
+    let differing = fields
+        .flat_map(|fields| fields.keys())
+        .filter(|field| before.get(field) != after.get(field));
+    let change = |field: &String| {
+        let change = json!({"from": before.get(field), "to": after.get(field)});
+        (field.clone(), change)
+    };
+    Value::Object(differing.map(change).collect())
 }
 
 fn change_binding(
@@ -130,4 +149,22 @@ fn level_table(
         Ok((name.clone(), level))
     };
     levels.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_is_each_field_that_differs_also_one_that_was_not_there() {
+        let before = json!({"order": 1, "scope": "all", "account": "7"});
+        let after = json!({"order": 2, "scope": "all", "fallback": "1.0.0"});
+        let changed = json!({
+            "order": {"from": 1, "to": 2},
+            "account": {"from": "7", "to": null},
+            "fallback": {"from": null, "to": "1.0.0"},
+        });
+        assert_eq!(changes(&before, &after), changed);
+        assert_eq!(changes(&after, &after), json!({}));
+    }
 }

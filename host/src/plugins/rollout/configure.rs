@@ -3,6 +3,7 @@
 //! The filter's words are part of its configuration and are kept as a document of their own: undoing a configuration
 //! never undoes a word. Every change reads what it changes under `changing`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kith_runtime::Version;
@@ -10,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Rollout;
 use super::loaded::Configuration;
+use super::step::Step;
 use super::switch::claimed;
 use crate::journey::store_refusal;
 use crate::plugins::bindings::VersionRef;
@@ -28,6 +30,7 @@ impl Rollout {
     /// Replaces the whole configuration.
     pub async fn replace_config(
         &self,
+        by: &str,
         name: &str,
         values: Map<String, Value>,
     ) -> Result<Value, Refusal> {
@@ -39,13 +42,15 @@ impl Rollout {
             // Shown by `config`, so it may come back.
             values.remove(WORD_COUNT);
         }
-        self.apply(name, |before| keep_words(name, values, before))
+        let step = Step::of(by, "plugin.config", name);
+        self.apply(step, name, |before| keep_words(name, values, before))
             .await
     }
 
     /// Sets keys given as text: read as JSON where the schema's type is not text.
     pub async fn set_config(
         &self,
+        by: &str,
         name: &str,
         texts: Map<String, Value>,
     ) -> Result<Value, Refusal> {
@@ -60,7 +65,8 @@ impl Rollout {
                 .map_or_else(|| text.to_string(), str::to_owned);
             change.insert(key.clone(), typed(&schema, &key, &text)?);
         }
-        self.apply(name, |before| {
+        let step = Step::of(by, "plugin.config", name);
+        self.apply(step, name, |before| {
             let mut values = before.clone();
             values.extend(change);
             values
@@ -82,11 +88,13 @@ impl Rollout {
             .put_document(words::DOCUMENT, &text)
             .await
             .map_err(|e| store_refusal(&e))?;
-        self.reconfigured(name, configuration).await
+        // Told by whoever changed the words.
+        let step = Step::from(format!("config {name}").as_str());
+        self.reconfigured(step, name, configuration).await
     }
 
     /// Back to the configuration before; the filter's words stay as they are.
-    pub async fn rollback_config(&self, name: &str) -> Result<Value, Refusal> {
+    pub async fn rollback_config(&self, by: &str, name: &str) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
         let version = self.known(&*self.state.lock().await, name)?;
         let today = self.configuration(name).await?;
@@ -104,15 +112,24 @@ impl Rollout {
         let values = keep_words(name, read_values(&text)?, &today.values);
         let configuration = self.loaded.configuration_of(values);
         let prepared = match self.prepare_with(&version, &configuration).await {
-            Ok(prepared) => self.commands_are_free(name, &prepared).await,
+            Ok(prepared) => {
+                let free = self.commands_are_free(name, &prepared).await;
+                free.map(|()| prepared)
+            }
             Err(refusal) => Err(refusal),
         };
-        if let Err(refusal) = prepared {
-            // It is not to be had any more: today's is in force still, and kept as such.
-            self.keep_settings(name, &today.values).await?;
-            return Err(refusal);
-        }
-        self.reconfigured(name, configuration).await
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(refusal) => {
+                // It is not to be had any more: today's is in force still, and kept as such.
+                self.keep_settings(name, &today.values).await?;
+                return Err(refusal);
+            }
+        };
+        let keys = changed_keys(&prepared, &today.values, &configuration.values);
+        let step = Step::of(by, "plugin.config.rollback", name).with("keys", keys);
+        let step = step.because(format!("config {name}"));
+        self.reconfigured(step, name, configuration).await
     }
 
     /// The configuration in force.
@@ -157,9 +174,11 @@ impl Rollout {
             .transpose()
     }
 
-    /// Makes a new configuration of the one before, prepares it, keeps it and lets it take over.
+    /// Makes a new configuration of the one before, prepares it, keeps it and lets it take over. The step is told with the
+    /// names of what changed.
     async fn apply(
         &self,
+        step: Step,
         name: &str,
         change: impl FnOnce(&Map<String, Value>) -> Map<String, Value>,
     ) -> Result<Value, Refusal> {
@@ -170,8 +189,8 @@ impl Rollout {
             // What was never activated is configured before it is: it may need values that have no default.
             None => self.newest(name).await?,
         };
-        let values = change(&self.configuration(name).await?.values);
-        let configuration = self.loaded.configuration_of(values);
+        let before = self.configuration(name).await?;
+        let configuration = self.loaded.configuration_of(change(&before.values));
         // Prepared first, so that a refused configuration is never stored.
         let prepared = self.prepare_with(&version, &configuration).await?;
         self.commands_are_free(name, &prepared).await?;
@@ -181,11 +200,15 @@ impl Rollout {
             self.keep_settings(name, &Map::new()).await?;
         }
         self.keep_settings(name, &configuration.values).await?;
+        let keys = changed_keys(&prepared, &before.values, &configuration.values);
+        let step = step.with("keys", keys);
         if serving.is_none() {
             self.loaded.configure(name, Arc::new(configuration));
+            self.tell_step(step).await;
             return self.config_json(name).await;
         }
-        self.reconfigured(name, configuration).await
+        let step = step.because(format!("config {name}"));
+        self.reconfigured(step, name, configuration).await
     }
 
     /// The version of a plugin that was pushed last.
@@ -228,6 +251,7 @@ impl Rollout {
     /// A stored configuration takes over; the caller holds `changing`.
     async fn reconfigured(
         &self,
+        step: Step,
         name: &str,
         configuration: Configuration,
     ) -> Result<Value, Refusal> {
@@ -244,7 +268,7 @@ impl Rollout {
                 "the version before does not take this configuration");
         }
         self.loaded.configure(name, Arc::new(configuration));
-        drop(self.change(&format!("config {name}"), |_| Ok(())).await?);
+        drop(self.change(step, |_| Ok(())).await?);
         self.config_json(name).await
     }
 
@@ -310,6 +334,23 @@ fn typed(schema: &Value, key: &str, text: &str) -> Result<Value, Refusal> {
     }
     serde_json::from_str(text)
         .map_err(|_| Refusal::bad_request(format!("{key}: {text} is not JSON")))
+}
+
+/// The keys whose values are others than before, a default as good as one that is set. Never a value: it may be a secret.
+fn changed_keys(
+    version: &Version,
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+) -> Vec<String> {
+    let schema = &version.inspection().config_schema;
+    let properties = &schema["properties"];
+    let is_same = |key: &str| {
+        let value = |values| Map::get(values, key).or_else(|| properties[key].get("default"));
+        value(before) == value(after)
+    };
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed = keys.into_iter().filter(|key| !is_same(key));
+    changed.cloned().collect()
 }
 
 /// The defaults a schema gives.

@@ -5,19 +5,21 @@ use kith_runtime::{Grants, Inspection};
 use serde_json::{Value, json};
 
 use super::Rollout;
+use super::step::Step;
 use super::switch::unknown;
 use crate::conversation::Profile;
 use crate::ids::UserId;
 use crate::journey::store_refusal;
 use crate::plugins::after::consumer_name;
-use crate::plugins::bindings::{BindingChange, VersionRef};
+use crate::plugins::bindings::{BindingChange, FailurePolicy, VersionRef, named};
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::{User, UserKind};
 
 impl Rollout {
-    /// Refuses a version that imports more than is granted, and names the grants it wants.
+    /// Refuses a version that imports more than is granted, names the grants it wants, and leaves an event about it.
     pub(super) async fn check_grants(
         &self,
+        by: &str,
         inspection: &Inspection,
         given: &Grants,
     ) -> Result<(), Refusal> {
@@ -27,11 +29,23 @@ impl Rollout {
         if wanted.is_empty() {
             return Ok(());
         }
+        let version = VersionRef {
+            version: inspection.version.clone(),
+            digest: inspection.digest.clone(),
+        };
+        let serving = self.known(&*self.state.lock().await, &inspection.name);
+        let waits = Step::of(by, "plugin.waits", &inspection.name)
+            .before(serving.ok().as_ref())
+            .after(Some(&version));
+        self.tell_step(waits.with("wants", wanted.clone())).await;
+        // What was given with this is not kept: it stands there again, so that the line works as it is.
+        let given = Some(given.to_string()).filter(|given| !given.is_empty());
+        let complete: Vec<String> = given.into_iter().chain(wanted).collect();
         let message = format!(
             "{} {} wants abilities that are not granted; activate it with --grant {}",
             inspection.name,
             inspection.version,
-            wanted.join(",")
+            complete.join(",")
         );
         Err(Refusal::new(Code::Conflict, message))
     }
@@ -64,6 +78,7 @@ impl Rollout {
     /// Grants more, and takes abilities back: a generation of its own. `{name, generation, grants, wanted}`.
     pub async fn grant(
         &self,
+        by: &str,
         name: &str,
         added: &Grants,
         revoked: &[String],
@@ -81,7 +96,9 @@ impl Rollout {
                 own.grants.extend(added.clone());
                 Ok(())
             };
-            drop(self.change(&format!("grant {name}"), change).await?);
+            let step = granting(by, name, (added, revoked), self.grants_of(name).await);
+            let step = step.because(format!("grant {name}"));
+            drop(self.change(step, change).await?);
         }
         let (version, grants) = {
             let state = self.state.lock().await;
@@ -174,6 +191,28 @@ impl Rollout {
     }
 }
 
+/// What is given to a plugin and taken back as a step, with all that it has then.
+pub(super) fn granting(
+    by: &str,
+    name: &str,
+    (added, revoked): (&Grants, &[String]),
+    before: Grants,
+) -> Step {
+    let mut all = before;
+    for ability in revoked {
+        all.revoke(ability);
+    }
+    all.extend(added.clone());
+    let mut step = Step::of(by, "plugin.grant", name).with("grants", all.to_string());
+    if !added.is_empty() {
+        step = step.with("added", added.to_string());
+    }
+    if !revoked.is_empty() {
+        step = step.with("revoked", revoked.to_vec());
+    }
+    step
+}
+
 /// What a version imports more, and what it imports no more, than the one that serves.
 pub(super) fn difference(serving: &[String], wanted: &[String]) -> Value {
     let beyond = |own: &[String], other: &[String]| -> Vec<String> {
@@ -189,19 +228,31 @@ fn taken(name: &str) -> Refusal {
     Refusal::new(Code::Conflict, message)
 }
 
-/// What of a binding can be said of a hook.
+/// What of a binding can be said of a hook. After the commit what fails is tried again, then skipped: nothing else is a
+/// policy there. Isolation and budget are kept as asked; instances are fresh there anyway, and calls have a hard stop alone.
 pub(super) fn check_change(hook: &str, change: &BindingChange) -> Result<(), Refusal> {
     let hook = kith_runtime::Hook::from_name(hook);
-    let after = hook.is_some_and(kith_runtime::Hook::is_after_commit);
-    let of_the_path = change.on_failed.is_some()
-        || change.on_absent.is_some()
-        || change.fallback.is_some()
-        || change.isolation.is_some()
-        || change.budget_us.is_some();
-    if after && of_the_path {
-        return Err(Refusal::bad_request(
-            "a hook after the commit has no policies, no isolation and no budget: it is tried again, then skipped",
-        ));
+    if let Some(hook) = hook.filter(|hook| hook.is_after_commit()) {
+        let only = FailurePolicy::default_of(hook.as_str());
+        let policies = [
+            ("on_failed", &change.on_failed),
+            ("on_absent", &change.on_absent),
+        ];
+        for (field, policy) in policies {
+            let Some(policy) = policy else { continue };
+            if named("policy", policy) != Ok(only) {
+                return Err(Refusal::bad_request(format!(
+                    "{field} {policy} is not possible for the hook {}, which is called after the commit and tried again, then skipped; possible: pass",
+                    hook.as_str()
+                )));
+            }
+        }
+        if change.fallback.is_some() {
+            return Err(Refusal::bad_request(format!(
+                "the hook {} is called after the commit and has no fallback",
+                hook.as_str()
+            )));
+        }
     }
     if change.account.is_some() && hook != Some(kith_runtime::Hook::Responder) {
         return Err(Refusal::bad_request("only a responder has an account"));

@@ -6,6 +6,7 @@ use std::time::Instant;
 use kith_runtime::Grants;
 use serde_json::Value;
 
+use super::grants::granting;
 use super::step::{HOST, Step};
 use super::{Rollout, State};
 use crate::journey::store_refusal;
@@ -44,7 +45,7 @@ impl Rollout {
             digest: found.digest.clone(),
         };
         let prepared = self.prepare(name, &target).await?;
-        self.check_grants(prepared.inspection(), grants).await?;
+        self.check_grants(by, prepared.inspection(), grants).await?;
         self.open_after(prepared.inspection()).await?;
         let mut moving = self.begin_move(name, &prepared, grants).await?;
         let moved = moving.as_ref().map(Moving::moved);
@@ -56,7 +57,11 @@ impl Rollout {
                 .await
                 .map_err(|e| store_refusal(&e))?;
         }
-        let step = self.activation(by, name, &target).await;
+        let mut step = self.activation(by, name, &target).await;
+        if !grants.is_empty() {
+            let before = self.grants_of(name).await;
+            step = step.and(granting(by, name, (grants, &[]), before));
+        }
         let until = self.clock.now_ms().saturating_add(self.rules.watch_ms);
         let mut state = self
             .change_moving(step, moving.as_mut(), |plan| {
@@ -111,7 +116,9 @@ impl Rollout {
             match self.prepare(name, version).await {
                 Ok(prepared) => {
                     let inspection = prepared.inspection();
-                    let granted = self.check_grants(inspection, &Grants::default()).await;
+                    let granted = self
+                        .check_grants(HOST, inspection, &Grants::default())
+                        .await;
                     if let Err(refusal) = granted {
                         tracing::info!(plugin = name, why = %refusal.message, "a first plugin waits");
                         continue;

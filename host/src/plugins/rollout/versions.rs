@@ -154,11 +154,15 @@ impl Rollout {
         Ok(shown)
     }
 
-    /// The file of a version, and its digest.
-    pub async fn file(&self, name: &str, version: &str) -> Result<(String, Vec<u8>), Refusal> {
+    /// The file of a version, and which one it is.
+    pub async fn file(
+        &self,
+        name: &str,
+        version: &str,
+    ) -> Result<(PluginVersion, Vec<u8>), Refusal> {
         let found = self.find(name, version).await?;
         let component = self.component(&found.digest).await?;
-        Ok((found.digest, component))
+        Ok((found, component))
     }
 
     /// A pushed version by its number or digest.
