@@ -20,8 +20,9 @@ export class AbilityError extends Error {
 
 function reach(ability) {
   if (host[ability]) return host[ability];
-  const why = declared && !declared.includes(ability) ? `"${ability}" is not among the abilities in package.json` : "there is no host";
-  throw new AbilityError("unavailable", why);
+  if (!declared || declared.includes(ability)) throw new AbilityError("unavailable", "there is no host");
+  // Not `unavailable`: asking again cannot mend it.
+  throw new AbilityError("denied", `"${ability}" is not among the abilities in package.json`);
 }
 
 /** Calls a function of the host; what it throws becomes an AbilityError. */

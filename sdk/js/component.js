@@ -2,6 +2,7 @@
 //! while the component is made, so that mistakes in the manifest are errors of the build.
 
 import { connect, log } from "./abilities.js";
+import { answered, bytes, hits, nothing, tagged, times, usages, whole } from "./answers.js";
 import { Plugin, Retry } from "./plugin.js";
 import { decode, encode } from "./text.js";
 
@@ -42,20 +43,26 @@ export function component(made, about, imports) {
     },
     preparation: {
       prepare: refusing((config) => {
-        const bytes = made.prepare(JSON.parse(decode(config)));
-        return typeof bytes === "string" ? encode(bytes) : bytes;
+        const prepared = answered("prepare", made.prepare(JSON.parse(decode(config))), bytes);
+        return typeof prepared === "string" ? encode(prepared) : prepared;
       }),
     },
-    schedules: { times: telling(() => Object.entries(own().times()).map(([name, when]) => ({ name, when }))) },
-    contentFilter: { scan: telling((texts) => texts.map((text) => own().scan(text))) },
-    messageStrategy: { decide: telling((command) => decision(own().decide(command))) },
-    command: {
-      names: telling(() => own().names()),
-      run: telling((invocation) => own().run(invocation)),
+    schedules: {
+      times: telling(() => Object.entries(answered("times", own().times(), times)).map(([name, when]) => ({ name, when }))),
     },
-    adminRule: { judge: telling((occasion) => own().judge(occasion)) },
-    observer: { observe: telling((events) => observed(own().observe(events))) },
-    responder: { respond: responding((event, account) => own().respond(event, account)) },
+    contentFilter: { scan: telling((texts) => texts.map((text) => answered("scan", own().scan(text), hits))) },
+    messageStrategy: {
+      decide: telling((command) => decision(answered("decide", own().decide(command), tagged("verdict", "a Decision")))),
+    },
+    command: {
+      names: telling(() => answered("names", own().names(), usages)),
+      run: telling((invocation) => answered("run", own().run(invocation), tagged("outcome", "an Answer"))),
+    },
+    adminRule: {
+      judge: telling((occasion) => answered(judging(made, occasion), own().judge(occasion), tagged("ruling", "a Judgement"))),
+    },
+    observer: { observe: telling((events) => observed(answered("observe", own().observe(events), whole))) },
+    responder: { respond: responding((event, account) => answered("respond", own().respond(event, account), nothing)) },
   };
 }
 
@@ -78,6 +85,12 @@ function check(made, { name, hooks, schedules = false }) {
       throw new Error(`${name}: the class has ${method}, and package.json does not name the hook ${hook}`);
     }
   }
+}
+
+/** The function of the class that rules on an occasion. */
+function judging(made, { kind }) {
+  const whole = made.prototype.judge !== Plugin.prototype.judge;
+  return whole ? "judge" : kind.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
 }
 
 const wish = ([hook, wished]) => ({

@@ -1,6 +1,7 @@
 //! What a plugin's class extends: its configuration, and a default body for every function of every hook. Which hooks
 //! the component exports says package.json; what is not overridden lets everything pass.
 
+import { answered, effects } from "./answers.js";
 import { Decision, Judgement, Observed } from "./values.js";
 
 const OCCASIONS = {
@@ -116,7 +117,7 @@ export class Plugin {
     const observed = new Observed();
     for (const [place, event] of events.entries()) {
       try {
-        for (const effect of this.event(event)) observed.effects.push({ event: place, effect });
+        for (const effect of answered("event", this.event(event), effects)) observed.effects.push({ event: place, effect });
         observed.done += 1;
       } catch (error) {
         if (!(error instanceof Retry)) throw error;

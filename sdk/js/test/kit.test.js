@@ -92,6 +92,47 @@ test("an error of a hook is told to the log with its place", () => {
   assert.match(lines[0][1], /^TypeError: .*\n[\s\S]*scan/);
 });
 
+test("an answer of the wrong kind is named in the log", () => {
+  class Wrong extends Plugin {
+    async scan() {
+      return [];
+    }
+
+    decide() {
+      return "pass";
+    }
+
+    names() {
+      return ["hello"];
+    }
+
+    run() {}
+
+    async reportFiled() {}
+
+    event() {
+      return "done";
+    }
+
+    async respond() {}
+  }
+  const lines = [];
+  const hooks = ["content-filter", "message-strategy", "command", "admin-rule", "observer", "responder"];
+  const exports = configured(Wrong, hooks, {}, { log: { write: (_, line) => lines.push(line) } });
+  for (const [call, told] of [
+    [() => exports.contentFilter.scan([message("x")]), "scan answered a Promise, a list of Hit is needed"],
+    [() => exports.messageStrategy.decide(command()), "decide answered a string, a Decision is needed"],
+    [() => exports.command.names(), "names answered a list with a string, a list of Usage is needed"],
+    [() => exports.command.run({ name: "hello" }), "run answered nothing, an Answer is needed"],
+    [() => exports.adminRule.judge(occasion("report-filed")), "reportFiled answered a Promise, a Judgement is needed"],
+    [() => exports.observer.observe([event()]), "event answered a string, a list of Effect is needed"],
+    [() => exports.responder.respond(event(), "me"), "respond answered a Promise, nothing is needed"],
+  ]) {
+    assert.throws(call);
+    assert.ok(lines.at(-1)?.startsWith(`TypeError: ${told}\n`), `${lines.at(-1)} is not ${told}`);
+  }
+});
+
 test("a plugin names its times, and is called with a name", () => {
   class Daily extends Plugin {
     times() {
@@ -128,7 +169,7 @@ test("an ability that is not there says why", () => {
   provide({});
   assert.throws(() => kv.get("key"), (error) => error instanceof AbilityError && /no host/.test(error.message));
   provide({}, ["send"]);
-  assert.throws(() => kv.get("key"), /"kv" is not among the abilities/);
+  assert.throws(() => kv.get("key"), (error) => error.kind === "denied" && /"kv" is not among the abilities/.test(error.message));
   const denied = { get: () => { throw { tag: "denied", val: "not during this call" }; } };
   provide({ kv: denied });
   assert.throws(() => kv.get("key"), (error) => error.kind === "denied");

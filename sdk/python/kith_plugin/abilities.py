@@ -35,9 +35,10 @@ class AbilityError(Exception):
 def _ask(ability: str, call: Callable[[Any], T]) -> T:
     reached = _host.get(ability)
     if reached is None:
-        missing = _declared is not None and ability not in _declared
-        why = f'"{ability}" is not among the abilities in pyproject.toml' if missing else "there is no host"
-        raise AbilityError("unavailable", why)
+        if _declared is None or ability in _declared:
+            raise AbilityError("unavailable", "there is no host")
+        # Not `unavailable`: asking again cannot mend it.
+        raise AbilityError("denied", f'"{ability}" is not among the abilities in pyproject.toml')
     try:
         return call(reached)
     except AbilityError:

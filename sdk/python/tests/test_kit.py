@@ -142,8 +142,9 @@ class Kit(unittest.TestCase):
         with self.assertRaisesRegex(AbilityError, "no host"):
             kv.get("key")
         connect({}, ["send"])
-        with self.assertRaisesRegex(AbilityError, '"kv" is not among the abilities'):
+        with self.assertRaisesRegex(AbilityError, '"kv" is not among the abilities') as refused:
             kv.get("key")
+        self.assertEqual(refused.exception.kind, "denied")
 
         Error_NotFound = dataclass(type("Error_NotFound", (), {"__annotations__": {"value": str}}))
 

@@ -114,6 +114,9 @@ pub fn test(args: Test) -> Result<()> {
         }
     };
     if let Some(file) = &args.replay {
+        // Before minutes of compiling.
+        let found = std::fs::metadata(file);
+        found.with_context(|| format!("cannot read {}", file.display()))?;
         let component = match args.folder.is_file() {
             true => args.folder.clone(),
             false => guest::build(&args.folder, None, None, &say)?.file,

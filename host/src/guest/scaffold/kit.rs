@@ -48,6 +48,7 @@ pub const RUST: Files = embedded![
 pub const JAVASCRIPT: Files = embedded![
     "sdk/js/README.md",
     "sdk/js/abilities.js",
+    "sdk/js/answers.js",
     "sdk/js/component.js",
     "sdk/js/index.d.ts",
     "sdk/js/index.js",
