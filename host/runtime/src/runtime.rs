@@ -205,7 +205,7 @@ impl Runtime {
         baked: &[u8],
     ) -> Result<Arc<Version>, LoadError> {
         let _unswept = self.inner.loader.cache.unswept();
-        let (inspection, _) = self.look(bytes)?;
+        let inspection = self.look(bytes)?.inspection;
         let prepared = self.resolve(inspection, config)?;
         let version = self.load_baked(&prepared, baked)?;
         let cache = &self.inner.loader.cache;
