@@ -38,11 +38,14 @@ impl Rollout {
             .before(serving.ok().as_ref())
             .after(Some(&version));
         self.tell_step(waits.with("wants", wanted.clone())).await;
+        // What was given with this is not kept: it stands there again, so that the line works as it is.
+        let given = Some(given.to_string()).filter(|given| !given.is_empty());
+        let complete: Vec<String> = given.into_iter().chain(wanted).collect();
         let message = format!(
             "{} {} wants abilities that are not granted; activate it with --grant {}",
             inspection.name,
             inspection.version,
-            wanted.join(",")
+            complete.join(",")
         );
         Err(Refusal::new(Code::Conflict, message))
     }
