@@ -1,6 +1,7 @@
 //! Hooks after the commit, through the public protocol: every entry seen, every effect once, whatever is exchanged, switched
 //! off or killed in between; and guests that do their worst.
 
+mod bindings;
 mod canary;
 mod grants;
 mod hostile;

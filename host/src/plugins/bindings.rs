@@ -161,7 +161,7 @@ pub struct BindingChange {
     /// `all`, `direct`, `group` or `self`.
     #[serde(default)]
     pub scope: Option<String>,
-    /// `pass`, `reject`, `unavailable`, `hold` or `fallback`.
+    /// `pass`, `reject`, `unavailable`, `hold` or `fallback`; of observers and responders `pass` alone.
     #[serde(default)]
     pub on_failed: Option<String>,
     #[serde(default)]
@@ -169,7 +169,7 @@ pub struct BindingChange {
     /// A version that was pushed.
     #[serde(default)]
     pub fallback: Option<String>,
-    /// `reuse` or `message`.
+    /// `reuse` or `message`; observers and responders have a fresh instance for every call either way.
     #[serde(default)]
     pub isolation: Option<String>,
     #[serde(default)]

@@ -11,7 +11,7 @@ use crate::conversation::Profile;
 use crate::ids::UserId;
 use crate::journey::store_refusal;
 use crate::plugins::after::consumer_name;
-use crate::plugins::bindings::{BindingChange, VersionRef};
+use crate::plugins::bindings::{BindingChange, FailurePolicy, VersionRef, named};
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::{User, UserKind};
 
@@ -228,19 +228,31 @@ fn taken(name: &str) -> Refusal {
     Refusal::new(Code::Conflict, message)
 }
 
-/// What of a binding can be said of a hook.
+/// What of a binding can be said of a hook. After the commit what fails is tried again, then skipped: nothing else is a
+/// policy there. Isolation and budget are kept as asked; instances are fresh there anyway, and calls have a hard stop alone.
 pub(super) fn check_change(hook: &str, change: &BindingChange) -> Result<(), Refusal> {
     let hook = kith_runtime::Hook::from_name(hook);
-    let after = hook.is_some_and(kith_runtime::Hook::is_after_commit);
-    let of_the_path = change.on_failed.is_some()
-        || change.on_absent.is_some()
-        || change.fallback.is_some()
-        || change.isolation.is_some()
-        || change.budget_us.is_some();
-    if after && of_the_path {
-        return Err(Refusal::bad_request(
-            "a hook after the commit has no policies, no isolation and no budget: it is tried again, then skipped",
-        ));
+    if let Some(hook) = hook.filter(|hook| hook.is_after_commit()) {
+        let only = FailurePolicy::default_of(hook.as_str());
+        let policies = [
+            ("on_failed", &change.on_failed),
+            ("on_absent", &change.on_absent),
+        ];
+        for (field, policy) in policies {
+            let Some(policy) = policy else { continue };
+            if named("policy", policy) != Ok(only) {
+                return Err(Refusal::bad_request(format!(
+                    "{field} {policy} is not possible for the hook {}, which is called after the commit and tried again, then skipped; possible: pass",
+                    hook.as_str()
+                )));
+            }
+        }
+        if change.fallback.is_some() {
+            return Err(Refusal::bad_request(format!(
+                "the hook {} is called after the commit and has no fallback",
+                hook.as_str()
+            )));
+        }
     }
     if change.account.is_some() && hook != Some(kith_runtime::Hook::Responder) {
         return Err(Refusal::bad_request("only a responder has an account"));
