@@ -4,6 +4,7 @@
 pub mod author;
 mod grants;
 mod logs;
+mod named;
 pub mod registry;
 pub mod replay;
 mod rollout;
@@ -19,6 +20,7 @@ use super::api::{Api, Body, Server, block_on, segment};
 use super::audit;
 use super::print::{self, say};
 use crate::plugins::rollout::COMPONENT_BYTES_MAX;
+use named::Named;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -34,6 +36,7 @@ pub enum Command {
     Inspect {
         #[command(flatten)]
         server: Server,
+        #[arg(value_parser = named::file_or_version)]
         what: String,
     },
     /// Send a component to the server; prints NAME VERSION DIGEST.
@@ -75,7 +78,8 @@ pub enum Command {
         #[command(flatten)]
         server: Server,
         /// NAME@VERSION or NAME@sha256:…
-        version: String,
+        #[arg(value_name = "NAME@VERSION")]
+        version: Named,
         /// Activate it although it was quarantined.
         #[arg(long)]
         force: bool,
@@ -102,7 +106,8 @@ pub enum Command {
         #[command(flatten)]
         server: Server,
         /// NAME@VERSION or NAME@sha256:…
-        version: String,
+        #[arg(value_name = "NAME@VERSION")]
+        version: Named,
     },
     /// Let a version decide in a share of the conversations, the same ones as long as it lasts.
     Canary {
@@ -112,7 +117,8 @@ pub enum Command {
         #[arg(long, value_name = "P", value_parser = clap::value_parser!(u8).range(1..=100))]
         percent: u8,
         /// NAME@VERSION or NAME@sha256:…
-        version: String,
+        #[arg(value_name = "NAME@VERSION")]
+        version: Named,
     },
     /// Show what serves and is tried of a plugin, what each decided, and how a shadow differs.
     Rollout {
@@ -167,7 +173,7 @@ pub struct Bind {
     #[command(flatten)]
     server: Server,
     name: String,
-    #[arg(long)]
+    #[arg(long, value_parser = named::hooks())]
     hook: String,
     /// Lower runs earlier.
     #[arg(long, allow_negative_numbers = true)]
@@ -248,20 +254,16 @@ pub fn run(command: Command) -> Result<()> {
     }
 }
 
-/// NAME and what stands behind the `@`.
-pub fn split(version: &str) -> Result<(&str, &str)> {
-    version.split_once('@').filter(|(name, rest)| !name.is_empty() && !rest.is_empty()).with_context(|| {
-        format!("{version} is not NAME@VERSION or NAME@sha256:…; `kith plugin list` shows what is there")
-    })
-}
-
 async fn inspect(server: Server, what: String) -> Result<()> {
-    let (name, version) = split(&what).with_context(|| format!("there is no file {what}"))?;
+    let named: Result<Named, String> = what.parse();
+    let Named { name, version } = named
+        .map_err(anyhow::Error::msg)
+        .with_context(|| format!("there is no file {what}"))?;
     let found = Api::new(&server)?
         .get(&format!(
             "/plugins/{}/versions/{}",
-            segment(name),
-            segment(version)
+            segment(&name),
+            segment(&version)
         ))
         .await?;
     print_inspection(&found, server.json);

@@ -241,11 +241,6 @@ async fn an_export_writes_into_nothing_but_a_layout() {
             &folder.path().join("new"),
             "there is no word-filter@9.9.9",
         ),
-        (
-            "word-filter",
-            &folder.path().join("new"),
-            "is not NAME@VERSION",
-        ),
     ] {
         let refused = plugin(&here, &["export", what, text(target)])
             .await

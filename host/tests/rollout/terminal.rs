@@ -64,6 +64,46 @@ async fn versions_are_tried_and_ended_by_the_command_line() {
     }
 }
 
+/// What names no version, and a hook that is none, is wrong usage: no server is asked.
+#[tokio::test]
+async fn a_malformed_version_and_an_unknown_hook_are_wrong_usage() {
+    let server = TestServer::bare().await;
+    for verb in [
+        &["activate"][..],
+        &["shadow"],
+        &["canary", "--percent", "10"],
+        &["replay"],
+        &["inspect"],
+        &["export"],
+    ] {
+        for wrong in ["wayward@", "@1.0.0", "wayward@1.0.0@2"] {
+            let mut arguments = [verb, &[wrong]].concat();
+            if verb == ["export"] {
+                arguments.push("somewhere");
+            }
+            let ended = plugin(&server, &arguments).await;
+            assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{ended:?}");
+            assert!(ended.err.contains("is not NAME@VERSION"), "{ended:?}");
+        }
+    }
+    for verb in ["activate", "shadow", "replay"] {
+        let ended = plugin(&server, &[verb, "wayward"]).await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+    }
+    for arguments in [
+        &["bind", "wayward", "--hook", "content-filters"][..],
+        &["new", "wayward", "--hook", "lifecycle"],
+    ] {
+        let ended = plugin(&server, arguments).await;
+        assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{ended:?}");
+        assert!(ended.err.contains("message-strategy"), "{ended:?}");
+    }
+    // What is well formed is refused by the server alone.
+    for verb in ["activate", "shadow", "replay"] {
+        plugin(&server, &[verb, "wayward@1.0.0"]).await.refused();
+    }
+}
+
 #[tokio::test]
 async fn events_are_followed_by_the_command_line() {
     let server = server(&["good", "other"], |_| {}).await;

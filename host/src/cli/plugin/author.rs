@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use crate::cli::print::{self, say};
@@ -16,9 +17,8 @@ pub struct New {
     /// What it is written in.
     #[arg(long, value_enum, default_value = "rust")]
     lang: Language,
-    /// A hook it has: content-filter, message-strategy, command, admin-rule, observer, responder. May be given more than
-    /// once.
-    #[arg(long, default_value = "content-filter")]
+    /// A hook it has. May be given more than once.
+    #[arg(long, default_value = "content-filter", value_parser = PossibleValuesParser::new(guest::HOOKS))]
     hook: Vec<String>,
 }
 

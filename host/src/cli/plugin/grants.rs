@@ -6,20 +6,20 @@ use std::io::{BufRead, IsTerminal, Write};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{print, segment, show_switched, split};
+use super::named::Named;
+use super::{print, segment, show_switched};
 use crate::cli::api::{Api, Server};
 use crate::cli::print::say;
 
 pub async fn activate(
     server: Server,
-    version: String,
+    Named { name, version }: Named,
     force: bool,
     grant: Vec<String>,
 ) -> Result<()> {
-    let (name, version) = split(&version)?;
     let api = Api::new(&server)?;
     let mut grants = grant.join(",");
-    let path = format!("/plugins/{}/versions/{}", segment(name), segment(version));
+    let path = format!("/plugins/{}/versions/{}", segment(&name), segment(&version));
     let found = api.get(&path).await?;
     for line in differences(&found) {
         eprintln!("kith: {name} {line}");
@@ -29,7 +29,7 @@ pub async fn activate(
         grants = ask(wanted.filter_map(|grant| grant.as_str()))?;
     }
     let body = json!({"version": version, "force": force, "grants": grants});
-    let path = format!("/plugins/{}/activate", segment(name));
+    let path = format!("/plugins/{}/activate", segment(&name));
     let done = api.post(&path, body).await?;
     show_switched(&server, &done);
     Ok(())

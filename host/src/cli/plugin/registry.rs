@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{push_bytes, split};
+use super::named::Named;
+use super::push_bytes;
 use crate::cli::api::{Api, Body, Server, segment};
 use crate::cli::print::{self, say};
 use crate::oci::layout::{self, Layout};
@@ -21,7 +22,7 @@ pub struct Export {
     server: Server,
     /// NAME@VERSION or NAME@sha256:…, one or more.
     #[arg(required = true, value_name = "NAME@VERSION")]
-    versions: Vec<String>,
+    versions: Vec<Named>,
     /// A folder, added to when it is a layout already; or a new file that ends in .tar.
     #[arg(value_name = "DIR|FILE.tar")]
     target: PathBuf,
@@ -99,9 +100,9 @@ pub async fn export(args: Export) -> Result<()> {
     Ok(())
 }
 
-async fn fetch(api: &Api, what: &str) -> Result<Fetched> {
-    let (name, version) = split(what)?;
-    let path = format!("/plugins/{}/versions/{}", segment(name), segment(version));
+async fn fetch(api: &Api, what: &Named) -> Result<Fetched> {
+    let (name, version) = (segment(&what.name), segment(&what.version));
+    let path = format!("/plugins/{name}/versions/{version}");
     let about = api.get(&path).await?;
     let component = api.file(&format!("{path}/component")).await?;
     let digest = print::text(&about, "digest");

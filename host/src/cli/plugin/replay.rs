@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::named::{Named, wrong_usage};
 use crate::cli::api::{Api, Body, Server, segment};
 use crate::cli::print::{self, say};
 
@@ -46,6 +47,12 @@ pub struct Replay {
 
 /// Does what is asked for.
 pub async fn replay(args: Replay) -> Result<()> {
+    // Without --files a NAME alone says too little.
+    let named = args.version.as_deref().filter(|_| !args.files);
+    let named: Option<Named> = named.map(|text| {
+        let named = text.parse();
+        named.unwrap_or_else(|why: String| wrong_usage(&why))
+    });
     let api = Api::new(&args.server)?;
     if args.files {
         return list(&api, &args).await;
@@ -58,13 +65,12 @@ pub async fn replay(args: Replay) -> Result<()> {
         api.call(Method::DELETE, &path, Body::None).await?;
         return Ok(());
     }
-    let version = args.version.as_deref().unwrap_or_default();
-    let Some((name, version)) = version.split_once('@') else {
-        bail!("{version} is not NAME@VERSION");
+    let Some(Named { name, version }) = named else {
+        bail!("no version is named");
     };
     let wanted = json!({"version": version, "last": args.last});
     let begun = api
-        .post(&format!("/plugins/{}/replays", segment(name)), wanted)
+        .post(&format!("/plugins/{}/replays", segment(&name)), wanted)
         .await?;
     let report = wait(&api, &begun).await?;
     if args.server.json {

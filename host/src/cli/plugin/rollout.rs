@@ -4,22 +4,21 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{print, segment, show_switched, split};
+use super::named::Named;
+use super::{print, segment, show_switched};
 use crate::cli::api::{Api, Server};
 use crate::cli::print::say;
 
-pub async fn shadow(server: Server, version: String) -> Result<()> {
-    let (name, version) = split(&version)?;
-    let path = format!("/plugins/{}/shadow", segment(name));
+pub async fn shadow(server: Server, Named { name, version }: Named) -> Result<()> {
+    let path = format!("/plugins/{}/shadow", segment(&name));
     let body = json!({"version": version});
     let done = Api::new(&server)?.post(&path, body).await?;
     show_switched(&server, &done);
     Ok(())
 }
 
-pub async fn canary(server: Server, version: String, percent: u8) -> Result<()> {
-    let (name, version) = split(&version)?;
-    let path = format!("/plugins/{}/canary", segment(name));
+pub async fn canary(server: Server, Named { name, version }: Named, percent: u8) -> Result<()> {
+    let path = format!("/plugins/{}/canary", segment(&name));
     let body = json!({"version": version, "percent": percent});
     let done = Api::new(&server)?.post(&path, body).await?;
     show_switched(&server, &done);
