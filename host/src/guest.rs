@@ -8,6 +8,6 @@ mod scaffold;
 mod toolchain;
 
 pub use build::{Built, build, code_cache};
-pub use fixtures::test;
-pub use replay::replay;
+pub use fixtures::{Case, Tested, Took, test};
+pub use replay::{Replayed, replay};
 pub use scaffold::{HOOKS, Language, scaffold};

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use kith::guest::{self, Language};
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 
 /// One build at a time: two would only share the machine.
 static BUILDING: Mutex<()> = Mutex::new(());
@@ -87,7 +88,7 @@ fn new_plugin(language: Language, own_tests: impl Fn(&Path)) {
         told.lock().push(line.to_owned());
     });
     let told = told.into_inner().join("\n");
-    assert!(tested.is_ok(), "{told}");
+    assert!(tested.is_ok_and(|tested| tested.check().is_ok()), "{told}");
     assert!(told.contains("9 passed, 0 failed"), "{told}");
 }
 
@@ -177,4 +178,77 @@ fn a_manifest_that_does_not_fit_its_class_is_an_error_of_the_build() {
     assert!(unknown.contains("there is no hook commands"), "{unknown}");
     let ability = build(&text.replace("\"abilities\": []", "\"abilities\": [\"files\"]"));
     assert!(ability.contains("there is no ability files"), "{ability}");
+}
+
+/// An author's command; its status, and what it printed, which is JSON and nothing else.
+fn author(arguments: &[&str]) -> (Option<i32>, Value) {
+    let mut kith = Command::new(crate::crash::process::program());
+    let output = kith.arg("plugin").args(arguments).arg("--json").output();
+    let output = output.expect("the program runs");
+    let printed = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        panic!("{arguments:?}: {error}: {said}")
+    });
+    (output.status.code(), printed)
+}
+
+#[test]
+fn what_an_authors_commands_print_can_be_read_by_a_program() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("my-plugin");
+    let path = folder.to_str().expect("a path of text");
+    let hooks = ["--hook", "command", "--hook", "content-filter"];
+    let made = author(&[&["new", path], &hooks[..]].concat());
+    let wanted = json!({
+        "name": "my-plugin", "folder": path, "lang": "rust", "hooks": ["content-filter", "command"],
+    });
+    assert_eq!(made, (Some(0), wanted));
+
+    let _one = BUILDING.lock();
+    let (status, built) = author(&["build", path]);
+    assert_eq!(status, Some(0), "{built}");
+    let file = built["file"].as_str().expect("a file");
+    let component = std::fs::read(file).expect("the component");
+    let wanted = json!({
+        "name": "my-plugin", "version": "0.1.0", "file": file,
+        "digest": kith::oci::Digest::of(&component).as_str(),
+    });
+    assert_eq!(built, wanted);
+
+    let (status, tested) = author(&["test", path]);
+    assert_eq!(status, Some(0), "{tested}");
+    let cases = tested["cases"].as_array().expect("cases");
+    assert_eq!(
+        (&tested["failed"], &tested["passed"]),
+        (&json!(0), &json!(cases.len()))
+    );
+    assert!(cases.len() > 1, "{tested}");
+    for case in cases {
+        assert!(case["name"].is_string() && case["passed"] == true, "{case}");
+        for measured in ["us", "memory_kib", "load_ms"] {
+            assert!(case[measured].is_u64(), "{case}");
+        }
+    }
+
+    // One that does not hold is in it too, and the status says so.
+    let wrong = json!({"scan": ["nothing is hit here"], "hits": [[[0, 7, "mask"]]]});
+    let fixture = folder.join("fixtures/a-wrong-one.json");
+    std::fs::write(fixture, wrong.to_string()).expect("written");
+    let (status, tested) = author(&["test", path]);
+    assert_eq!(
+        (status, &tested["failed"]),
+        (Some(1), &json!(1)),
+        "{tested}"
+    );
+    let case = &tested["cases"][0];
+    assert_eq!(
+        (&case["name"], &case["passed"]),
+        (&json!("a-wrong-one"), &json!(false))
+    );
+    assert!(
+        case["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("expected")),
+        "{case}"
+    );
 }

@@ -8,6 +8,7 @@ mod after;
 mod baseline;
 mod host;
 mod path;
+mod report;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use serde_json::{Map, Value};
 
 use super::build::code_cache;
 use baseline::Baseline;
+pub use report::{Case, Tested};
 
 /// How often a case is run; the fastest counts, so that a busy machine says little.
 const RUNS: usize = 10;
@@ -86,23 +88,23 @@ struct Act {
 
 /// What one case took.
 #[derive(Debug, Clone, Copy)]
-struct Took {
+pub struct Took {
     /// The fastest call.
-    time: Duration,
-    /// Most linear memory of an instance.
-    memory: u64,
+    pub time: Duration,
+    /// Most linear memory of an instance, bytes.
+    pub memory: u64,
     /// From the file to a version that may serve; without compiling where that is done.
-    load: Duration,
+    pub load: Duration,
 }
 
-/// Runs every fixture of a plugin's folder on a component; an error when one does not hold or is worse than the baseline.
-/// With `write_baseline` what was measured becomes the baseline.
+/// Runs every fixture of a plugin's folder on a component, and holds it against the baseline. `say` is told each case as it
+/// is done. With `write_baseline` what was measured becomes the baseline, where every case holds.
 pub fn test(
     folder: &Path,
     component: &Path,
     write_baseline: bool,
     say: &dyn Fn(&str),
-) -> Result<()> {
+) -> Result<Tested> {
     let bytes =
         std::fs::read(component).with_context(|| format!("cannot read {}", component.display()))?;
     let files = fixture_files(&folder.join("fixtures"))?;
@@ -111,47 +113,41 @@ pub fn test(
     }
     let bench = Bench::new()?;
     let baseline = Baseline::read(folder)?;
+    let mut tested = Tested {
+        bytes: bytes.len(),
+        ..Tested::default()
+    };
     let mut measured = BTreeMap::new();
-    let (mut failed, mut worse) = (0, Vec::new());
     for file in &files {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        match bench.run_file(&bytes, file) {
-            Ok(took) => {
-                let (us, kib) = (took.time.as_micros(), took.memory / 1024);
-                let load = took.load.as_millis();
-                say(&format!(
-                    "ok      {name}  {us} us, {kib} KiB of memory, loaded in {load} ms"
-                ));
-                worse.extend(baseline.iter().filter_map(|base| base.worse(&name, took)));
-                measured.insert(name.into_owned(), took);
-            }
-            Err(error) => {
-                failed += 1;
-                say(&format!("FAILED  {name}: {error:#}"));
-            }
+        let took = bench.run_file(&bytes, file);
+        if let Ok(took) = took {
+            let worse = baseline.iter().filter_map(|base| base.worse(&name, took));
+            tested.worse.extend(worse);
+            measured.insert(name.to_string(), took);
         }
+        let case = Case {
+            name: name.into_owned(),
+            took: took.map_err(|error| format!("{error:#}")),
+        };
+        say(&case.line());
+        tested.cases.push(case);
     }
     say(&format!(
-        "{} passed, {failed} failed; the component has {} bytes",
-        files.len() - failed,
+        "{} passed, {} failed; the component has {} bytes",
+        tested.passed(),
+        tested.failed(),
         bytes.len()
     ));
-    if failed > 0 {
-        bail!("{failed} fixtures do not hold");
-    }
-    if write_baseline {
+    let larger = baseline.iter().filter_map(|base| base.larger(bytes.len()));
+    tested.worse.extend(larger);
+    if write_baseline && tested.failed() == 0 {
         let file = Baseline::write(folder, bytes.len(), &measured, baseline.as_ref())?;
         say(&format!("{} is the baseline now", file.display()));
-        return Ok(());
+        tested.worse.clear();
+        tested.baseline = Some(file);
     }
-    worse.extend(baseline.iter().filter_map(|base| base.larger(bytes.len())));
-    if !worse.is_empty() {
-        bail!(
-            "worse than baseline.json (`--write-baseline` accepts it):\n{}",
-            worse.join("\n")
-        );
-    }
-    Ok(())
+    Ok(tested)
 }
 
 fn fixture_files(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -22,13 +22,50 @@ use crate::plugins::replay::asked::{Asked, AskedEvents};
 use crate::plugins::replay::files::ReplayFile;
 use crate::plugins::replay::said;
 
-/// Runs a replay file on a component; an error when the call fails.
+/// What came of a replay file.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The hook that was called.
+    pub hook: String,
+    /// How the call failed on the server.
+    pub failure: String,
+    pub us: u64,
+    /// What it says here; or how it fails, and why.
+    pub said: Said,
+}
+
+impl Replayed {
+    /// As `Tested::json` has it, with one case.
+    pub fn json(&self) -> Value {
+        let mut case = json!({"name": self.hook, "passed": self.said.is_ok(), "us": self.us});
+        match &self.said {
+            Ok(said) => case["said"] = said.as_str().into(),
+            Err((failure, why)) => {
+                case["failure"] = failure.as_str().into();
+                case["why"] = why.as_str().into();
+            }
+        }
+        let passed = u8::from(self.said.is_ok());
+        json!({"passed": passed, "failed": 1 - passed, "cases": [case]})
+    }
+
+    /// An error when the call fails here too.
+    pub fn check(&self) -> Result<()> {
+        match &self.said {
+            Ok(_) => Ok(()),
+            Err((kind, _)) if *kind == self.failure => bail!("it fails as it did on the server"),
+            Err(_) => bail!("it fails, but not as it did on the server"),
+        }
+    }
+}
+
+/// Runs a replay file on a component. `say` is told what comes of it.
 pub fn replay(
     file: &Path,
     component: &Path,
     config: Option<&Path>,
     say: &dyn Fn(&str),
-) -> Result<()> {
+) -> Result<Replayed> {
     let text =
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut read: ReplayFile = serde_json::from_str(&text)
@@ -61,21 +98,18 @@ pub fn replay(
         say("what people wrote is not in the file: x stands for every character");
     }
     let began = Instant::now();
-    let now = ask(&version, &read.asked)?;
-    let took = began.elapsed().as_micros();
-    match now {
-        Ok(said) => {
-            say(&format!("ok      {said}  {took} us"));
-            Ok(())
-        }
-        Err((kind, why)) => {
-            say(&format!("FAILED  {kind}: {why}  {took} us"));
-            match kind == read.failure.kind {
-                true => bail!("it fails as it did on the server"),
-                false => bail!("it fails, but not as it did on the server"),
-            }
-        }
+    let said = ask(&version, &read.asked)?;
+    let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    match &said {
+        Ok(said) => say(&format!("ok      {said}  {us} us")),
+        Err((kind, why)) => say(&format!("FAILED  {kind}: {why}  {us} us")),
     }
+    Ok(Replayed {
+        hook: hook.to_owned(),
+        failure: read.failure.kind.to_string(),
+        us,
+        said,
+    })
 }
 
 fn configuration(file: &ReplayFile, config: Option<&Path>) -> Result<Value> {
@@ -91,7 +125,7 @@ fn configuration(file: &ReplayFile, config: Option<&Path>) -> Result<Value> {
 }
 
 /// What it says, or how it fails and why.
-type Said = Result<String, (String, String)>;
+pub type Said = Result<String, (String, String)>;
 
 fn ask(version: &Arc<Version>, asked: &Asked) -> Result<Said> {
     let (hook, _, _) = asked.about();

@@ -39,6 +39,7 @@ async fn run(file: &std::path::Path, component: &std::path::Path) -> (String, Re
         let lines = std::cell::RefCell::new(String::new());
         let say = |line: &str| lines.borrow_mut().push_str(&format!("{line}\n"));
         let held = kith::guest::replay(&file, &component, None, &say);
+        let held = held.and_then(|replayed| replayed.check());
         (lines.into_inner(), held.map_err(|error| error.to_string()))
     });
     ran.await.expect("it runs")
@@ -98,6 +99,18 @@ async fn a_call_that_trapped_traps_again_on_its_authors_machine() {
     );
     let (said, mended) = run(&whole, &component("good")).await;
     assert_eq!(mended, Ok(()), "{said}");
+    for (kind, status, counts) in [("trapping", 1, (0, 1)), ("good", 0, (1, 0))] {
+        let (component, whole) = (out(&component(kind)), out(&whole));
+        let arguments = ["test", &component, "--replay", &whole, "--json"];
+        let ended = plugin(&server, &arguments).await;
+        assert_eq!(ended.code, Some(status), "{ended:?}");
+        let report: Value = serde_json::from_str(&ended.out).expect("JSON");
+        let counted = (&report["passed"], &report["failed"]);
+        assert_eq!(counted, (&json!(counts.0), &json!(counts.1)), "{report}");
+        let case = &report["cases"][0];
+        assert_eq!(case["name"], "content-filter", "{report}");
+        assert_eq!(case["failure"].as_str(), (status == 1).then_some("trap"));
+    }
     let (said, _) = run(&bare, &component("trapping")).await;
     assert!(said.contains("x stands for every character"), "{said}");
     let listed = plugin(&server, &["replay", "wayward", "--files", "--json"])

@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::builder::PossibleValuesParser;
-use serde_json::json;
+use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use serde_json::{Value, json};
 
 use crate::cli::print::{self, say};
 use crate::guest::{self, Language};
@@ -20,6 +21,9 @@ pub struct New {
     /// A hook it has. May be given more than once.
     #[arg(long, default_value = "content-filter", value_parser = PossibleValuesParser::new(guest::HOOKS))]
     hook: Vec<String>,
+    /// Machine-readable output.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -32,6 +36,9 @@ pub struct Build {
     /// Makes the version X.Y.Z into X.Y.Z-SUFFIX.
     #[arg(long)]
     version_suffix: Option<String>,
+    /// Machine-readable output.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,12 +55,27 @@ pub struct Test {
     /// Keep what is measured as the baseline that later runs are held against.
     #[arg(long)]
     write_baseline: bool,
+    /// Machine-readable output.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Makes the folder of a new plugin.
 pub fn new(args: New) -> Result<()> {
     guest::scaffold(&args.name, args.lang, &args.hook)?;
-    say!("{} is ready: kith plugin build {0}", args.name.display());
+    if !args.json {
+        say!("{} is ready: kith plugin build {0}", args.name.display());
+        return Ok(());
+    }
+    let name = args.name.file_name().unwrap_or_default();
+    let lang = args.lang.to_possible_value();
+    let asked = |hook: &&str| args.hook.iter().any(|asked| asked == hook);
+    print::json(&json!({
+        "name": name.to_string_lossy(),
+        "folder": args.name.display().to_string(),
+        "lang": lang.as_ref().map(PossibleValue::get_name),
+        "hooks": guest::HOOKS.into_iter().filter(asked).collect::<Vec<_>>(),
+    }));
     Ok(())
 }
 
@@ -65,23 +87,45 @@ pub fn build(args: Build) -> Result<()> {
         args.version_suffix.as_deref(),
         &say,
     )?;
-    say!("{}", built.file.display());
+    let file = built.file.display();
+    if !args.json {
+        say!("{file}");
+        return Ok(());
+    }
+    print::json(&json!({
+        "name": built.inspection.name,
+        "version": built.inspection.version,
+        "digest": built.inspection.digest,
+        "file": file.to_string(),
+    }));
     Ok(())
 }
 
 /// Builds, then runs the fixtures on the component.
 pub fn test(args: Test) -> Result<()> {
+    let told = |line: &str| {
+        if !args.json {
+            say!("{line}");
+        }
+    };
+    let shown = |report: Value| {
+        if args.json {
+            print::json(&report);
+        }
+    };
     if let Some(file) = &args.replay {
         let component = match args.folder.is_file() {
             true => args.folder.clone(),
             false => guest::build(&args.folder, None, None, &say)?.file,
         };
-        let config = args.config.as_deref();
-        return guest::replay(file, &component, config, &|line| say!("{line}"));
+        let replayed = guest::replay(file, &component, args.config.as_deref(), &told)?;
+        shown(replayed.json());
+        return replayed.check();
     }
     let built = guest::build(&args.folder, None, None, &say)?;
-    let say = |line: &str| say!("{line}");
-    guest::test(&args.folder, &built.file, args.write_baseline, &say)
+    let tested = guest::test(&args.folder, &built.file, args.write_baseline, &told)?;
+    shown(tested.json());
+    tested.check()
 }
 
 fn say(step: &str) {
