@@ -79,7 +79,7 @@ pub async fn audit(server: &TestServer) -> Vec<Value> {
 }
 
 /// Waits for a line with this action.
-async fn told(server: &TestServer, action: &str) -> Value {
+pub async fn told(server: &TestServer, action: &str) -> Value {
     let until = Instant::now() + PATIENCE;
     loop {
         let lines = audit(server).await;

@@ -11,7 +11,7 @@ async fn a_service_that_is_not_granted_is_denied_and_one_that_is_not_there_says_
     let (status, refused) = activate(&stage.server, "wide", "random").await;
     assert_eq!(status, 409, "{refused}");
     let says = refused["message"].as_str().expect("a message");
-    assert!(says.ends_with("--grant knowledge,llm"), "{says}");
+    assert!(says.ends_with("--grant random,knowledge,llm"), "{says}");
     let (status, done) = activate(&stage.server, "wide", "random,llm,knowledge").await;
     assert_eq!(status, 200, "{done}");
     assert_eq!(

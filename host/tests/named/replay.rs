@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{World, text};
 use crate::replay::{ended, serving};
+use crate::rollout::told;
 
 async fn begun(world: &World) -> String {
     let version = serving(&world.server, "direct-strategy").await;
@@ -54,6 +55,12 @@ async fn delete_admin_v1_replays_id() {
         .admin(200, &format!("DELETE /replays/{id}"), None)
         .await;
     assert_eq!(report, done);
+    for action in ["plugin.replay", "plugin.replay.cancel"] {
+        let line = told(&world.server, action).await;
+        let told = (&line["subject"], &line["detail"]["replay"]);
+        assert_eq!(told, (&json!("direct-strategy"), &json!(id)), "{line}");
+        assert_eq!(line["detail"]["digest"], report["digest"], "{line}");
+    }
     world.admin(404, "DELETE /replays/99", None).await;
 }
 

@@ -45,6 +45,23 @@ async fn run(file: &std::path::Path, component: &std::path::Path) -> (String, Re
     ran.await.expect("it runs")
 }
 
+/// The same by the command line, as JSON.
+async fn is_read_by_a_program(server: &TestServer, file: &std::path::Path) {
+    let file = file.display().to_string();
+    for (kind, status, counts) in [("trapping", 1, (0, 1)), ("good", 0, (1, 0))] {
+        let component = component(kind).display().to_string();
+        let arguments = ["test", &component, "--replay", &file, "--json"];
+        let ended = plugin(server, &arguments).await;
+        assert_eq!(ended.code, Some(status), "{ended:?}");
+        let report: Value = serde_json::from_str(&ended.out).expect("JSON");
+        let counted = (&report["passed"], &report["failed"]);
+        assert_eq!(counted, (&json!(counts.0), &json!(counts.1)), "{report}");
+        let case = &report["cases"][0];
+        assert_eq!(case["name"], "content-filter", "{report}");
+        assert_eq!(case["failure"].as_str(), (status == 1).then_some("trap"));
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_trapped_traps_again_on_its_authors_machine() {
     let server = swap::server().await;
@@ -99,18 +116,7 @@ async fn a_call_that_trapped_traps_again_on_its_authors_machine() {
     );
     let (said, mended) = run(&whole, &component("good")).await;
     assert_eq!(mended, Ok(()), "{said}");
-    for (kind, status, counts) in [("trapping", 1, (0, 1)), ("good", 0, (1, 0))] {
-        let (component, whole) = (out(&component(kind)), out(&whole));
-        let arguments = ["test", &component, "--replay", &whole, "--json"];
-        let ended = plugin(&server, &arguments).await;
-        assert_eq!(ended.code, Some(status), "{ended:?}");
-        let report: Value = serde_json::from_str(&ended.out).expect("JSON");
-        let counted = (&report["passed"], &report["failed"]);
-        assert_eq!(counted, (&json!(counts.0), &json!(counts.1)), "{report}");
-        let case = &report["cases"][0];
-        assert_eq!(case["name"], "content-filter", "{report}");
-        assert_eq!(case["failure"].as_str(), (status == 1).then_some("trap"));
-    }
+    is_read_by_a_program(&server, &whole).await;
     let (said, _) = run(&bare, &component("trapping")).await;
     assert!(said.contains("x stands for every character"), "{said}");
     let listed = plugin(&server, &["replay", "wayward", "--files", "--json"])
@@ -162,6 +168,14 @@ async fn an_event_that_was_given_up_fails_again_with_the_words_of_the_log() {
         (&file["hook"], &file["failure"], &file["seq"]),
         (&json!("observer"), &json!("trap"), &json!(seq))
     );
+    let skipped = crate::rollout::told(&stage.server, "plugin.skipped").await;
+    let detail = &skipped["detail"];
+    assert_eq!(
+        (&skipped["subject"], &detail["hook"], &detail["seq"]),
+        (&json!("observant"), &json!("observer"), &json!(seq)),
+        "{skipped}"
+    );
+    assert_eq!(detail["conversation"], file["conversation"], "{skipped}");
     let id = file["id"].as_str().expect("an id").to_owned();
     let (status, bare) = stage
         .server
