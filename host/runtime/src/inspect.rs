@@ -85,6 +85,15 @@ pub(crate) struct Shape {
     pub abilities: Vec<String>,
 }
 
+/// What a look at a component found.
+pub(crate) struct Looked {
+    pub inspection: Inspection,
+    /// As it came, not baked.
+    pub plain: Component,
+    /// Hooks its description has a wish for, as it calls them.
+    pub wished: Vec<String>,
+}
+
 pub(crate) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
@@ -245,23 +254,52 @@ pub(crate) fn inspection(
     })
 }
 
+/// Refuses wishes for a hook that there is not, or that the component does not export: nobody would be called. Of what an
+/// author builds and pushes; a version that serves already goes on.
+pub(crate) fn check_wishes(wished: &[String], exported: &[Hook]) -> Result<(), LoadError> {
+    let list = |hooks: &[Hook]| {
+        let names: Vec<_> = hooks.iter().map(|hook| hook.as_str()).collect();
+        names.join(", ")
+    };
+    for name in wished {
+        let why = match Hook::from_name(name) {
+            Some(hook) if exported.contains(&hook) => continue,
+            Some(_) => format!(
+                "it wishes for the hook {name}, which the component does not export; it exports {}",
+                list(exported)
+            ),
+            None => format!(
+                "it wishes for the hook {name:?}, which there is not; there are {}",
+                list(&Hook::ALL)
+            ),
+        };
+        return Err(LoadError::BadDescription(why));
+    }
+    Ok(())
+}
+
 fn binding_default(hook: Hook, wish: &HookDefault) -> Result<BindingDefault, LoadError> {
-    let unknown =
-        |what: &str, name: &str| LoadError::BadDescription(format!("{name:?} is not a {what}"));
+    let unknown = |what: &str, name: &str, known: &str| {
+        LoadError::BadDescription(format!("{name:?} is not a {what}; there are {known}"))
+    };
     let policy = |name: &str| match name {
         "" => Ok(hook.default_policy()),
         "pass" => Ok(Policy::Pass),
         "reject" => Ok(Policy::Reject),
         "unavailable" => Ok(Policy::Unavailable),
         "hold" => Ok(Policy::Hold),
-        other => Err(unknown("failure policy", other)),
+        other => Err(unknown(
+            "failure policy",
+            other,
+            "pass, reject, unavailable, hold",
+        )),
     };
     let scope = match wish.scope.as_str() {
         "" | "all" => BindingScope::All,
         "direct" => BindingScope::Direct,
         "group" => BindingScope::Group,
         "self" => BindingScope::Own,
-        other => return Err(unknown("scope", other)),
+        other => return Err(unknown("scope", other, "all, direct, group, self")),
     };
     Ok(BindingDefault {
         hook,
@@ -272,4 +310,60 @@ fn binding_default(hook: Hook, wish: &HookDefault) -> Result<BindingDefault, Loa
         budget_us: wish.budget_us,
         recent: wish.recent.min(MOST_RECENT),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_for_a_hook_that_cannot_be_called_is_named() {
+        let exported = [Hook::ContentFilter];
+        let check = |name: &str| {
+            let said = check_wishes(&[name.to_owned()], &exported);
+            said.map_err(|error| error.to_string())
+        };
+        assert_eq!(check("content-filter"), Ok(()));
+        let absent = check("observer").expect_err("it is not exported");
+        assert!(
+            absent.contains(
+                "the hook observer, which the component does not export; it exports content-filter"
+            ),
+            "{absent}"
+        );
+        let unknown = check("content-filters").expect_err("there is none");
+        assert!(
+            unknown.contains("\"content-filters\", which there is not; there are message-strategy"),
+            "{unknown}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_wish_is_refused_with_what_there_is() {
+        let wish = |scope: &str, on_failed: &str| HookDefault {
+            hook: "content-filter".into(),
+            order: 1,
+            scope: scope.into(),
+            on_failed: on_failed.into(),
+            on_absent: String::new(),
+            budget_us: 0,
+            recent: 0,
+        };
+        let refused = |wish: HookDefault| {
+            let refused = binding_default(Hook::ContentFilter, &wish);
+            refused.expect_err("it is wrong").to_string()
+        };
+        let policy = refused(wish("all", "ignore"));
+        assert!(
+            policy.ends_with(
+                "\"ignore\" is not a failure policy; there are pass, reject, unavailable, hold"
+            ),
+            "{policy}"
+        );
+        let scope = refused(wish("groups", ""));
+        assert!(
+            scope.ends_with("\"groups\" is not a scope; there are all, direct, group, self"),
+            "{scope}"
+        );
+    }
 }

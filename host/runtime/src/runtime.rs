@@ -21,7 +21,7 @@ use crate::code_cache::hex;
 use crate::error::LoadError;
 use crate::exported::{check_types, commands_of};
 use crate::hook::Hook;
-use crate::inspect::{self, Inspection, Shape};
+use crate::inspect::{self, Inspection, Looked, Shape};
 use crate::instance::{Factory, classify};
 use crate::lines::{LineSink, Lines};
 use crate::loader::{Loader, Recipe};
@@ -130,14 +130,18 @@ impl Runtime {
 
     /// What a component is; a sentence where it is none this host can take.
     pub fn inspect(&self, bytes: &[u8]) -> Result<Inspection, LoadError> {
-        self.look(bytes).map(|(inspection, _)| inspection)
+        let looked = self.look(bytes)?;
+        inspect::check_wishes(&looked.wished, &looked.inspection.hooks)?;
+        Ok(looked.inspection)
     }
 
     /// Loads a component under a configuration, and bakes it where that can be. Blocks, up to seconds.
     pub fn prepare(&self, bytes: &[u8], config: &Value) -> Result<Arc<Version>, LoadError> {
         let cache = &self.inner.loader.cache;
         let _unswept = cache.unswept();
-        let (inspection, plain) = self.look(bytes)?;
+        let Looked {
+            inspection, plain, ..
+        } = self.look(bytes)?;
         let prepared = self.resolve(inspection, config)?;
         let file = baked_file(&prepared.key);
         if let Some(baked) = cache.read(&file)
@@ -201,7 +205,7 @@ impl Runtime {
         baked: &[u8],
     ) -> Result<Arc<Version>, LoadError> {
         let _unswept = self.inner.loader.cache.unswept();
-        let (inspection, _) = self.look(bytes)?;
+        let inspection = self.look(bytes)?.inspection;
         let prepared = self.resolve(inspection, config)?;
         let version = self.load_baked(&prepared, baked)?;
         let cache = &self.inner.loader.cache;
@@ -230,7 +234,7 @@ impl Runtime {
         self.inner.loader.cache.sweep(&keep, remove)
     }
 
-    fn look(&self, bytes: &[u8]) -> Result<(Inspection, Component), LoadError> {
+    fn look(&self, bytes: &[u8]) -> Result<Looked, LoadError> {
         let loader = &self.inner.loader;
         let settings = &loader.settings;
         inspect::check_bytes(bytes, settings.max_component_bytes)?;
@@ -247,7 +251,12 @@ impl Runtime {
         let said = instance
             .describe(&factory.exports, settings)
             .map_err(LoadError::Describe)?;
-        Ok((inspect::inspection(bytes, shape, said)?, component))
+        let wished = said.hooks.iter().map(|wish| wish.hook.clone()).collect();
+        Ok(Looked {
+            inspection: inspect::inspection(bytes, shape, said)?,
+            plain: component,
+            wished,
+        })
     }
 
     /// The configuration complete, and the names of what comes out.

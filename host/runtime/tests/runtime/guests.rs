@@ -19,6 +19,8 @@ pub struct Guests {
     pub core_module: Vec<u8>,
     pub bare: Vec<u8>,
     pub stranger: Vec<u8>,
+    /// The obedient one, that wishes for a hook it does not export.
+    pub wishful: Vec<u8>,
     /// The obedient one with a global no snapshot can hold.
     pub unbakeable: Vec<u8>,
 }
@@ -32,6 +34,7 @@ pub fn guests() -> &'static Guests {
             unbakeable: component(&with_vector_global(&core_module)),
             bare: component(&build("bare")),
             stranger: component(&build("stranger")),
+            wishful: component(&build("wishful")),
             core_module,
         }
     })

@@ -66,6 +66,20 @@ fn what_is_no_plugin_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_wish_for_a_hook_that_is_not_exported_is_refused_until_it_serves() {
+    let bench = bench();
+    let refused = bench.runtime.inspect(&guests().wishful);
+    let refused = refused.expect_err("refused").to_string();
+    assert!(
+        refused.contains("the hook observer, which the component does not export"),
+        "{refused}"
+    );
+    // What was taken in before it was looked at goes on serving.
+    let version = bench.runtime.prepare(&guests().wishful, &json!({}));
+    assert!(version.is_ok());
+}
+
+#[test]
 fn another_contract_and_a_missing_lifecycle_are_named() {
     let bench = bench();
     let runtime = &bench.runtime;

@@ -80,7 +80,12 @@ impl lifecycle::Guest for Guest {
                 "word":{"type":"string","default":"bad"},"entries":{"type":"integer","default":0},
                 "refuse":{"type":"string"}}}"#
                 .into(),
-            hooks: vec![wish("message-strategy"), wish("content-filter"), wish("command"), wish("admin-rule")],
+            hooks: vec![
+                wish("message-strategy"),
+                wish("content-filter"),
+                wish("command"),
+                wish(if cfg!(feature = "wishful") { "observer" } else { "admin-rule" }),
+            ],
         }
     }
 
