@@ -94,7 +94,14 @@ fn check_fields(
     for (key, value) in fields {
         match properties.get(key) {
             Some(property) => check(property, value, &under(key))?,
-            None if closed => return Err(format!("there is no setting {}", under(key))),
+            None if closed => {
+                let known: Vec<_> = properties.keys().map(String::as_str).collect();
+                let there = match known.as_slice() {
+                    [] => "there are none".to_owned(),
+                    known => format!("there are {}", known.join(", ")),
+                };
+                return Err(format!("there is no setting {}; {there}", under(key)));
+            }
             None => {}
         }
     }
@@ -147,7 +154,7 @@ mod tests {
         );
         assert_eq!(
             complete(&schema, &json!({"b": 0})),
-            Err("there is no setting b".into())
+            Err("there is no setting b; there are a, list".into())
         );
         let bad = complete(&schema, &json!({"list": [{"level": "x"}, {"level": "z"}]}));
         assert_eq!(bad, Err("list[1].level is none of \"x\", \"y\"".into()));
