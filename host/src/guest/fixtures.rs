@@ -1,6 +1,6 @@
 //! Fixtures: what a plugin is asked and what it must answer, run on the real component under the real limits.
 //!
-//! A file `fixtures/NAME.json` has `config`, `kv` and one of: `scan` and `hits`; `command` and `verdict`; `invoke` and
+//! A file `fixtures/NAME.json` has `config`, `kv` and one of: `scan` and `hits`, with `conversation_kind`; `command` and `verdict`; `invoke` and
 //! `answer`; `occasion`, `ruling` and `actions`; `observe` and `observed`; `respond` and what comes of it. How each looks is
 //! said below; what is asked has the fields of the contract, in snake case, those left out at their defaults.
 
@@ -37,6 +37,8 @@ struct Fixture {
     /// A filter's texts …
     #[serde(default)]
     scan: Vec<String>,
+    /// … in a conversation of this kind: `direct`, `group`, `self`; else where the filter wishes to be bound …
+    conversation_kind: Option<String>,
     /// … and for each its hits: `[start, end, level]`.
     #[serde(default)]
     hits: Vec<Vec<(u32, u32, String)>>,
@@ -239,9 +241,19 @@ impl Bench {
         if fixture.observe.is_some() || fixture.respond.is_some() {
             return self.calls.block_on(after::run(version, fixture));
         }
-        let found = path::scan(&generation, &fixture.scan)?;
+        let wishes = &version.inspection().defaults;
+        let wish = wishes.iter().find(|wish| wish.hook == Hook::ContentFilter);
+        let kind = fixture.conversation_kind.as_deref();
+        let scope = path::scanned_in(kind, wish.map(|wish| wish.scope))?;
+        let found = path::scan(&generation, scope, &fixture.scan)?;
         let took = started.elapsed();
         if found != fixture.hits {
+            if let Some(wish) = wish.filter(|wish| !wish.scope.covers(scope)) {
+                bail!(
+                    "the filter is not asked there: its scope is {:?}",
+                    wish.scope
+                );
+            }
             bail!("the hits are {found:?}, expected {:?}", fixture.hits);
         }
         Ok(took)
