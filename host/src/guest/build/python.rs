@@ -137,6 +137,61 @@ fn componentize(stage: &Stage, python: &str, packages: &Path) -> Result<Vec<u8>>
         .env("PYTHONHASHSEED", HASH_SEED)
         // Else the tool looks into whatever else is installed here.
         .env("VIRTUAL_ENV", stage.path().join("none"));
-    tools::run(&mut tool, "making the component")?;
+    tools::run_telling(&mut tool, "making the component", authors)?;
     std::fs::read(&out).context("the tool left no component")
+}
+
+/// What the author can do something about, of what the tool prints: not the tool's own frames above and below it.
+fn authors(told: &str) -> String {
+    let lines = told.lines();
+    // The tool looks there on purpose in vain.
+    let lines: Vec<&str> = lines
+        .filter(|line| !line.starts_with("warning: site-packages"))
+        .collect();
+    let begins = |words: &str| lines.iter().position(|line| line.starts_with(words));
+    let stack = begins("Stack backtrace:").unwrap_or(lines.len());
+    let cause = begins("Caused by:").unwrap_or(stack).min(stack);
+    let (error, causes) = (lines[..cause].join("\n"), &lines[cause..stack]);
+    let own = "File \"<string>\", line 1, in <module>\nAssertionError: ";
+    let said = error.split_once(own).map_or(&*error, |(_, said)| said);
+    // The causes say again what Python has said, or are frames; else they are what there is to say.
+    let said_it = said.contains("Error: ");
+    if said_it || causes.iter().any(|line| line.contains("wasm backtrace")) {
+        return said.to_owned();
+    }
+    format!("{said}\n{}", causes.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = "warning: site-packages directory not found under /x\n\
+        Traceback (most recent call last):\n  File \"<string>\", line 1, in <module>\nAssertionError: ";
+
+    #[test]
+    fn a_failed_build_is_told_in_the_authors_words() {
+        let python = "Traceback (most recent call last):\n  File \"/1/lost.py\", line 1, in <module>\n    \
+            import nowhere\nModuleNotFoundError: No module named 'nowhere'";
+        let cause = "Caused by:\n    ModuleNotFoundError: No module named 'nowhere'";
+        let stack = "Stack backtrace:\n   0: <anyhow::Error>::msg\n   1: _start";
+        let told = format!("{BEFORE}{python}\n\n\n{cause}\n\n{stack}\n");
+        assert_eq!(authors(&told).trim(), python);
+        let refused = "lost: the class is a ContentFilter";
+        let frames =
+            "Caused by:\n    0: error while executing at wasm backtrace:\n           0: exit";
+        let told = format!("{BEFORE}{refused}\n\n\n{frames}\n");
+        assert_eq!(authors(&told).trim(), refused);
+    }
+
+    #[test]
+    fn a_cause_that_says_more_stays() {
+        let told = format!(
+            "{BEFORE}no world\n\nCaused by:\n    no such file\n\nStack backtrace:\n   0: x\n"
+        );
+        assert_eq!(
+            authors(&told).trim(),
+            "no world\n\nCaused by:\n    no such file"
+        );
+    }
 }

@@ -39,29 +39,30 @@ pub fn npm(say: &dyn Fn(&str)) -> Result<PathBuf> {
         if !answers("npm", &["--version"]) {
             bail!("npm is missing, which comes with Node.js: `apt-get install npm`");
         }
-        std::fs::write(folder.join("package.json"), NPM_MANIFEST)?;
-        std::fs::write(folder.join("package-lock.json"), NPM_LOCK)?;
-        let mut npm = Command::new("npm");
-        npm.args([
-            "ci",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            "--silent",
-        ]);
-        run(npm.current_dir(folder), "npm ci")
+        run(&mut npm_ci(folder)?, "npm ci")
     })
+}
+
+/// How npm is called in a folder; only its errors are printed.
+fn npm_ci(folder: &Path) -> Result<Command> {
+    std::fs::write(folder.join("package.json"), NPM_MANIFEST)?;
+    std::fs::write(folder.join("package-lock.json"), NPM_LOCK)?;
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+        .args(["--loglevel", "error"])
+        .current_dir(folder);
+    Ok(npm)
 }
 
 /// Python's name and the folder with pip's packages.
 pub fn pip(say: &dyn Fn(&str)) -> Result<(&'static str, PathBuf)> {
     let found = PYTHONS.into_iter().find(|name| {
-        let recent = "import sys; sys.exit(sys.version_info < (3, 9))";
+        let recent = "import sys; sys.exit(sys.version_info < (3, 10))";
         answers(name, &["-c", recent])
     });
     let Some(python) = found else {
         bail!(
-            "python3 is missing, which plugins in Python are built with: install Python 3.9 or later, \
+            "python3 is missing, which plugins in Python are built with: install Python 3.10 or later, \
              such as with `apt-get install python3 python3-pip`"
         );
     };
@@ -140,13 +141,45 @@ fn answers(program: &str, arguments: &[&str]) -> bool {
 
 /// Runs a tool; what it printed is told when it fails.
 pub fn run(command: &mut Command, what: &str) -> Result<()> {
+    run_telling(command, what, str::to_owned)
+}
+
+/// The same; `tell` makes what is told of what it printed.
+pub fn run_telling(command: &mut Command, what: &str, tell: fn(&str) -> String) -> Result<()> {
     let output = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("{what} cannot be started"))?;
     if !output.status.success() {
         let told = [output.stdout, output.stderr].concat();
-        bail!("{what} failed:\n{}", String::from_utf8_lossy(&told).trim());
+        let told = tell(&String::from_utf8_lossy(&told));
+        bail!("{what} failed:\n{}", told.trim());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_fails_says_what_it_printed() {
+        let mut tool = Command::new("sh");
+        tool.args(["-c", "echo one; echo two >&2; exit 3"]);
+        let refused = run(&mut tool, "the tool").expect_err("it fails");
+        assert_eq!(refused.to_string(), "the tool failed:\none\ntwo");
+    }
+
+    #[test]
+    fn npm_that_reaches_no_registry_says_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut npm = npm_ci(folder.path()).expect("its files are written");
+        // Nobody listens there.
+        npm.env("npm_config_registry", "http://127.0.0.1:9")
+            .env("npm_config_replace_registry_host", "always")
+            .env("npm_config_fetch_retries", "0")
+            .env("npm_config_cache", folder.path().join("cache"));
+        let refused = run(&mut npm, "npm ci").expect_err("it fails").to_string();
+        assert!(refused.contains("ECONNREFUSED"), "{refused}");
+    }
 }
