@@ -16,7 +16,8 @@ pub fn make(folder: &Path, version_suffix: Option<&str>, say: &dyn Fn(&str)) -> 
     let package = package(&manifest)?;
     let guest_target = package.target_folder.join("guest");
     let toolchain = toolchain::ready(&guest_target, say)?;
-    say(&format!("compiling {} {}", package.name, package.version));
+    let version = suffixed(&package.version, version_suffix);
+    say(&format!("compiling {} {version}", package.name));
     compile(&manifest, &guest_target, version_suffix, &toolchain)?;
     let core = guest_target
         .join(TARGET)
@@ -36,7 +37,7 @@ pub fn make(folder: &Path, version_suffix: Option<&str>, say: &dyn Fn(&str)) -> 
     Ok(Made {
         component,
         name: package.name,
-        version: suffixed(&package.version, version_suffix),
+        version,
     })
 }
 
