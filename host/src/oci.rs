@@ -31,7 +31,7 @@ const DEPTH_MAX: usize = 3;
 /// Why a layout or a registry gave no plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum OciError {
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Io { what: String, source: io::Error },
     #[error("{place} is no OCI layout: {why}")]
     NotALayout { place: String, why: String },

@@ -235,6 +235,8 @@ async fn a_layout_that_is_not_what_it_says_brings_nothing_in() {
         let refused = layout.import(&there).await.refused();
         assert!(refused.contains(why), "{what}: {refused}");
         assert_eq!(refused.lines().count(), 1, "{what}: {refused}");
+        let causes = refused.matches("os error").count();
+        assert!(causes <= 1, "{what}: {refused}");
     }
     let after = (versions(&there).await, there.app().rollout.generation());
     assert_eq!(before, after);
