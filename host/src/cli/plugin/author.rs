@@ -72,6 +72,9 @@ pub fn build(args: Build) -> Result<()> {
 /// Builds, then runs the fixtures on the component.
 pub fn test(args: Test) -> Result<()> {
     if let Some(file) = &args.replay {
+        // Before minutes of compiling.
+        let found = std::fs::metadata(file);
+        found.with_context(|| format!("cannot read {}", file.display()))?;
         let component = match args.folder.is_file() {
             true => args.folder.clone(),
             false => guest::build(&args.folder, None, None, &say)?.file,
