@@ -23,6 +23,14 @@ fn kith(server: &TestServer, arguments: &[&str]) -> Command {
 }
 
 #[tokio::test]
+async fn a_log_without_lines_says_so() {
+    let server = server(&["good"], |_| {}).await;
+    let shown = plugin(&server, &["logs", "wayward"]).await;
+    assert_eq!(shown.err, "kith: no lines yet\n");
+    assert_eq!(shown.done(), "");
+}
+
+#[tokio::test]
 async fn versions_are_tried_and_ended_by_the_command_line() {
     let server = server(&["good", "other", "strict"], |_| {}).await;
     let said = plugin(&server, &["shadow", "wayward@1.0.0-strict"])

@@ -15,10 +15,15 @@ pub async fn show(server: Server, name: String, follow: bool) -> Result<()> {
     let api = Api::new(&server)?;
     let path = format!("/plugins/{}/logs", segment(&name));
     let mut page = api.get(&path).await?;
+    let mut told = false;
     loop {
         if page["missed"] == true {
             eprintln!("kith: lines were forgotten before they were read");
         }
+        if !told && page["lines"].as_array().is_none_or(Vec::is_empty) {
+            eprintln!("kith: no lines yet");
+        }
+        told = true;
         for line in page["lines"].as_array().into_iter().flatten() {
             if server.json {
                 say!("{line}");
