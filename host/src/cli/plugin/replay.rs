@@ -114,9 +114,8 @@ fn show(report: &Value) {
         report["seen"],
         report["differing"],
     );
-    let skipped = report["skipped"].as_object().into_iter().flatten();
-    for (why, count) in skipped {
-        say!("{count} skipped: {}", why.replace('_', " "));
+    for line in left_out(report) {
+        say!("{line}");
     }
     if report["approximate"].as_u64() > Some(0) {
         say!(
@@ -136,6 +135,34 @@ fn show(report: &Value) {
             "NOW",
         ];
         print::table(&heads, &rows);
+    }
+}
+
+/// Why the commands that were looked at and not replayed were not: the counts and those replayed are all that were seen.
+fn left_out(report: &Value) -> Vec<String> {
+    let count = |field: &str| report[field].as_u64().unwrap_or(0);
+    let mut rest = count("seen").saturating_sub(count("replayed"));
+    let mut lines = Vec::new();
+    for (why, skipped) in report["skipped"].as_object().into_iter().flatten() {
+        rest = rest.saturating_sub(skipped.as_u64().unwrap_or(0));
+        lines.push(format!("{skipped} skipped: {}", meaning(why)));
+    }
+    if rest > 0 {
+        lines.push(format!(
+            "{rest} left out: the plugin is not asked about them"
+        ));
+    }
+    lines
+}
+
+fn meaning(why: &str) -> &str {
+    match why {
+        "recalled" => "taken back since, or taking something back",
+        "edited" => "edited since; the text of then is not kept",
+        "context" => "an entry the plugin was shown is changed or gone",
+        "not_kept" => "what the plugin was asked with is not kept",
+        "between" => "two plugins changed the content; what stood between them is not kept",
+        other => other,
     }
 }
 
@@ -200,4 +227,26 @@ async fn fetch(api: &Api, args: &Replay, id: &str) -> Result<()> {
         None => say!("{file}"),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_replayed_adds_up_in_words() {
+        let report = json!({"seen": 9, "replayed": 5, "skipped": {"between": 1, "not_kept": 2}});
+        assert_eq!(
+            left_out(&report),
+            [
+                "1 skipped: two plugins changed the content; what stood between them is not kept",
+                "2 skipped: what the plugin was asked with is not kept",
+                "1 left out: the plugin is not asked about them",
+            ]
+        );
+        assert_eq!(
+            left_out(&json!({"seen": 2, "replayed": 2, "skipped": {}})),
+            [""; 0]
+        );
+    }
 }

@@ -119,7 +119,8 @@ impl Job {
         found.seen += 1;
         found.replayed += usize::from(came.replayed);
         found.approximate += usize::from(came.approximate);
-        if let Some(skipped) = came.skipped {
+        // Of each command one count: where one of its hooks was asked again it is replayed.
+        if let (Some(skipped), false) = (came.skipped, came.replayed) {
             *found.skipped.entry(skipped.as_str()).or_default() += 1;
         }
         found.differing += came.differ.len();
@@ -150,5 +151,36 @@ impl Job {
             "differing": found.differing,
             "differ": found.differ,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_counted_once() {
+        let wanted = ToReplay {
+            plugin: "tried".into(),
+            version: "1.0.0".into(),
+            digest: String::new(),
+            component: Vec::new(),
+            config: json!({}),
+        };
+        let job = Job::new(1, &wanted, 10);
+        for (replayed, skipped) in [
+            (true, None),
+            (true, Some(Skipped::Between)),
+            (false, Some(Skipped::Between)),
+        ] {
+            job.add(Came {
+                replayed,
+                skipped,
+                ..Came::default()
+            });
+        }
+        let told = job.json();
+        let counts = (&told["seen"], &told["replayed"], &told["skipped"]);
+        assert_eq!(counts, (&json!(3), &json!(2), &json!({"between": 1})));
     }
 }
