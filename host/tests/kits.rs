@@ -71,7 +71,18 @@ fn new_plugin(language: Language, own_tests: impl Fn(&Path)) {
     guest::scaffold(&folder, language, &hooks).expect("a new project");
     own_tests(&folder);
     let _one = BUILDING.lock();
-    let built = guest::build(&folder, None, None, &|_| {}).expect("it builds");
+    let steps = Mutex::new(Vec::new());
+    let built = guest::build(&folder, None, Some("two"), &|step| {
+        steps.lock().push(step.to_owned());
+    });
+    let built = built.expect("it builds");
+    assert_eq!(built.inspection.version, "0.1.0-two");
+    let steps = steps.into_inner().join("\n");
+    // The others are told of only where they are not in the cache.
+    assert!(
+        language != Language::Rust || steps.contains("0.1.0-two"),
+        "{steps}"
+    );
     let mut exported: Vec<_> = built
         .inspection
         .hooks
@@ -156,6 +167,71 @@ fn what_is_wrong_with_a_project_is_said() {
         empty.contains("no Cargo.toml, package.json or pyproject.toml"),
         "{empty}"
     );
+}
+
+#[test]
+fn a_filter_for_groups_alone_is_tried_in_a_group() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("grouped");
+    guest::scaffold(
+        &folder,
+        Language::Javascript,
+        &["content-filter".to_owned()],
+    )
+    .expect("made");
+    let manifest = folder.join("package.json");
+    let text = std::fs::read_to_string(&manifest).expect("the manifest");
+    let wished = text.replace(
+        "[\"content-filter\"]",
+        "{\"content-filter\": {\"scope\": \"group\"}}",
+    );
+    assert_ne!(text, wished, "{text}");
+    std::fs::write(&manifest, wished).expect("written");
+    let _one = BUILDING.lock();
+    let built = guest::build(&folder, None, None, &|_| {}).expect("it builds");
+    let told = Mutex::new(Vec::new());
+    let test = || {
+        guest::test(&folder, &built.file, false, &|line| {
+            told.lock().push(line.to_owned())
+        })
+    };
+    assert!(test().is_ok(), "{:?}", told.lock());
+    let direct =
+        r#"{"conversation_kind": "direct", "scan": ["a banana"], "hits": [[[2, 8, "mask"]]]}"#;
+    std::fs::write(folder.join("fixtures/direct.json"), direct).expect("written");
+    assert!(test().is_err(), "{:?}", told.lock());
+    let told = told.lock().join("\n");
+    assert!(
+        told.contains("FAILED  direct: the filter is not asked there"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_python_plugin_that_does_not_import_is_told_in_its_own_words() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("lost");
+    guest::scaffold(&folder, Language::Python, &["content-filter".to_owned()]).expect("made");
+    let source = folder.join("src/lost.py");
+    let text = std::fs::read_to_string(&source).expect("the plugin");
+    std::fs::write(&source, format!("import nowhere\n{text}")).expect("written");
+    let _one = BUILDING.lock();
+    let refused = guest::build(&folder, None, None, &|_| {}).expect_err("it does not build");
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("No module named 'nowhere'"), "{refused}");
+    for noise in ["backtrace", "Caused by", "site-packages"] {
+        assert!(!refused.contains(noise), "{refused}");
+    }
+}
+
+#[test]
+fn a_replay_file_that_is_not_there_is_missed_before_anything_is_built() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut kith = Command::new(crate::crash::process::program());
+    kith.args(["plugin", "test", "--replay", "nofile.json"]);
+    let output = kith.arg(folder.path()).output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("cannot read nofile.json"), "{told}");
 }
 
 #[test]
