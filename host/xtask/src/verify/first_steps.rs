@@ -1,5 +1,8 @@
 //! Walks the README as a newcomer does: its first command, two people who talk in the terminals that command tells of,
-//! and the commands it shows for changing the rules meanwhile. What is printed is what is run, word for word.
+//! and the commands it shows for changing the rules meanwhile; then, while they go on talking, the authors' guide
+//! (`first_steps/guide.rs`). What is printed is what is run, word for word.
+
+mod guide;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -143,7 +146,7 @@ fn steps(layout: &Layout, data: &Path) -> Result<()> {
     talk(&mut bob, &mut alice, "hello from the second")?;
     for (number, block) in changes.iter().enumerate() {
         for command in block {
-            run_shown(layout, &exports, command)?;
+            run_shown(layout, &layout.root, &exports, command)?;
         }
         talk(&mut alice, &mut bob, &format!("still here after {number}"))?;
     }
@@ -152,6 +155,7 @@ fn steps(layout: &Layout, data: &Path) -> Result<()> {
     if masked.contains("b a d g e r") {
         bail!("the word added to the filter went through: {masked}");
     }
+    guide::walk(layout, &exports, (&mut alice, &mut bob))?;
     interrupt(&mut dev)
 }
 
@@ -197,21 +201,21 @@ fn talk(from: &mut Running, to: &mut Running, text: &str) -> Result<()> {
     to.waits_for(&[text]).map(drop)
 }
 
-/// One command of the README, with the program found as its text says it is.
-fn run_shown(layout: &Layout, exports: &[String], command: &str) -> Result<()> {
+/// One command of a document in the folder where it is typed, with the program found as the text says it is.
+fn run_shown(layout: &Layout, at: &Path, exports: &[String], command: &str) -> Result<()> {
     let folder = layout.kith();
     let folder = folder.parent().context("the program is in a folder")?;
     let path = std::env::var("PATH").unwrap_or_default();
     let mut shell = child::command("sh");
     shell
         .args(["-ec", &format!("{}\n{command}", exports.join("\n"))])
-        .current_dir(&layout.root)
+        .current_dir(at)
         .env("PATH", format!("{}:{path}", folder.display()));
     println!("      $ {command}");
     let output = shell.stdin(Stdio::null()).output()?;
     if !output.status.success() {
         bail!(
-            "`{command}` of the README ended with {}:\n{}{}",
+            "`{command}` ended with {}:\n{}{}",
             output.status,
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
