@@ -99,7 +99,7 @@ pub fn bucket(config: &Config, staging: &Path) -> Result<Arc<S3Blobs>> {
         direct: media.direct,
         staging: staging.to_owned(),
     };
-    Ok(S3Blobs::new(settings).map_err(|why| anyhow!(why))?)
+    S3Blobs::new(settings).map_err(|why| anyhow!(why))
 }
 
 /// With the deployment's own key, made the first time.
