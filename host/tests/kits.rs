@@ -192,9 +192,10 @@ fn a_filter_for_groups_alone_is_tried_in_a_group() {
     let built = guest::build(&folder, None, None, &|_| {}).expect("it builds");
     let told = Mutex::new(Vec::new());
     let test = || {
-        guest::test(&folder, &built.file, false, &|line| {
+        let tested = guest::test(&folder, &built.file, false, &|line| {
             told.lock().push(line.to_owned())
-        })
+        });
+        tested.and_then(|tested| tested.check())
     };
     assert!(test().is_ok(), "{:?}", told.lock());
     let direct =

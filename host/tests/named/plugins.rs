@@ -242,6 +242,8 @@ async fn post_admin_v1_plugins_name_config_rollback() {
     let route = format!("POST {CONFIG}/rollback");
     world.admin(200, &route, json!({})).await;
     assert_eq!(window(&world).await, 7);
+    // The defaults were before the first change, and nothing before them.
+    world.admin(200, &route, json!({})).await;
     world.admin(409, &route, json!({})).await;
     let none = "POST /plugins/none/config/rollback";
     world.admin(404, none, json!({})).await;
