@@ -38,6 +38,8 @@ pub fn component(kind: &'static str) -> Vec<u8> {
 /// A server with the first-party plugins and every wayward version, none of which serves yet.
 pub async fn server() -> TestServer {
     let server = TestServer::with(|config| {
+        // Listeners say nothing for as long as it takes.
+        config.session.heartbeat_ms = 3_600_000;
         config.server.plugins = plugins_folder().display().to_string();
         config.plugins.hard_stop_ms = 50;
     })
