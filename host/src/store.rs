@@ -13,6 +13,7 @@ pub mod kv;
 pub mod media;
 pub mod moderation;
 pub mod mongo;
+pub mod mongo_accounts;
 pub mod people;
 mod reads;
 pub mod sqlite_accounts;
