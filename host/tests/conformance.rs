@@ -3,16 +3,17 @@
 
 mod accounts;
 mod audit;
+mod devices;
 mod log;
 mod moderation;
+mod people;
+mod records;
+mod registry;
 
 use std::sync::Arc;
 
 use kith::clock::{Clock, ManualClock};
-use kith::store::accounts::Accounts;
 use kith::store::embedded_log::EmbeddedLog;
-use kith::store::moderation::Moderation;
-use kith::store::sqlite_accounts::SqliteAccounts;
 use tempfile::TempDir;
 
 use log::{Engine, Opened};
@@ -67,6 +68,10 @@ macro_rules! promises {
     };
 }
 
+// Behind the macro that they use.
+mod nodes;
+mod tables;
+
 promises!(
     log,
     embedded_log,
@@ -95,64 +100,5 @@ promises!(
         lists_page_without_gaps_and_doubles,
         a_narrowed_entry_is_neither_unread_nor_last_for_those_it_leaves_out,
         a_closed_log_takes_nothing,
-    ]
-);
-
-fn sqlite() -> (Arc<dyn Accounts>, TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let accounts =
-        SqliteAccounts::open(&folder.path().join("accounts.sqlite")).expect("the accounts open");
-    (accounts, folder)
-}
-
-promises!(
-    accounts,
-    sqlite_accounts,
-    super::sqlite(),
-    [
-        a_user_name_is_given_once,
-        a_changed_profile_is_read_back,
-        names_are_found_by_their_beginning_and_any_part_of_the_display_name,
-        a_refresh_token_works_once_and_its_reuse_ends_the_device,
-        an_expired_refresh_token_is_unknown,
-        a_new_password_ends_all_devices_but_one,
-        disabling_ends_every_device,
-        blocks_are_seen_from_both_sides,
-        the_first_value_of_a_secret_stays,
-        a_component_is_kept_by_its_digest,
-        a_pruned_component_is_gone_and_its_version_stays_known,
-        a_configuration_can_be_taken_back_to_the_one_before,
-        generation_numbers_are_never_given_twice,
-        the_newest_generation_is_the_highest,
-        administrators_tokens_are_known_by_their_hash,
-    ]
-);
-
-promises!(
-    audit,
-    sqlite_audit,
-    super::sqlite(),
-    [
-        lines_are_read_both_ways_and_by_their_actions,
-        a_generation_and_its_lines_are_kept_together,
-    ]
-);
-
-fn moderation_tables() -> (Arc<dyn Moderation>, TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let tables = SqliteAccounts::open(&folder.path().join("accounts.sqlite")).expect("opens");
-    (tables, folder)
-}
-
-promises!(
-    moderation,
-    sqlite_moderation,
-    super::moderation_tables(),
-    [
-        a_ban_is_one_of_its_kind_and_subject,
-        a_lifted_ban_is_gone,
-        labels_are_a_users_own,
-        notices_page_backwards,
-        a_wish_is_seconded_by_another_and_once,
     ]
 );
