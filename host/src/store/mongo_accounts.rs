@@ -23,6 +23,7 @@ mod relations;
 mod reports;
 mod schema;
 mod settings;
+mod tries;
 mod users;
 
 use std::sync::{Arc, Weak};
@@ -43,11 +44,10 @@ use tokio::time::MissedTickBehavior;
 
 use super::StoreError;
 use super::mongo::{DUPLICATE_KEY, Mongo};
+use tries::Tries;
 
 /// How often it is looked whether the database answers, and what other nodes have written to the audit log.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often a change is tried again that other changes of the same document came before.
-const TRIES: usize = 64;
 
 /// The open tables.
 pub struct MongoAccounts {
@@ -156,7 +156,8 @@ impl MongoAccounts {
         T: DeserializeOwned + Send + Sync,
     {
         let table = self.table::<T>(table);
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a document");
+        loop {
             let put = table
                 .find_one_and_update(filter.clone(), change.clone())
                 .upsert(true)
@@ -164,8 +165,8 @@ impl MongoAccounts {
             if let Some(put) = self.write_unless_there(put).await? {
                 return Ok(put);
             }
+            tries.again().await?;
         }
-        Err(contended("a document"))
     }
 
     async fn one<T>(&self, table: &str, filter: Document) -> Result<Option<T>, StoreError>
@@ -275,11 +276,6 @@ fn is_duplicate(error: &Error) -> bool {
 
 fn damaged(what: &str) -> StoreError {
     StoreError::Damaged(format!("accounts: {what} is not what was written"))
-}
-
-/// Others changed the same document again and again.
-fn contended(what: &str) -> StoreError {
-    StoreError::Unavailable(format!("accounts: too many change {what} at once"))
 }
 
 /// The database keeps signed 64-bit numbers; ids are stored with the same bits.

@@ -6,12 +6,10 @@ use mongodb::bson::{Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::schema::AUDIT;
-use super::{MongoAccounts, Numbered, contended, literally, signed, unsigned};
+use super::tries::Tries;
+use super::{MongoAccounts, Numbered, literally, signed, unsigned};
 use crate::store::StoreError;
 use crate::store::accounts::{AuditEntry, AuditLine, AuditQuery};
-
-/// How often a line is tried again whose number another one took.
-const TRIES: usize = 1000;
 
 /// A line as it is kept. `was` and `became` are what it says of from and to.
 #[derive(Clone, Serialize, Deserialize)]
@@ -78,7 +76,8 @@ impl MongoAccounts {
     ) -> Result<(), StoreError> {
         let _turn = self.auditing.lock().await;
         let mut row = AuditRow { id: 0, line, of };
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("the audit log");
+        loop {
             row.id = self.newest_line().await? + 1;
             if self.insert(AUDIT, &row).await? {
                 self.tell_audited(row.id);
@@ -91,8 +90,8 @@ impl MongoAccounts {
                     return Ok(());
                 }
             }
+            tries.again().await?;
         }
-        Err(contended("the audit log"))
     }
 
     async fn newest_line(&self) -> Result<i64, StoreError> {

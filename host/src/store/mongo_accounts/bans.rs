@@ -8,7 +8,8 @@ use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
 use super::schema::{BANS, HANDOVERS, LABELS, WISHES};
-use super::{MongoAccounts, TRIES, contended, damaged, numbers, signed, unsigned};
+use super::tries::Tries;
+use super::{MongoAccounts, damaged, numbers, signed, unsigned};
 use crate::ids::{ConversationId, UserId};
 use crate::maps::HashMap;
 use crate::store::StoreError;
@@ -164,7 +165,8 @@ impl Moderation for MongoAccounts {
         let wishes = self.table::<Document>(WISHES);
         let since = signed(since);
         let id = doc! {"action": &wish.action, "subject": &wish.subject};
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a wish");
+        loop {
             let others = doc! {
                 "_id": id.clone(),
                 "actor": {"$ne": &wish.actor},
@@ -183,7 +185,7 @@ impl Moderation for MongoAccounts {
             if self.write_unless_there(put).await?.is_some() {
                 return Ok(false);
             }
+            tries.again().await?;
         }
-        Err(contended("a wish"))
     }
 }

@@ -7,7 +7,8 @@ use mongodb::options::ReturnDocument;
 use serde::{Deserialize, Serialize};
 
 use super::schema::{USED_REFRESH, USERS};
-use super::{MongoAccounts, TRIES, binary, bytes32, contended, signed, unsigned, written};
+use super::tries::Tries;
+use super::{MongoAccounts, binary, bytes32, signed, unsigned, written};
 use crate::ids::UserId;
 use crate::store::StoreError;
 use crate::store::accounts::{Device, Rotation};
@@ -120,7 +121,8 @@ impl MongoAccounts {
         set: Document,
         cut: impl Fn(Vec<DeviceRow>) -> (Vec<DeviceRow>, Vec<DeviceRow>),
     ) -> Result<Option<Vec<Device>>, StoreError> {
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a user's devices");
+        loop {
             let Some(before) = self.signed_in(doc! {"_id": signed(user.0)}).await? else {
                 return Ok(None);
             };
@@ -137,8 +139,8 @@ impl MongoAccounts {
                 let ended = ended.into_iter().map(|device| device.device(user));
                 return ended.collect::<Result<_, _>>().map(Some);
             }
+            tries.again().await?;
         }
-        Err(contended("a user's devices"))
     }
 
     pub(super) async fn insert_device(
@@ -220,7 +222,8 @@ impl MongoAccounts {
     ) -> Result<Rotation, StoreError> {
         let over = doc! {"expires_at": {"$lt": signed(now)}};
         self.delete(USED_REFRESH, over).await?;
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a refresh token");
+        loop {
             let Some(device) = self.device_in_force(&old).await? else {
                 return self.end_reused(&old).await;
             };
@@ -258,8 +261,8 @@ impl MongoAccounts {
                     ..device
                 }));
             }
+            tries.again().await?;
         }
-        Err(contended("a refresh token"))
     }
 
     async fn end_reused(&self, old: &[u8; 32]) -> Result<Rotation, StoreError> {

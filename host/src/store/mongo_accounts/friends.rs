@@ -7,7 +7,8 @@ use mongodb::bson::{Document, doc};
 use super::claims::{Claim, Claims};
 use super::pairs::{NOTICES_MOST, Pair, Step, Taken, pair_id};
 use super::schema::PAIRS;
-use super::{MongoAccounts, TRIES, contended, signed, unsigned};
+use super::tries::Tries;
+use super::{MongoAccounts, signed, unsigned};
 use crate::ids::{RequestId, UserId};
 use crate::store::StoreError;
 use crate::store::people::{
@@ -109,7 +110,8 @@ impl MongoAccounts {
         now: u64,
         (bound, user, most): (Bound, UserId, u64),
     ) -> Result<Option<Claim>, StoreError> {
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a user's requests");
+        loop {
             let (filled, claims) = self.filled(bound, user, now).await?;
             if filled >= most {
                 return Ok(None);
@@ -118,8 +120,8 @@ impl MongoAccounts {
             if claim.is_some() {
                 return Ok(claim);
             }
+            tries.again().await?;
         }
-        Err(contended("a user's requests"))
     }
 
     async fn notice_numbers(&self) -> Result<Taken, StoreError> {
@@ -131,7 +133,8 @@ impl MongoAccounts {
         ask: &Ask,
         limits: &PeopleLimits,
     ) -> Result<Asked, StoreError> {
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a friend request");
+        loop {
             let pair = self.pair(ask.asker, ask.asked).await?;
             let done = match pair.consider(ask) {
                 Step::AlreadyFriends => Some(Asked::AlreadyFriends),
@@ -147,8 +150,8 @@ impl MongoAccounts {
             if let Some(done) = done {
                 return Ok(done);
             }
+            tries.again().await?;
         }
-        Err(contended("a friend request"))
     }
 
     /// `None` when the pair changed meanwhile.
@@ -221,7 +224,8 @@ impl MongoAccounts {
         at: u64,
         limits: &PeopleLimits,
     ) -> Result<Answered, StoreError> {
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a friend request");
+        loop {
             let Some((mut pair, request)) = self.pair_of_request(id).await? else {
                 return Ok(Answered::Gone);
             };
@@ -245,8 +249,8 @@ impl MongoAccounts {
                     }
                 }
             }
+            tries.again().await?;
         }
-        Err(contended("a friend request"))
     }
 
     pub(super) async fn delete_friend(
@@ -254,7 +258,8 @@ impl MongoAccounts {
         user: UserId,
         other: UserId,
     ) -> Result<bool, StoreError> {
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a friendship");
+        loop {
             let mut pair = self.pair(user, other).await?;
             if pair.since.is_none() {
                 return Ok(false);
@@ -264,8 +269,8 @@ impl MongoAccounts {
             if self.put_pair(pair).await? {
                 return Ok(true);
             }
+            tries.again().await?;
         }
-        Err(contended("a friendship"))
     }
 
     async fn pair_of_request(

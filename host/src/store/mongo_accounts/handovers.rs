@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::schema::{ADMIN_NOTICES, HANDOVERS};
-use super::{MongoAccounts, TRIES, binary, contended, damaged, signed, unsigned};
+use super::tries::Tries;
+use super::{MongoAccounts, binary, damaged, signed, unsigned};
 use crate::ids::UserId;
 use crate::store::StoreError;
 use crate::store::moderation::{AdminNotice, Handover, NewAdminNotice, NewHandover};
@@ -103,7 +104,8 @@ impl MongoAccounts {
 
     async fn put_told(&self, told: Told) -> Result<u64, StoreError> {
         let key = told.key();
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a notice");
+        loop {
             let filter = doc! {"key": key.clone()};
             if let Some(known) = self.one::<NoticeRow>(ADMIN_NOTICES, filter).await? {
                 return Ok(unsigned(known.id));
@@ -119,8 +121,8 @@ impl MongoAccounts {
                 self.delete(ADMIN_NOTICES, old).await?;
                 return Ok(unsigned(id));
             }
+            tries.again().await?;
         }
-        Err(contended("a notice"))
     }
 
     pub(super) async fn load_admin_notices(

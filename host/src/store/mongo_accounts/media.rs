@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::claims::Claims;
 use super::schema::{MEDIA, USERS};
-use super::{
-    MongoAccounts, Numbered, TRIES, binary, bytes32, collect, contended, signed, unsigned,
-};
+use super::tries::Tries;
+use super::{MongoAccounts, Numbered, binary, bytes32, collect, signed, unsigned};
 use crate::ids::{MediaId, UserId};
 use crate::store::StoreError;
 use crate::store::media::{Found, MediaRecord, MediaRecords, MediaState, TicketBounds, Ticketed};
@@ -161,27 +160,27 @@ impl MediaRecords for MongoAccounts {
     ) -> Result<Ticketed, StoreError> {
         let key = format!("media:{}", record.owner);
         let row = MediaRow::of(record);
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a user's uploads");
+        loop {
             let claims = self.claims(key.clone(), bounds.now).await?;
             let kept = self.under_way(record.owner, bounds).await?;
             if let Some(refused) = refused(record, bounds, &claims, kept) {
                 return Ok(refused);
             }
             let claim = self.claim(claims, row.id.to_string(), row.bytes, bounds.now);
-            let Some(claim) = claim.await? else {
-                continue;
-            };
-            let made = self.insert(MEDIA, &row).await;
-            self.release([claim]).await;
-            return match made? {
-                true => Ok(Ticketed::Made),
-                false => Err(StoreError::Unavailable(format!(
-                    "accounts: the id of media {} is taken",
-                    record.id
-                ))),
-            };
+            if let Some(claim) = claim.await? {
+                let made = self.insert(MEDIA, &row).await;
+                self.release([claim]).await;
+                return match made? {
+                    true => Ok(Ticketed::Made),
+                    false => Err(StoreError::Unavailable(format!(
+                        "accounts: the id of media {} is taken",
+                        record.id
+                    ))),
+                };
+            }
+            tries.again().await?;
         }
-        Err(contended("a user's uploads"))
     }
 
     async fn media(&self, id: MediaId) -> Result<Option<Found>, StoreError> {

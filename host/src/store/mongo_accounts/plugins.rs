@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::blobs::Blob;
 use super::schema::{PLUGINS, REGISTRY};
-use super::{MongoAccounts, TRIES, contended, signed, unsigned, written};
+use super::tries::Tries;
+use super::{MongoAccounts, signed, unsigned, written};
 use crate::store::StoreError;
 use crate::store::accounts::PluginVersion;
 
@@ -102,7 +103,8 @@ impl MongoAccounts {
                 "quarantined": version.quarantined,
             },
         };
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a plugin's version");
+        loop {
             let put = plugins.update_one(filter.clone(), change.clone());
             if self.write_unless_there(put.upsert(true)).await?.is_some() {
                 return Ok(());
@@ -116,8 +118,8 @@ impl MongoAccounts {
                     version.name, version.version
                 )));
             }
+            tries.again().await?;
         }
-        Err(contended("a plugin's version"))
     }
 
     /// Changes which components are kept; what it was before.
@@ -159,7 +161,8 @@ impl MongoAccounts {
     }
 
     pub(super) async fn load_component(&self, digest: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a component");
+        loop {
             let kept = self.kept_components().await?;
             let Some(blob) = kept.get(digest) else {
                 return Ok(None);
@@ -173,8 +176,8 @@ impl MongoAccounts {
                     "accounts: parts of the component {digest} are missing"
                 )));
             }
+            tries.again().await?;
         }
-        Err(contended("a component"))
     }
 
     pub(super) async fn update_quarantined(

@@ -5,7 +5,8 @@ use mongodb::bson::{Document, doc};
 use serde::Deserialize;
 
 use super::schema::LAST_SEEN;
-use super::{MongoAccounts, TRIES, contended, numbers, signed, unsigned};
+use super::tries::Tries;
+use super::{MongoAccounts, numbers, signed, unsigned};
 use crate::ids::UserId;
 use crate::maps::HashMap;
 use crate::store::StoreError;
@@ -28,15 +29,17 @@ impl MongoAccounts {
     /// Two nodes may add the same user at once: the one that lost changes what the other one added.
     pub(super) async fn insert_last_seen(&self, seen: &[(UserId, u64)]) -> Result<(), StoreError> {
         let mut left: Vec<Document> = seen.iter().map(latest).collect();
-        for _ in 0..TRIES {
-            if left.is_empty() {
-                return Ok(());
-            }
+        let mut tries = Tries::of("when users were last seen");
+        while !left.is_empty() {
             let written = self.mongo.update(LAST_SEEN, left.clone()).await?;
+            if written.duplicates.is_empty() {
+                break;
+            }
             let duplicates = written.duplicates.iter();
             left = duplicates.filter_map(|at| left.get(*at).cloned()).collect();
+            tries.again().await?;
         }
-        Err(contended("when users were last seen"))
+        Ok(())
     }
 
     pub(super) async fn load_last_seen(

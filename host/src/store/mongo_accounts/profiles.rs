@@ -9,8 +9,9 @@ use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
 use super::schema::{MEDIA, USERS};
+use super::tries::Tries;
 use super::users::{UserRow, without_devices};
-use super::{MongoAccounts, TRIES, contended, signed, unsigned};
+use super::{MongoAccounts, signed, unsigned};
 use crate::ids::{MediaId, UserId};
 use crate::store::StoreError;
 use crate::store::accounts::{User, folded};
@@ -43,7 +44,8 @@ impl MongoAccounts {
         avatar: Option<Option<&str>>,
     ) -> Result<Option<Arc<User>>, StoreError> {
         let users = self.table::<UserRow>(USERS);
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a profile");
+        loop {
             let Some(before) = self.user_row(doc! {"_id": signed(id.0)}).await? else {
                 return Ok(None);
             };
@@ -82,8 +84,8 @@ impl MongoAccounts {
                 }
                 return Ok(Some(after.user()));
             }
+            tries.again().await?;
         }
-        Err(contended("a profile"))
     }
 
     /// Pictures that users left are looked at as soon as somebody looks.

@@ -5,7 +5,8 @@ use mongodb::bson::{Document, doc};
 
 use super::pairs::{Pair, pair_id};
 use super::schema::PAIRS;
-use super::{MongoAccounts, TRIES, contended, signed, unsigned};
+use super::tries::Tries;
+use super::{MongoAccounts, signed, unsigned};
 use crate::ids::UserId;
 use crate::store::StoreError;
 use crate::store::accounts::Relation;
@@ -27,7 +28,8 @@ impl MongoAccounts {
         other: UserId,
         on: bool,
     ) -> Result<(), StoreError> {
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a block");
+        loop {
             let mut pair = self.pair(user, other).await?;
             if pair.relation(user).blocking == on {
                 return Ok(());
@@ -40,8 +42,8 @@ impl MongoAccounts {
             if self.put_pair(pair).await? {
                 return Ok(());
             }
+            tries.again().await?;
         }
-        Err(contended("a block"))
     }
 
     pub(super) async fn load_blocks(

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::blobs::Blob;
 use super::schema::{ADMIN_TOKENS, DOCUMENTS, PLUGIN_CONFIGS, SECRETS};
-use super::{MongoAccounts, TRIES, binary, contended, damaged, signed, unsigned, written};
+use super::tries::Tries;
+use super::{MongoAccounts, binary, damaged, signed, unsigned, written};
 use crate::store::StoreError;
 
 /// Configurations of a plugin that can still be gone back to.
@@ -65,7 +66,8 @@ impl MongoAccounts {
     }
 
     pub(super) async fn load_document(&self, name: &str) -> Result<Option<String>, StoreError> {
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a document");
+        loop {
             let found = self.one::<DocumentRow>(DOCUMENTS, doc! {"_id": name});
             let Some(found) = found.await? else {
                 return Ok(None);
@@ -78,8 +80,8 @@ impl MongoAccounts {
             if again.await?.map(|again| again.blob) == Some(found.blob) {
                 return Err(damaged("a document"));
             }
+            tries.again().await?;
         }
-        Err(contended("a document"))
     }
 
     pub(super) async fn upsert_document(&self, name: &str, text: &str) -> Result<(), StoreError> {
@@ -100,7 +102,8 @@ impl MongoAccounts {
 
     pub(super) async fn insert_config(&self, name: &str, config: &str) -> Result<u64, StoreError> {
         let blob = self.put_blob(config.as_bytes()).await?;
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a configuration");
+        loop {
             let newest = self.configs(doc! {"name": name}, 1).await?;
             let newest = newest.first().map_or(0, |newest| newest.revision);
             let row = ConfigRow {
@@ -115,8 +118,8 @@ impl MongoAccounts {
                     .await?;
                 return Ok(unsigned(row.revision));
             }
+            tries.again().await?;
         }
-        Err(contended("a configuration"))
     }
 
     /// Large word lists would pile up: what can still be gone back to is enough.
@@ -138,7 +141,8 @@ impl MongoAccounts {
         &self,
         name: &str,
     ) -> Result<Option<(u64, String)>, StoreError> {
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a configuration");
+        loop {
             let filter = doc! {"name": name, "reverted": false};
             let newest = self.configs(filter, 1).await?;
             let Some(newest) = newest.first() else {
@@ -147,8 +151,8 @@ impl MongoAccounts {
             if let Some(found) = self.text_of(newest).await? {
                 return Ok(Some(found));
             }
+            tries.again().await?;
         }
-        Err(damaged("a configuration"))
     }
 
     async fn text_of(&self, config: &ConfigRow) -> Result<Option<(u64, String)>, StoreError> {
@@ -183,8 +187,8 @@ impl MongoAccounts {
             if self.update(PLUGIN_CONFIGS, filter, change).await? {
                 return Ok(Some(found));
             }
+            tries.again().await?;
         }
-        Err(contended("a configuration"))
     }
 
     pub(super) async fn load_token(&self, token: [u8; 32]) -> Result<Option<String>, StoreError> {
