@@ -9,7 +9,7 @@ use kith::store::accounts::{
 };
 use kith::store::media::MediaRecords;
 use kith::store::moderation::{Moderation, NewAdminNotice, NewHandover};
-use kith::store::mongo::{Mongo, MongoSettings};
+use kith::store::mongo::Mongo;
 use kith::store::mongo_accounts::MongoAccounts;
 use kith::store::people::{Ask, Asked, People, PeopleLimits};
 use mongodb::Collection;
@@ -19,26 +19,22 @@ use mongodb::bson::{Binary, Document, doc};
 
 use super::accounts::{ANN, BOB, DEVICES_MOST, LATER, NOW, device, user};
 use super::tables::Opened;
+use crate::mongo::server::{self, MongoServer};
 use crate::support::PATIENCE;
-
-async fn database() -> Mongo {
-    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let url = std::env::var("KITH_TEST_MONGODB").expect("a server");
-    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let name = format!("kith_accounts_{}_{count}", std::process::id());
-    let settings = MongoSettings::new(&url, &name);
-    Mongo::connect(&settings).await.expect("it answers")
-}
 
 /// A database that several nodes open.
 struct Shared {
     mongo: Mongo,
+    _server: Arc<MongoServer>,
 }
 
 impl Shared {
     async fn new() -> Self {
+        let server = server::shared().await;
+        let mongo = Mongo::connect(&server.database()).await;
         Self {
-            mongo: database().await,
+            mongo: mongo.expect("it answers"),
+            _server: server,
         }
     }
 
@@ -194,9 +190,8 @@ async fn lines_a_generation_owes_are_told_by_the_next_who_looks() {
     let gone = shared.raw("audit").delete_one(doc! {"action": "b"}).await;
     assert_eq!(gone.expect("a write").deleted_count, 1);
     let owes = doc! {"$set": {"owes": true}};
-    let set = shared
-        .raw("generations")
-        .update_one(doc! {"_id": 7_i64}, owes);
+    let generations = shared.raw("generations");
+    let set = generations.update_one(doc! {"_id": 7_i64}, owes);
     assert_eq!(set.await.expect("a write").matched_count, 1);
     let query = AuditQuery {
         after: Some(0),
@@ -253,7 +248,8 @@ async fn a_picture_that_was_left_is_let_go_of_by_the_next_who_looks() {
     };
     shared.raw("media").insert_one(row).await.expect("a write");
     let left = doc! {"$push": {"left": 5_i64}};
-    let set = shared.raw("users").update_one(doc! {"_id": 11_i64}, left);
+    let users = shared.raw("users");
+    let set = users.update_one(doc! {"_id": 11_i64}, left);
     assert_eq!(set.await.expect("a write").matched_count, 1);
     let due = other.media_due(NOW, 10).await.expect("a read");
     assert_eq!(

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use mongodb::bson::{Binary, Bson, Document, doc, oid::ObjectId};
+use mongodb::bson::{Binary, Bson, doc, oid::ObjectId};
 use serde::{Deserialize, Serialize};
 
 use super::schema::{BLOB_PARTS, DOCUMENTS, PLUGIN_CONFIGS};

@@ -173,7 +173,8 @@ impl MongoAccounts {
         &self,
         name: &str,
     ) -> Result<Option<(u64, String)>, StoreError> {
-        for _ in 0..TRIES {
+        let mut tries = Tries::of("a configuration");
+        loop {
             let filter = doc! {"name": name, "reverted": false};
             let kept = self.configs(filter, 2).await?;
             let [newest, before] = kept.as_slice() else {
