@@ -162,8 +162,11 @@ impl MongoAccounts {
                 .find_one_and_update(filter.clone(), change.clone())
                 .upsert(true)
                 .return_document(which.clone());
-            if let Some(put) = self.write_unless_there(put).await? {
-                return Ok(put);
+            // A stand-in for the server may do it and answer nothing when two come at once: asked again, a counter skips.
+            let may_be_nothing = matches!(which, ReturnDocument::Before);
+            match self.write_unless_there(put).await? {
+                Some(put) if put.is_some() || may_be_nothing => return Ok(put),
+                _ => {}
             }
             tries.again().await?;
         }
