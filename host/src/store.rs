@@ -12,6 +12,7 @@ pub mod judged;
 pub mod kv;
 pub mod media;
 pub mod moderation;
+pub mod mongo;
 pub mod people;
 mod reads;
 pub mod sqlite_accounts;
