@@ -10,9 +10,11 @@ pub mod groups;
 mod held;
 pub mod judged;
 pub mod kv;
+pub mod log;
 pub mod media;
 pub mod moderation;
 pub mod mongo;
+pub mod mongo_log;
 pub mod people;
 mod reads;
 pub mod sqlite_accounts;
@@ -69,7 +71,7 @@ pub enum Origin {
 }
 
 /// A change of the log's engine. Everything in one change is one atomic write.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Change {
     Append(Box<Append>),
     Hold(Box<Hold>),
@@ -130,7 +132,7 @@ pub enum Change {
 }
 
 /// A command that was answered: the answer is remembered, there is no entry.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CommandAnswer {
     pub conversation: ConversationId,
     pub author: UserId,
@@ -159,7 +161,7 @@ pub struct Prefs {
 /// settles as `Resent` with the first recall entry. With an `Edit` body the target message gets the new content and
 /// `edited`. A `React` body that changes nothing settles as `Resent` with the reaction that did. A target that is
 /// missing, recalled or no message settles as `Gone`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Append {
     pub conversation: ConversationId,
     /// Made, with its members, when the conversation does not exist yet.

@@ -22,6 +22,7 @@ mod lists;
 mod media;
 mod metrics;
 mod moderation;
+mod mongo;
 mod named;
 mod operations;
 mod overload;

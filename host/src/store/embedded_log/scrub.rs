@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 
 use super::EmbeddedLog;
-use super::batch::ERASED;
-use super::key;
+use super::engine::ERASED;
 use super::tables::{Tables, unavailable};
 use super::upkeep::journals;
 use crate::store::StoreError;
+use crate::store::log::key;
 
 /// A journal is given up for a new one when it is longer than this; the engine has no other way.
 const JOURNAL_FILLED: usize = 64_000_000;
