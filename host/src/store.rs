@@ -8,6 +8,7 @@ pub mod embedded_log;
 pub mod feed;
 pub mod groups;
 mod held;
+pub mod housekeeping;
 pub mod judged;
 pub mod kv;
 pub mod log;

@@ -6,6 +6,7 @@ mod committer;
 mod engine;
 mod extent;
 mod feed;
+mod housekeeping;
 mod judged;
 mod kv;
 mod lists;
@@ -20,7 +21,7 @@ mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -108,12 +109,6 @@ impl EmbeddedLog {
             }),
             receiver,
         ))
-    }
-
-    /// Groups of changes that were synced, and the changes in them.
-    pub fn flushes(&self) -> (u64, u64) {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (read(&self.shared.flushes), read(&self.shared.changes))
     }
 
     fn tables(&self) -> &Tables {

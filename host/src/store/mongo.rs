@@ -184,7 +184,8 @@ impl Mongo {
         order: Document,
         limit: usize,
     ) -> Result<Vec<Document>, StoreError> {
-        let find = self.collection(collection).find(filter).sort(order);
+        let collection = self.collection(collection);
+        let find = collection.find(filter).sort(order);
         let find = find.limit(i64::try_from(limit).unwrap_or(i64::MAX));
         self.read(collect(find)).await
     }
@@ -196,9 +197,10 @@ impl Mongo {
         filter: Document,
         (order, limit, fields): (Document, usize, Document),
     ) -> Result<Vec<Document>, StoreError> {
-        let find = self.collection(collection).find(filter).sort(order);
+        let collection = self.collection(collection);
+        let find = collection.find(filter).sort(order).projection(fields);
         let find = find.limit(i64::try_from(limit).unwrap_or(i64::MAX));
-        self.read(collect(find.projection(fields))).await
+        self.read(collect(find)).await
     }
 
     pub async fn find_one(

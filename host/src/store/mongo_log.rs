@@ -8,6 +8,8 @@ mod compose;
 mod docs;
 mod engine;
 mod feed;
+mod housekeeping;
+mod insert;
 mod judged;
 mod kv;
 mod lanes;
@@ -21,6 +23,7 @@ mod reads;
 mod rosters;
 pub mod schema;
 mod seam;
+mod settle;
 mod values;
 
 use std::sync::Arc;
@@ -151,24 +154,6 @@ impl MongoLog {
             inserts: read(&shared.inserts),
             lost: read(&shared.lost),
         }
-    }
-
-    /// Groups of changes that were committed together, and the changes in them.
-    pub fn flushes(&self) -> (u64, u64) {
-        let counted = self.counted();
-        (counted.runs, counted.changes)
-    }
-
-    /// From now on what hooks read is kept within these bounds.
-    pub fn keep_beside(&self, limits: BesideLimits) {
-        *self.shared.beside.lock() = limits;
-    }
-
-    /// Lets go of what was kept for long enough, or is one too many. Every node does the same.
-    pub async fn forget_beside(&self) -> Result<(), StoreError> {
-        let limits = *self.shared.beside.lock();
-        self.on(move |shared| async move { shared.forget_beside(limits).await })
-            .await
     }
 
     /// Does something in the log's own threads: its connections live there.

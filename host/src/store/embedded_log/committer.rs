@@ -21,7 +21,7 @@ use crate::store::log::heads::Heads;
 use crate::store::log::in_flight::Counts;
 use crate::store::log::rosters::Rosters;
 use crate::store::log::weigh::weigh;
-use crate::store::{CommitError, NotTaken, Settlement, StoreError, Submission};
+use crate::store::{CommitError, NotTaken, Settlement, Submission};
 
 /// Bounds of what may wait (I5).
 const WAITING_MOST: usize = 16_384;

@@ -167,6 +167,10 @@ impl Engine for Fjall<'_> {
         self.shared.tables.kv(namespace, name)
     }
 
+    fn recount(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn kv_used(&self, namespace: &str) -> Result<u64, StoreError> {
         self.shared.tables.kv_used(namespace)
     }

@@ -58,6 +58,8 @@ pub trait Engine {
 
     /// A plugin's value, ended or not.
     fn kv(&self, namespace: &str, name: &str) -> Read<Option<KvRow>>;
+    /// The next answer of `kv_used` is not from what was counted a while ago.
+    fn recount(&self, namespace: &str) -> Read<()>;
     /// Bytes a namespace has, ended ones included.
     fn kv_used(&self, namespace: &str) -> Read<u64>;
     /// Rows of a namespace in order, while `more` says so.

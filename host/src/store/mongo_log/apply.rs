@@ -22,6 +22,9 @@ use crate::store::mongo::Update;
 
 /// A commit that nobody has finished with for so long was left behind.
 const LEFT_AFTER_MS: u64 = 10_000;
+/// Commits that a namespace keeps, and how often older ones are looked for.
+const COMMITS_KEPT: u64 = 1_024;
+const PRUNED_EVERY: u64 = 64;
 /// Commits that one sweep looks at.
 const SWEPT_MOST: usize = 256;
 
@@ -33,6 +36,9 @@ pub enum About {
     User(UserId, Vec<ConversationId>),
     Namespace(String),
     Holds,
+    Media,
+    /// Plugins' values, of whichever namespace.
+    Values,
     /// Whatever there is.
     All,
 }
@@ -53,6 +59,8 @@ impl About {
             }
             Self::Namespace(namespace) => open(doc! {"ns": namespace}),
             Self::Holds => open(doc! {"h": true}),
+            Self::Media => open(doc! {"m": true}),
+            Self::Values => open(doc! {"ns": {"$exists": true}}),
             Self::All => open(doc! {}),
         }
     }
@@ -177,6 +185,21 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Takes away the older commits of a namespace, now and then: its values say everything. So many stay that nobody who
+    /// has read the newest number a moment ago finds an old one free.
+    pub async fn prune(&self, lane: &str, newest: u64) -> Result<(), StoreError> {
+        if newest < COMMITS_KEPT || !newest.is_multiple_of(PRUNED_EVERY) {
+            return Ok(());
+        }
+        let last = docs::commit_id(lane, newest - COMMITS_KEPT);
+        let filter = doc! {
+            "c": lane,
+            "_id": {"$gte": docs::commit_id(lane, 0), "$lt": last},
+            "open": {"$exists": false},
+        };
+        self.mongo.delete(ENTRIES, filter).await.map(drop)
     }
 
     /// A lane's newest commit with everything up to it projected. The caller holds the lane.

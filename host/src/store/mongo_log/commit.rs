@@ -11,24 +11,26 @@ use mongodb::bson::{Document, doc};
 use tokio::runtime::Handle;
 
 use super::Shared;
+use super::apply::About;
 use super::compose::Composer;
 use super::docs::{self, get_int, get_text};
-use super::engine::Reads;
+use super::engine::{Put, Reads, Seen};
 use super::feed::Commit;
-use super::lanes::{Known, Lane, Waiting};
+use super::insert::{Inserted, Why, insert};
+use super::lanes::{Known, Lane, Waiting, namespace_of};
 use super::schema::ENTRIES;
+use super::settle::{Outgoing, Settled};
 use crate::store::log::answers::AnswerRow;
 use crate::store::log::batch::Batch;
-use crate::store::log::engine::Engine;
+use crate::store::log::engine::Table;
 use crate::store::log::heads::State;
-use crate::store::{Change, CommitError, Outcome, Settlement, StoreError};
+use crate::store::log::key;
+use crate::store::{Change, CommitError, StoreError};
 
 /// Changes of one run.
 const RUN_MOST: usize = 256;
 /// How long a run may go on losing or asking before it is given up.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-type Settled = Result<Outcome, CommitError>;
 
 /// A change of a run with what came of it, and the document that commits it if it needs one.
 struct Applied {
@@ -38,19 +40,6 @@ struct Applied {
     state: Option<Arc<State>>,
 }
 
-/// How an insertion ended: so many of the documents are committed; why the others are not.
-struct Inserted {
-    count: usize,
-    why: Why,
-}
-
-enum Why {
-    Done,
-    /// Another node has this number.
-    Lost,
-    Failed(CommitError),
-}
-
 /// Works in a lane until nothing waits there. Blocks.
 pub fn work(shared: &Arc<Shared>, lane: &Arc<Lane>, handle: &Handle) {
     loop {
@@ -58,18 +47,88 @@ pub fn work(shared: &Arc<Shared>, lane: &Arc<Lane>, handle: &Handle) {
         if taken.is_empty() {
             return;
         }
-        let mut held = lane.work.blocking_lock();
-        let mut run = Vec::new();
-        for waiting in taken {
-            if is_own(&waiting.submission.change) {
-                commit(shared, lane, handle, &mut held, std::mem::take(&mut run));
-                let done = handle.block_on(shared.change_own(&mut held, lane, &waiting));
-                shared.settle(vec![(waiting, done)]);
-            } else {
-                run.push(waiting);
+        if let Some(namespace) = namespace_of(&lane.name) {
+            // What entries have written there so far comes before what the plugin itself writes.
+            let about = About::Namespace(namespace.to_owned());
+            if let Err(error) = handle.block_on(shared.catch_up(about)) {
+                tracing::debug!(%error, "effects may not be projected yet");
             }
         }
-        commit(shared, lane, handle, &mut held, run);
+        let mut outgoing = Outgoing::new(shared);
+        {
+            let mut held = lane.work.blocking_lock();
+            let mut worker = Worker {
+                shared,
+                lane,
+                handle,
+                held: &mut held,
+                outgoing: &mut outgoing,
+            };
+            worker.work(taken);
+        }
+        outgoing.flush();
+    }
+}
+
+/// Who holds a lane.
+struct Worker<'a, 's> {
+    shared: &'a Arc<Shared>,
+    lane: &'a Arc<Lane>,
+    handle: &'a Handle,
+    held: &'a mut Option<Known>,
+    outgoing: &'a mut Outgoing<'s>,
+}
+
+impl Worker<'_, '_> {
+    /// Changes in their order: runs of those that are numbered, the others one by one.
+    fn work(&mut self, taken: Vec<Waiting>) {
+        let mut run = Vec::new();
+        for waiting in taken {
+            if !is_own(&waiting.submission.change) {
+                run.push(waiting);
+                continue;
+            }
+            self.commit(std::mem::take(&mut run));
+            let own = self.shared.change_own(self.held, self.lane, &waiting);
+            let done = self.handle.block_on(own);
+            self.outgoing.settle(vec![(waiting, done)]);
+        }
+        self.commit(run);
+    }
+
+    fn commit(&mut self, mut run: Vec<Waiting>) {
+        let began = Instant::now();
+        while !run.is_empty() {
+            if namespace_of(&self.lane.name).is_some() {
+                // Old commits of it are taken away: what is remembered may not be too old.
+                *self.held = None;
+            }
+            let low = self.shared.ids.last();
+            self.shared.notes.begin(low);
+            let round = Round {
+                shared: self.shared,
+                lane: self.lane,
+                handle: self.handle,
+                low,
+            };
+            run = match round.go(self.held, run, self.outgoing) {
+                Ok(rest) => rest,
+                Err((error, rest)) => {
+                    self.shared.notes.end(low);
+                    tracing::warn!(%error, lane = self.lane.name, "a run of changes was not committed");
+                    *self.held = None;
+                    return self.give_up(rest, &commit_error(&error));
+                }
+            };
+            if began.elapsed() > PATIENCE {
+                self.give_up(std::mem::take(&mut run), &CommitError::Unavailable);
+            }
+        }
+    }
+
+    fn give_up(&mut self, run: Vec<Waiting>, error: &CommitError) {
+        let failed = run.into_iter().map(|waiting| (waiting, Err(error.clone())));
+        self.outgoing.settle(failed.collect());
     }
 }
 
@@ -82,44 +141,6 @@ fn is_own(change: &Change) -> bool {
             | Change::Profile { .. }
             | Change::MediaSeen { .. }
     )
-}
-
-fn commit(
-    shared: &Arc<Shared>,
-    lane: &Arc<Lane>,
-    handle: &Handle,
-    held: &mut Option<Known>,
-    mut run: Vec<Waiting>,
-) {
-    let began = Instant::now();
-    while !run.is_empty() {
-        let low = shared.ids.last();
-        shared.notes.begin(low);
-        let round = Round {
-            shared,
-            lane,
-            handle,
-            low,
-        };
-        run = match round.go(held, run) {
-            Ok(rest) => rest,
-            Err((error, rest)) => {
-                shared.notes.end(low);
-                tracing::warn!(%error, lane = lane.name, "a run of changes was not committed");
-                *held = None;
-                give_up(shared, rest, commit_error(&error));
-                return;
-            }
-        };
-        if !run.is_empty() && began.elapsed() > PATIENCE {
-            give_up(shared, std::mem::take(&mut run), CommitError::Unavailable);
-        }
-    }
-}
-
-fn give_up(shared: &Arc<Shared>, run: Vec<Waiting>, error: CommitError) {
-    let failed = run.into_iter().map(|waiting| (waiting, Err(error.clone())));
-    shared.settle(failed.collect());
 }
 
 pub fn commit_error(error: &StoreError) -> CommitError {
@@ -143,6 +164,7 @@ impl Round<'_> {
         self,
         held: &mut Option<Known>,
         run: Vec<Waiting>,
+        outgoing: &mut Outgoing<'_>,
     ) -> Result<Vec<Waiting>, (StoreError, Vec<Waiting>)> {
         let prepared = self.known(held).and_then(|known| {
             let answers = self.answers(&run)?;
@@ -193,7 +215,7 @@ impl Round<'_> {
         };
         let went_well = failed.is_empty() && rest.is_empty();
         done.extend(failed);
-        self.shared.settle(done);
+        outgoing.settle(done);
         let projected = self.project(&documents[..inserted.count]);
         *held = (went_well && projected).then_some(known);
         Ok(rest)
@@ -263,10 +285,9 @@ impl Round<'_> {
             self.shared,
             self.handle.clone(),
             known.state.clone(),
-            answers.clone(),
+            answers,
         );
-        let before = Reads::new(self.shared, self.handle.clone(), None, HashMap::new());
-        let puts = engine.puts();
+        let (puts, seen) = (engine.puts(), engine.seen());
         let mut batch = Batch::new(&mut engine, now, run.len());
         let (mut n, mut head) = (known.n, known.state.as_ref().map_or(0, |state| state.head));
         let mut applied = Vec::with_capacity(run.len());
@@ -278,10 +299,11 @@ impl Round<'_> {
             let state = left.map(|state| Arc::new(state.clone()));
             let written = std::mem::take(&mut *puts.borrow_mut());
             let mut document = None;
+            self.count_used(&written);
             if !written.is_empty() {
                 n += 1;
                 let stamp = self.shared.ids.next(now);
-                self.tell_earlier_members(&mut composer, known, &before, &written)?;
+                tell_earlier_members(&mut composer, known, &seen, &written);
                 composer.next(own_answer(&change));
                 let made = composer.document(written, (n, stamp), head, state.as_deref())?;
                 document = Some(made);
@@ -296,23 +318,21 @@ impl Round<'_> {
         Ok(applied)
     }
 
-    /// How members stood before the run, for those whose rows a change has written.
-    fn tell_earlier_members(
-        &self,
-        composer: &mut Composer<'_>,
-        known: &Known,
-        before: &Reads<'_>,
-        written: &[super::engine::Put],
-    ) -> Result<(), StoreError> {
-        for (conversation, user) in composer.unknown(written) {
-            let of_state = known.state.as_ref().and_then(|state| state.member(user));
-            let member = match of_state {
-                Some(member) => Some(member.clone()),
-                None => before.member(conversation, user)?,
-            };
-            composer.knows((conversation, user), member);
+    /// The room a namespace takes is summed up now and then only: what is written meanwhile is counted.
+    fn count_used(&self, written: &[Put]) {
+        let used = written
+            .iter()
+            .filter(|put| put.key.first() == Some(&key::KV_USED));
+        for put in used.filter(|put| put.table == Table::Rows) {
+            // Taken away, there is nothing.
+            let value = put.value.as_deref().unwrap_or(&[0; 8]);
+            let bytes = value.try_into().ok();
+            if let (Ok(namespace), Some(bytes)) = (std::str::from_utf8(&put.key[1..]), bytes) {
+                self.shared
+                    .notes
+                    .count_used(namespace, u64::from_be_bytes(bytes));
+            }
         }
-        Ok(())
     }
 
     /// Projects what was committed, and has it told. What fails here is done by whoever comes next.
@@ -326,85 +346,29 @@ impl Round<'_> {
             return false;
         }
         let newest = documents.last().and_then(|last| get_int(last, "n"));
-        self.lane.note_applied(newest.unwrap_or_default());
+        let newest = newest.unwrap_or_default();
+        self.lane.note_applied(newest);
         let commits = documents.iter().map(Commit::of).collect();
         self.handle.block_on(self.shared.teller.tell(commits));
+        if namespace_of(&self.lane.name).is_some()
+            && let Err(error) = self
+                .handle
+                .block_on(self.shared.prune(&self.lane.name, newest))
+        {
+            tracing::debug!(%error, "old commits of a namespace are still there");
+        }
         true
     }
 }
 
-/// Inserts documents in order, and finds out what became of them however that ends.
-async fn insert(shared: &Shared, documents: &[Document]) -> Inserted {
-    let began = Instant::now();
-    let mut count = 0;
-    loop {
-        shared.inserts.fetch_add(1, Ordering::Relaxed);
-        let error = match shared
-            .mongo
-            .insert(ENTRIES, &documents[count..], true)
-            .await
-        {
-            Ok(written) => {
-                count += written
-                    .duplicates
-                    .first()
-                    .map_or(written.count as usize, |at| *at);
-                if written.duplicates.is_empty() {
-                    let why = Why::Done;
-                    return Inserted { count, why };
-                }
-                None
-            }
-            Err(error) => Some(error),
-        };
-        // Refused, or not answered: the document that has our number may be our own, of an attempt before.
-        match ours(shared, &documents[count..]).await {
-            Ok(more) => {
-                count += more;
-                if count == documents.len() {
-                    let why = Why::Done;
-                    return Inserted { count, why };
-                }
-                let why = match &error {
-                    None => Some(Why::Lost),
-                    Some(StoreError::Timeout) => None,
-                    Some(other) => Some(Why::Failed(commit_error(other))),
-                };
-                if let Some(why) = why.filter(|_| more == 0) {
-                    return Inserted { count, why };
-                }
-            }
-            Err(_) if began.elapsed() < PATIENCE => {}
-            Err(_) => {
-                let error = error.as_ref().map_or(CommitError::Timeout, commit_error);
-                let why = Why::Failed(error);
-                return Inserted { count, why };
-            }
-        }
-        if began.elapsed() > PATIENCE {
-            let why = Why::Failed(CommitError::Timeout);
-            return Inserted { count, why };
-        }
+/// How members stood before the run, for those whose rows a change has written: none is written that was not read.
+fn tell_earlier_members(composer: &mut Composer<'_>, known: &Known, seen: &Seen, written: &[Put]) {
+    for (conversation, user) in composer.unknown(written) {
+        let of_state = known.state.as_ref().and_then(|state| state.member(user));
+        let of_group = || seen.borrow().get(&(conversation, user)).cloned().flatten();
+        let member = of_state.cloned().or_else(of_group);
+        composer.knows((conversation, user), member);
     }
-}
-
-/// How many of these documents a majority has, from the first on without a gap.
-async fn ours(shared: &Shared, documents: &[Document]) -> Result<usize, StoreError> {
-    let ids: Vec<&str> = documents
-        .iter()
-        .filter_map(|document| get_text(document, "_id"))
-        .collect();
-    let Some(by) = documents.first().and_then(|first| get_text(first, "by")) else {
-        return Ok(0);
-    };
-    let filter = doc! {"_id": {"$in": &ids}, "by": by};
-    let asked = (doc! {"_id": 1}, 0, doc! {"_id": 1});
-    let found = shared.mongo.find_fields(ENTRIES, filter, asked).await?;
-    let same = found
-        .iter()
-        .zip(&ids)
-        .take_while(|(document, id)| get_text(document, "_id") == Some(id));
-    Ok(same.count())
 }
 
 /// What a change's client id is called among the lane's answers.
@@ -429,58 +393,5 @@ fn conversation_of(change: &Change) -> Option<crate::ids::ConversationId> {
             Some(*conversation)
         }
         _ => None,
-    }
-}
-
-impl Shared {
-    /// Tells whoever waits what came of changes; the changes that waited for these too.
-    pub fn settle(&self, done: Vec<(Waiting, Settled)>) {
-        if done.is_empty() {
-            return;
-        }
-        let tickets: Vec<(u64, usize)> = done
-            .iter()
-            .map(|(waiting, _)| (waiting.ticket, waiting.bytes))
-            .collect();
-        let mut settled: Vec<Settlement> = done
-            .into_iter()
-            .map(|(waiting, result)| settlement(waiting, result))
-            .collect();
-        self.in_flight
-            .leave(settled.iter().map(|settlement| &settlement.change));
-        let turned = self.lanes.settled(tickets.into_iter());
-        settled.extend(
-            turned
-                .into_iter()
-                .map(|turn| settlement(turn, Ok(Outcome::Done))),
-        );
-        // A full channel waits here: what is not delivered yet holds back what is committed next (I5).
-        if self.settlements.blocking_send(settled).is_err() {
-            let why = "nobody takes settlements any more";
-            self.lanes.break_down(why.to_owned());
-        }
-    }
-}
-
-impl Shared {
-    /// Settles the turns that nothing before is under way of.
-    pub fn settle_turns(&self) {
-        let turned = self.lanes.settled(std::iter::empty());
-        let settled: Vec<Settlement> = turned
-            .into_iter()
-            .map(|turn| settlement(turn, Ok(Outcome::Done)))
-            .collect();
-        if !settled.is_empty() && self.settlements.blocking_send(settled).is_err() {
-            let why = "nobody takes settlements any more";
-            self.lanes.break_down(why.to_owned());
-        }
-    }
-}
-
-fn settlement(waiting: Waiting, result: Settled) -> Settlement {
-    Settlement {
-        change: waiting.submission.change,
-        origin: waiting.submission.origin,
-        result,
     }
 }

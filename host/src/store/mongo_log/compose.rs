@@ -33,6 +33,14 @@ const ELSEWHERE: [u8; 6] = [
     key::KV_USED,
 ];
 
+/// Rows that say where media are named.
+const MEDIA: [u8; 4] = [
+    key::MEDIA_USE,
+    key::MEDIA_HELD,
+    key::MEDIA_AVATAR,
+    key::MEDIA_LEFT,
+];
+
 /// The documents of one run of changes in a lane, one after another.
 pub struct Composer<'a> {
     lane: &'a str,
@@ -58,6 +66,7 @@ struct Commit {
     namespaces: Vec<Bson>,
     moved: bool,
     holds: bool,
+    media: bool,
 }
 
 impl<'a> Composer<'a> {
@@ -78,7 +87,7 @@ impl<'a> Composer<'a> {
 
     /// The members that a change writes and whose earlier rows are not known here yet.
     pub fn unknown(&self, puts: &[Put]) -> Vec<(ConversationId, UserId)> {
-        let places = puts.iter().filter_map(|put| member_place(put));
+        let places = puts.iter().filter_map(member_place);
         places
             .filter(|place| !self.members.contains_key(place))
             .collect()
@@ -124,6 +133,7 @@ impl<'a> Composer<'a> {
             namespaces: Vec::new(),
             moved: false,
             holds: false,
+            media: false,
         };
         let mut shows = false;
         for ((table, key), value) in latest {
@@ -227,6 +237,7 @@ impl<'a> Composer<'a> {
             kind if ELSEWHERE.contains(&kind) => Ok(()),
             kind => {
                 commit.holds |= kind == key::HELD;
+                commit.media |= MEDIA.contains(&kind);
                 let filter = doc! {"_id": row_id(key), "s": {"$lt": int(stamp)}};
                 let change = match value {
                     Some(value) => doc! {
@@ -302,8 +313,10 @@ fn finish(commit: Commit, items: Vec<Bson>) -> Document {
             document.insert(field, values);
         }
     }
-    if commit.holds {
-        document.insert("h", true);
+    for (field, is_there) in [("h", commit.holds), ("m", commit.media)] {
+        if is_there {
+            document.insert(field, true);
+        }
     }
     document
 }

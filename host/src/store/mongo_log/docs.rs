@@ -85,11 +85,16 @@ pub fn further_id(lane: &str, seq: Seq) -> String {
 
 /// Every commit of a lane.
 pub fn commits_of(lane: &str) -> Document {
-    doc! {"_id": {"$gte": format!("{lane}n"), "$lt": format!("{lane}o")}}
+    doc! {"c": lane, "_id": {"$gte": format!("{lane}n"), "$lt": format!("{lane}o")}}
 }
 
 pub fn member_id(conversation: ConversationId, user: UserId) -> String {
     format!("{conversation}{:016x}", user.0)
+}
+
+/// One member's document.
+pub fn member_filter(conversation: ConversationId, user: UserId) -> Document {
+    doc! {"_id": member_id(conversation, user), "c": lane_of(conversation)}
 }
 
 /// A row's key as an `_id` that sorts as the key does.
@@ -272,7 +277,7 @@ pub fn member_change(before: Option<&Member>, after: &Member, stamp: u64) -> Doc
         set.insert("own_above", own_above(&after.own_above));
     } else {
         let known = before.map_or(&[][..], |before| &before.own_above);
-        let added: Vec<Seq> = after.own_above.iter().copied().collect();
+        let added = after.own_above.clone();
         let added: Vec<Seq> = added
             .into_iter()
             .filter(|seq| !known.contains(seq))

@@ -35,14 +35,16 @@ pub struct Put {
 /// What a batch has written since this was last emptied.
 pub type Puts = Rc<RefCell<Vec<Put>>>;
 
+/// Members of groups as they stood before the batch, those that it asked for.
+pub type Seen = Rc<RefCell<HashMap<(ConversationId, UserId), Option<Member>>>>;
+
 pub struct Reads<'a> {
     shared: &'a Shared,
     handle: Handle,
     /// The lane's conversation, as its newest commit left it.
     state: Option<Arc<State>>,
     answers: HashMap<String, AnswerRow>,
-    /// Members of groups as they stood before the batch.
-    members: RefCell<HashMap<(ConversationId, UserId), Option<Member>>>,
+    members: Seen,
     puts: Puts,
 }
 
@@ -59,13 +61,17 @@ impl<'a> Reads<'a> {
             handle,
             state,
             answers,
-            members: RefCell::default(),
+            members: Seen::default(),
             puts: Puts::default(),
         }
     }
 
     pub fn puts(&self) -> Puts {
         self.puts.clone()
+    }
+
+    pub fn seen(&self) -> Seen {
+        self.members.clone()
     }
 
     fn wait<T>(&self, asked: impl Future<Output = T>) -> T {
@@ -128,8 +134,11 @@ impl Engine for Reads<'_> {
         if let Some(known) = self.members.borrow().get(&(conversation, user)) {
             return Ok(known.clone());
         }
-        let id = docs::member_id(conversation, user);
-        let found = self.one(MEMBERS, doc! {"_id": id})?;
+        let found = match &self.state {
+            // Nobody was a member of what does not exist.
+            None => None,
+            Some(_) => self.one(MEMBERS, docs::member_filter(conversation, user))?,
+        };
         let found = found.map(|found| docs::member(&found)).transpose()?;
         let mut members = self.members.borrow_mut();
         members.insert((conversation, user), found.clone());
@@ -189,6 +198,10 @@ impl Engine for Reads<'_> {
 
     fn kv(&self, namespace: &str, name: &str) -> Result<Option<KvRow>, StoreError> {
         self.wait(self.shared.kv_row(namespace, name))
+    }
+
+    fn recount(&self, namespace: &str) -> Result<(), StoreError> {
+        self.wait(self.shared.recount(namespace))
     }
 
     fn kv_used(&self, namespace: &str) -> Result<u64, StoreError> {

@@ -2,12 +2,14 @@
 //! tell, the `_id` settles races between nodes, and a unique index sees that each commit is told once, whoever tells it. No
 //! place is ever filled later than one after it, so a cursor skips nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use mongodb::bson::{Bson, Document, doc};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::docs::{self, damaged, get_int, get_text, int};
@@ -24,6 +26,10 @@ use crate::store::mongo::{Mongo, Update};
 const WAITING: usize = 1_024;
 /// Items of one document.
 const ITEMS_MOST: usize = 512;
+/// After so long the feed is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Places whose time is remembered.
+const MARKS_MOST: usize = 4_096;
 /// Documents looked at for one page.
 const PAGE_DOCUMENTS: usize = 256;
 /// Tells apart a place in the feed and a sync token of the same database.
@@ -60,6 +66,8 @@ pub struct Teller {
     /// The newest place this node knows of.
     newest: AtomicU64,
     commits: watch::Sender<u64>,
+    /// When places came to be known here, the newest of them.
+    marks: Mutex<VecDeque<(u64, Instant)>>,
 }
 
 impl Teller {
@@ -70,6 +78,7 @@ impl Teller {
             sender,
             newest: AtomicU64::new(newest),
             commits: watch::Sender::new(newest),
+            marks: Mutex::default(),
         };
         Ok((teller, receiver))
     }
@@ -88,7 +97,29 @@ impl Teller {
         }
     }
 
+    /// How much earlier than the newest place the first one behind another was told.
+    pub fn behind_ms(&self, place: u64) -> u64 {
+        let marks = self.marks.lock();
+        let first = marks.iter().find(|(mark, _)| *mark > place);
+        let (Some((_, first)), Some((_, last))) = (first, marks.back()) else {
+            return 0;
+        };
+        let behind = last.saturating_duration_since(*first).as_millis();
+        u64::try_from(behind).unwrap_or(u64::MAX)
+    }
+
+    fn mark(&self, newest: u64) {
+        let mut marks = self.marks.lock();
+        if marks.back().is_none_or(|(last, _)| *last < newest) {
+            marks.push_back((newest, Instant::now()));
+        }
+        if marks.len() > MARKS_MOST {
+            marks.pop_front();
+        }
+    }
+
     fn saw(&self, newest: u64) {
+        self.mark(newest);
         self.newest.fetch_max(newest, Ordering::AcqRel);
         self.commits.send_if_modified(|known| {
             let newer = newest > *known;
@@ -122,9 +153,13 @@ pub async fn tell(shared: Arc<Shared>, mut taken: mpsc::Receiver<Tell>) {
                 Tell::Flush(done) => flushed.push(done),
             }
         }
-        if let Err(error) = shared.tell_now(&commits).await {
-            // They stay open in the database; the sweep comes back to them.
+        // Nothing later is told before them. Once the log is closed, another node comes to them.
+        while let Err(error) = shared.tell_now(&commits).await {
             tracing::warn!(%error, "commits are not in the feed yet");
+            if shared.lanes.is_closed() {
+                break;
+            }
+            tokio::time::sleep(AGAIN).await;
         }
         for done in flushed {
             let _ = done.send(());
@@ -162,7 +197,7 @@ impl Shared {
         }
         let close = commits.iter().map(|commit| {
             let filter = doc! {"_id": &commit.id, "c": &commit.lane};
-            let fields = doc! {"open": "", "w": "", "f": "", "u": "", "ns": "", "h": ""};
+            let fields = doc! {"open": "", "w": "", "f": "", "u": "", "ns": "", "h": "", "m": ""};
             Update::one(filter, doc! {"$unset": fields}).into_document()
         });
         let close: Vec<Document> = close.collect();
@@ -307,7 +342,7 @@ impl Shared {
         Ok(entries)
     }
 
-    async fn page(&self, after: FeedPosition, limit: usize) -> Result<FeedPage, StoreError> {
+    async fn feed_page(&self, after: FeedPosition, limit: usize) -> Result<FeedPage, StoreError> {
         let mut page = FeedPage {
             items: Vec::new(),
             places: Vec::new(),
@@ -323,7 +358,7 @@ impl Shared {
         let (items, more) = self.items_after(place, limit).await?;
         page.more = more;
         if let Some(last) = items.last() {
-            page.next = self.place(last.place);
+            page.next = self.feed_place(last.place);
         }
         let entries = self.entries_at(&items).await?;
         for item in items {
@@ -345,7 +380,7 @@ impl Shared {
         Ok(page)
     }
 
-    pub fn place(&self, stamp: u64) -> FeedPosition {
+    fn feed_place(&self, stamp: u64) -> FeedPosition {
         FeedPosition(docs::token(self.instance | FEED_TOKENS, stamp))
     }
 
@@ -373,12 +408,12 @@ impl Shared {
 impl Feed for MongoLog {
     async fn feed(&self, after: &FeedPosition, limit: usize) -> Result<FeedPage, StoreError> {
         let after = after.clone();
-        self.on(move |shared| async move { shared.page(after, limit).await })
+        self.on(move |shared| async move { shared.feed_page(after, limit).await })
             .await
     }
 
     fn place(&self, stamp: u64) -> FeedPosition {
-        self.shared.place(stamp)
+        self.shared.feed_place(stamp)
     }
 
     fn stamp(&self, at: &FeedPosition) -> Option<u64> {
@@ -390,12 +425,12 @@ impl Feed for MongoLog {
         let stamp = self.shared.known_stamp(at).unwrap_or_default();
         Ok(match stamp.saturating_sub(items) {
             0 => FeedPosition::default(),
-            stamp => self.shared.place(stamp),
+            stamp => self.shared.feed_place(stamp),
         })
     }
 
     fn feed_end(&self) -> FeedPosition {
-        self.shared.place(self.shared.teller.newest())
+        self.shared.feed_place(self.shared.teller.newest())
     }
 
     async fn feed_length(&self) -> Result<u64, StoreError> {

@@ -75,9 +75,14 @@ impl Shared {
         if let Some(known) = self.notes.used(namespace) {
             return Ok(known);
         }
+        self.recount(namespace).await?;
+        Ok(self.notes.used(namespace).unwrap_or_default())
+    }
+
+    pub async fn recount(&self, namespace: &str) -> Result<(), StoreError> {
         let used = self.kv_used(namespace).await?;
         self.notes.saw_used(namespace, used);
-        Ok(used)
+        Ok(())
     }
 
     async fn kv_used(&self, namespace: &str) -> Result<u64, StoreError> {
@@ -229,7 +234,7 @@ impl PluginKv for MongoLog {
 
     async fn kv_namespaces(&self) -> Result<Vec<String>, StoreError> {
         self.on(move |shared| async move {
-            shared.catch_up(About::All).await?;
+            shared.catch_up(About::Values).await?;
             let collection = shared.mongo.collection(KV);
             let asked = async { collection.distinct("ns", doc! {}).await };
             let found = shared.mongo.read(asked).await?;

@@ -246,6 +246,11 @@ pub fn lane_of_namespace(namespace: &str) -> String {
     format!("kv:{namespace}:")
 }
 
+/// The namespace a lane is of.
+pub fn namespace_of(lane: &str) -> Option<&str> {
+    lane.strip_prefix("kv:")?.strip_suffix(':')
+}
+
 /// Where a change is committed; `None` where what it is about has to be read first.
 fn lane_name(change: &Change) -> Option<String> {
     let conversation = match change {

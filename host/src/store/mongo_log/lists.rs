@@ -219,7 +219,8 @@ impl Shared {
             users.map(|user| docs::member_id(conversation.id, *user))
         });
         let ids: Vec<String> = ids.collect();
-        let filter = doc! {"_id": {"$in": ids}};
+        let lanes: Vec<String> = stored.keys().map(|id| lane_of(*id)).collect();
+        let filter = doc! {"c": {"$in": lanes}, "_id": {"$in": ids}};
         let rows: Vec<Document> = self.mongo.find(MEMBERS, filter, doc! {}, 0).await?;
         let mut members = HashMap::new();
         for row in &rows {

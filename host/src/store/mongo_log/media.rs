@@ -22,7 +22,7 @@ const ENTRIES_MOST: usize = 1000;
 impl Shared {
     /// Whether an entry or a held message names it, or a conversation has it as its avatar.
     pub async fn media_used(&self, media: MediaId) -> Result<bool, StoreError> {
-        self.catch_up(About::All).await?;
+        self.catch_up(About::Media).await?;
         for prefix in [
             key::media_uses(media),
             key::media_holds(media),
@@ -44,7 +44,7 @@ impl Shared {
     /// Whether a user is a present member of a conversation with an entry that names it and that the user may see. An
     /// avatar is everybody's to see.
     pub async fn media_readable(&self, media: MediaId, user: UserId) -> Result<bool, StoreError> {
-        self.catch_up(About::All).await?;
+        self.catch_up(About::Media).await?;
         if self.any_row(key::media_avatars(media)).await? {
             return Ok(true);
         }
@@ -109,7 +109,7 @@ impl Shared {
 
     /// Media that something named and does not any more, as noted when that changed.
     pub async fn media_left(&self, limit: usize) -> Result<Vec<MediaId>, StoreError> {
-        self.catch_up(About::All).await?;
+        self.catch_up(About::Media).await?;
         let end = row_id(&[key::MEDIA_LEFT + 1]);
         let filter = doc! {
             "_id": {"$gte": row_id(&[key::MEDIA_LEFT]), "$lt": end},

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 
 use super::Shared;
 use super::commit::commit_error;
@@ -125,7 +125,7 @@ impl Shared {
         if state.conversation.dissolved().is_some() {
             return Ok(None);
         }
-        let filter = doc! {"_id": docs::member_id(place.conversation, place.user)};
+        let filter = docs::member_filter(place.conversation, place.user);
         let found = self.mongo.find_one(MEMBERS, filter).await?;
         let member = found.map(|found| docs::member(&found)).transpose()?;
         Ok(member.filter(|member| member.left.is_none()))
@@ -231,11 +231,8 @@ impl Shared {
         (change, member): (Document, Member),
         head: Seq,
     ) -> Done {
-        let filter = doc! {
-            "_id": docs::member_id(place.conversation, place.user),
-            "c": docs::lane_of(place.conversation),
-            "left": null,
-        };
+        let mut filter = docs::member_filter(place.conversation, place.user);
+        filter.insert("left", Bson::Null);
         let update = Update::one(filter, change).into_document();
         if self.mongo.update(MEMBERS, vec![update]).await?.count == 0 {
             return Ok(Err(NO_MEMBER));

@@ -43,7 +43,7 @@ impl Shared {
         if state.conversation.kind != Kind::Group {
             return Ok(state.member(user).cloned());
         }
-        let filter = doc! {"_id": member_id(state.conversation.id, user)};
+        let filter = docs::member_filter(state.conversation.id, user);
         let found = self.mongo.find_one(MEMBERS, filter).await?;
         let found = found.map(|found| docs::member(&found)).transpose()?;
         Ok(found.map(|member| Member {
@@ -245,7 +245,7 @@ impl Shared {
     ) -> Result<Vec<MemberRow>, StoreError> {
         self.catch_up(About::Conversation(id)).await?;
         let ids: Vec<String> = users.iter().map(|user| member_id(id, *user)).collect();
-        let filter = doc! {"_id": {"$in": ids}, "left": null};
+        let filter = doc! {"c": lane_of(id), "_id": {"$in": ids}, "left": null};
         let found = self.mongo.find(MEMBERS, filter, doc! {}, 0).await?;
         let mut rows = member_rows(&found)?;
         // As they were asked for.
@@ -328,7 +328,7 @@ impl Shared {
             let direct = self.mongo.find_fields(CONVERSATIONS, filter, asked).await?;
             let ids = direct
                 .iter()
-                .filter_map(|one| get_text(one, "_id")?.parse().ok());
+                .filter_map(|one| get_text(one, "_id")?.parse::<ConversationId>().ok());
             found.extend(ids);
         }
         found.truncate(limit);

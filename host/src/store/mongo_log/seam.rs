@@ -35,13 +35,14 @@ impl Shared {
 
     /// What is about a held message is committed in the lane of its conversation.
     async fn place(self: Arc<Self>, waiting: Waiting) {
-        let hold = match &waiting.submission.change {
-            Change::Refuse { hold, .. } | Change::Forget { hold } => *hold,
-            _ => HoldId(0),
+        let (hold, gone) = match &waiting.submission.change {
+            Change::Forget { hold } => (*hold, "no such refused message"),
+            Change::Refuse { hold, .. } => (*hold, "no such held message"),
+            _ => (HoldId(0), "no such change"),
         };
         let (lane, error) = match self.held(hold).await {
             Ok(Some(held)) => (Some(lane_of(held.hold.conversation)), None),
-            Ok(None) => (None, Some(CommitError::Gone("no such held message"))),
+            Ok(None) => (None, Some(CommitError::Gone(gone))),
             Err(error) => (None, Some(super::commit::commit_error(&error))),
         };
         match (lane, error) {
@@ -53,7 +54,7 @@ impl Shared {
             (None, error) => {
                 let error = error.unwrap_or(CommitError::Unavailable);
                 let settling = tokio::task::spawn_blocking(move || {
-                    self.settle(vec![(waiting, Err(error))]);
+                    self.settle_now(vec![(waiting, Err(error))]);
                 });
                 let _ = settling.await;
             }
@@ -94,7 +95,7 @@ impl MessageLog for MongoLog {
             Taken::Queued if is_turn => {
                 // Nothing may be under way that would settle it.
                 let shared = shared.clone();
-                tokio::task::spawn_blocking(move || shared.settle_turns());
+                tokio::task::spawn_blocking(move || shared.settle_now(Vec::new()));
             }
             Taken::Queued => {}
         }

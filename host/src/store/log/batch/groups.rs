@@ -63,7 +63,7 @@ impl Batch<'_> {
         }
         let mut work = Work::new(change, &before, group, changed);
         match self.act(&mut work, &mut change.act)? {
-            Ok(()) => self.finish(work, std::mem::take(&mut change.effects)),
+            Ok(()) => self.end_work(work, std::mem::take(&mut change.effects)),
             Err(refused) => Ok(Err(refused)),
         }
     }
@@ -179,7 +179,7 @@ impl Batch<'_> {
         let row = join_request::encode(work.author, text);
         self.put_row(key::join_request(work.id, request), row);
         let place = key::request_of(work.id, work.author);
-        self.put_row(place, request.0.to_be_bytes().to_vec());
+        self.put_row(place, request.0.to_be_bytes());
         self.requests.insert((work.id, work.author), Some(request));
         work.group.waiting += 1;
         (work.request, work.waits_changed) = (Some(request), true);

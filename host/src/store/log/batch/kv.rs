@@ -71,6 +71,7 @@ impl Batch<'_> {
             return Ok(true);
         }
         if self.kv_used(namespace)?.saturating_add_signed(growth) > quota {
+            self.engine.recount(namespace)?;
             self.end_kv(namespace)?;
         }
         Ok(self.kv_used(namespace)?.saturating_add_signed(growth) <= quota)
@@ -97,7 +98,7 @@ impl Batch<'_> {
             versions.push(self.put_kv(namespace, write.clone())?);
         }
         if let Some((consumer, at)) = &change.cursor {
-            self.put_row(key::cursor(consumer), at.0.as_bytes().to_vec());
+            self.put_row(key::cursor(consumer), at.0.as_bytes());
         }
         Ok(Ok(Outcome::Kv(versions)))
     }

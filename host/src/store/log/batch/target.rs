@@ -240,7 +240,7 @@ impl Batch<'_> {
             for user in users {
                 let key = key::mention(entry.conversation, *user, entry.seq);
                 if on {
-                    self.put_row(key, entry.from.0.to_be_bytes().to_vec());
+                    self.put_row(key, entry.from.0.to_be_bytes());
                 } else {
                     self.remove_row(key);
                 }

@@ -186,7 +186,7 @@ impl Batch<'_> {
     }
 
     /// Writes what the change leaves of the conversation, and what the plugins wanted written with it.
-    pub fn finish(&mut self, mut work: Work, effects: Vec<PluginWrite>) -> Applied {
+    pub fn end_work(&mut self, mut work: Work, effects: Vec<PluginWrite>) -> Applied {
         if !work.entries.is_empty() {
             work.changed = work.newest();
         }
