@@ -30,7 +30,7 @@ const ANN: UserId = UserId(11);
 const BOB: UserId = UserId(22);
 
 /// One node.
-struct Node {
+pub struct Node {
     log: Arc<MongoLog>,
     settlements: mpsc::Receiver<Vec<Settlement>>,
 }
@@ -52,22 +52,26 @@ impl Cluster {
     }
 
     async fn node(&self) -> Node {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let opened = MongoLog::open(&self.settings, clock).await;
-        let (log, settlements) = opened.expect("the log opens");
-        Node { log, settlements }
+        Node::open(&self.settings).await
     }
 }
 
 impl Node {
-    fn submit(&self, change: Change) {
+    pub async fn open(settings: &MongoSettings) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let opened = MongoLog::open(settings, clock).await;
+        let (log, settlements) = opened.expect("the log opens");
+        Self { log, settlements }
+    }
+
+    pub fn submit(&self, change: Change) {
         let origin = Origin::None;
         if self.log.submit(Submission { change, origin }).is_err() {
             panic!("the change was not taken");
         }
     }
 
-    async fn settled(&mut self, count: usize) -> Vec<Result<Outcome, CommitError>> {
+    pub async fn settled(&mut self, count: usize) -> Vec<Result<Outcome, CommitError>> {
         let mut results = Vec::new();
         while results.len() < count {
             let batch = tokio::time::timeout(PATIENCE, self.settlements.recv())
@@ -79,12 +83,12 @@ impl Node {
         results
     }
 
-    async fn settle(&mut self, change: Change) -> Result<Outcome, CommitError> {
+    pub async fn settle(&mut self, change: Change) -> Result<Outcome, CommitError> {
         self.submit(change);
         self.settled(1).await.remove(0)
     }
 
-    async fn seqs(&self) -> Vec<Seq> {
+    pub async fn seqs(&self) -> Vec<Seq> {
         let span = Span {
             limit: 10_000,
             ..Span::default()
@@ -98,7 +102,7 @@ fn place() -> ConversationId {
     ConversationId::direct(ANN, BOB)
 }
 
-fn message(from: UserId, client_id: &str) -> Change {
+pub fn message(from: UserId, client_id: &str) -> Change {
     let content = serde_json::json!({"type": "text", "text": client_id});
     let body = Body::Message(Message {
         client_id: client_id.to_owned(),
@@ -128,7 +132,7 @@ fn message(from: UserId, client_id: &str) -> Change {
     }))
 }
 
-fn seq_of(result: &Result<Outcome, CommitError>) -> Seq {
+pub fn seq_of(result: &Result<Outcome, CommitError>) -> Seq {
     match result {
         Ok(Outcome::Committed(committed)) => committed.entry.seq,
         Ok(Outcome::Resent(FirstAnswer::Committed { seq, .. })) => *seq,
