@@ -56,6 +56,7 @@ use crate::session::{Bye, OutboxLimits};
 use crate::store::accounts::Accounts;
 use crate::store::embedded_log::EmbeddedLog;
 use crate::store::feed::Feed;
+use crate::store::housekeeping::Housekeeping;
 use crate::store::sqlite_accounts::SqliteAccounts;
 use crate::store::{MessageLog, Settlement};
 

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::gateway::admin::metrics::Sources;
-use crate::ids::EntryId;
 use crate::search::serving::Serving;
 use crate::store::embedded_log::EmbeddedLog;
-use crate::store::feed::Feed as _;
+use crate::store::housekeeping::Housekeeping;
 
 /// How long sizes are good for.
 const FRESH: Duration = Duration::from_secs(10);
@@ -43,13 +42,7 @@ impl Sources for Stores {
 
     fn index_lag_ms(&self) -> Option<u64> {
         let reached = self.index.as_ref()?.newest();
-        let newest = *self.log.commits().borrow();
-        // The numbers of commits are the stamps of their last entries.
-        let ms = |stamp| EntryId(stamp).at_ms();
-        Some(match reached >= newest {
-            true => 0,
-            false => ms(newest).saturating_sub(ms(reached)),
-        })
+        Some(self.log.behind_ms(reached))
     }
 
     fn store_bytes(&self) -> Sizes {

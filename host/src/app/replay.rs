@@ -14,6 +14,7 @@ use crate::plugins::replay::files::{FileLimits, FileRules};
 use crate::plugins::replay::{Aside, AsideRules, Files, Replays};
 use crate::plugins::rollout::Rollout;
 use crate::store::embedded_log::EmbeddedLog;
+use crate::store::housekeeping::Housekeeping;
 use crate::store::judged::BesideLimits;
 
 const DAY_MS: u64 = 86_400_000;
@@ -73,7 +74,7 @@ pub async fn forget(rollout: Arc<Rollout>, log: Arc<EmbeddedLog>) {
         if let Some(aside) = rollout.aside() {
             aside.forget_old();
         }
-        if let Err(error) = log.forget_beside() {
+        if let Err(error) = log.forget_beside().await {
             tracing::warn!(%error, "what hooks read is kept for longer than it should be");
         }
     }

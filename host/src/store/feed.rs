@@ -48,6 +48,9 @@ pub struct FeedPage {
 }
 
 /// The feed of a message log. Reading it takes nothing away; a consumer sees each item at least once.
+///
+/// Of several nodes' log it is one feed, with the same positions and cursors everywhere. What another node commits is in it,
+/// and told by `commits`, a little later; nothing ever comes before a position that was given out.
 #[async_trait]
 pub trait Feed: Send + Sync + 'static {
     /// What was committed after a position, at most `limit` items.

@@ -41,6 +41,8 @@ pub struct KvChange {
     pub cursor: Option<(String, FeedPosition)>,
 }
 
+/// Values are the same on every node that has the log open; what `kv_refused` counts is a node's own. What `kv_changed` tells may
+/// be told again.
 #[async_trait]
 pub trait PluginKv: Send + Sync + 'static {
     /// A value; what has ended is not there.

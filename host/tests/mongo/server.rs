@@ -21,8 +21,16 @@ const STARTS: Duration = Duration::from_secs(60);
 /// A server that was started here, or is somebody else's.
 pub struct MongoServer {
     url: String,
-    process: Option<Mutex<Child>>,
-    _folder: Option<TempDir>,
+    started: Option<Started>,
+}
+
+/// How it was started, and where it keeps everything.
+struct Started {
+    folder: TempDir,
+    port: u16,
+    /// Nothing is answered before it is on the disk.
+    durable: bool,
+    process: Mutex<Option<Child>>,
 }
 
 /// The one that runs, for as long as somebody holds it.
@@ -33,12 +41,48 @@ pub async fn shared() -> Arc<MongoServer> {
     if let Some(server) = running.upgrade() {
         return server;
     }
-    let server = Arc::new(start().await);
+    let named = named();
+    let server = match named.starts_with("mongodb") {
+        true => MongoServer {
+            url: named,
+            started: None,
+        },
+        false => alone(false).await,
+    };
+    let server = Arc::new(server);
     *running = Arc::downgrade(&server);
     server
 }
 
+/// One of a test's own, which keeps what it has answered whatever happens: it may be killed, and runs again.
+pub async fn durable() -> MongoServer {
+    alone(true).await
+}
+
+async fn alone(durable: bool) -> MongoServer {
+    let started = Started {
+        folder: tempfile::tempdir().expect("a folder"),
+        port: free_port(),
+        durable,
+        process: Mutex::new(None),
+    };
+    started.start().await;
+    MongoServer {
+        url: format!(
+            "mongodb://127.0.0.1:{}/?directConnection=true",
+            started.port
+        ),
+        started: Some(started),
+    }
+}
+
 impl MongoServer {
+    /// Its host and port.
+    pub fn address(&self) -> String {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        rest.split(['/', '?']).next().unwrap_or_default().to_owned()
+    }
+
     /// A database that nobody else uses.
     pub fn database(&self) -> MongoSettings {
         static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -51,60 +95,66 @@ impl MongoServer {
     }
 }
 
-impl Drop for MongoServer {
-    fn drop(&mut self) {
-        if let Some(process) = &self.process {
-            let mut child = process.lock();
+impl MongoServer {
+    /// SIGKILL, and it runs again with what it had kept.
+    pub async fn kill_and_start(&self) {
+        let started = self.started.as_ref().expect("a server of one's own");
+        started.kill();
+        started.start().await;
+    }
+}
+
+impl Started {
+    async fn start(&self) {
+        let said = self.folder.path().join("said");
+        let output = File::create(&said).expect("a file for what it says");
+        let mut child = self
+            .command()
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("the same file"))
+            .stderr(output)
+            .spawn()
+            .expect("the server starts: `cargo verify` gets it");
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let ended = child.try_wait().is_ok_and(|status| status.is_some());
+            if ended || began.elapsed() > STARTS {
+                let said = std::fs::read_to_string(&said).unwrap_or_default();
+                panic!("the server did not start: {said}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        *self.process.lock() = Some(child);
+    }
+
+    fn command(&self) -> Command {
+        let data = self.folder.path().join("data");
+        let Some(mongod) = real(&named()) else {
+            return stand_in(&data, self.port, self.durable);
+        };
+        std::fs::create_dir_all(&data).expect("a folder for its data");
+        let mut command = Command::new(mongod);
+        command.args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string()]);
+        command.arg("--dbpath").arg(data);
+        command
+    }
+
+    fn kill(&self) {
+        if let Some(mut child) = self.process.lock().take() {
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-async fn start() -> MongoServer {
-    let named = std::env::var("KITH_TEST_MONGODB").unwrap_or_default();
-    if named.starts_with("mongodb") {
-        return MongoServer {
-            url: named,
-            process: None,
-            _folder: None,
-        };
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.kill();
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let port = free_port();
-    let said = folder.path().join("said");
-    let output = File::create(&said).expect("a file for what it says");
-    let mut command = match real(&named) {
-        Some(mongod) => {
-            let data = folder.path().join("data");
-            std::fs::create_dir(&data).expect("a folder for its data");
-            let mut command = Command::new(mongod);
-            command.args(["--bind_ip", "127.0.0.1", "--port", &port.to_string()]);
-            command.arg("--dbpath").arg(data);
-            command
-        }
-        None => stand_in(&folder.path().join("data"), port),
-    };
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(output.try_clone().expect("the same file"))
-        .stderr(output)
-        .spawn()
-        .expect("the server starts: `cargo verify` gets it");
-    let began = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        let ended = child.try_wait().is_ok_and(|status| status.is_some());
-        if ended || began.elapsed() > STARTS {
-            let said = std::fs::read_to_string(&said).unwrap_or_default();
-            panic!("the server did not start: {said}");
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    MongoServer {
-        url: format!("mongodb://127.0.0.1:{port}/?directConnection=true"),
-        process: Some(Mutex::new(child)),
-        _folder: Some(folder),
-    }
+}
+
+fn named() -> String {
+    std::env::var("KITH_TEST_MONGODB").unwrap_or_default()
 }
 
 fn free_port() -> u16 {
@@ -114,7 +164,7 @@ fn free_port() -> u16 {
 
 /// A real server's program, where there is one.
 fn real(named: &str) -> Option<PathBuf> {
-    if !named.is_empty() {
+    if !named.is_empty() && !named.starts_with("mongodb") {
         return Some(named.into());
     }
     let path = std::env::var_os("PATH")?;
@@ -123,7 +173,7 @@ fn real(named: &str) -> Option<PathBuf> {
         .find(|mongod| mongod.is_file())
 }
 
-fn stand_in(data: &Path, port: u16) -> Command {
+fn stand_in(data: &Path, port: u16, durable: bool) -> Command {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| {
         let home = std::env::var_os("HOME").expect("a home folder");
@@ -141,5 +191,8 @@ fn stand_in(data: &Path, port: u16) -> Command {
     command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
     command.args(["--log-level", "WARNING", "--storage-path"]);
     command.arg(data);
+    if durable {
+        command.arg("--sync-on-commit");
+    }
     command
 }

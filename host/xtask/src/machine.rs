@@ -36,6 +36,11 @@ const FOR_CHECKS: &[Need] = &[
         packages: &["maven"],
         reason: "the jars of Elasticsearch and OpenSearch come with it",
     },
+    Need {
+        program: "python3",
+        packages: &["python3", "python3-venv"],
+        reason: "what stands in for MongoDB in tests runs with it",
+    },
 ];
 
 /// What the plugins that are not in Rust are built with.

@@ -8,12 +8,12 @@ use super::target::content_of;
 use crate::conversation::{Conversation, Kind, Member, Role};
 use crate::entry::{Body, Entry, Message, Seq};
 use crate::ids::{ConversationId, EntryId, UserId};
-use crate::store::embedded_log::answers::StoredAnswer;
-use crate::store::embedded_log::committer::Applied;
-use crate::store::embedded_log::floor::Floor;
-use crate::store::embedded_log::heads::State;
-use crate::store::embedded_log::key;
-use crate::store::embedded_log::rows::{EntryRow, Header, Writer};
+use crate::store::log::answers::StoredAnswer;
+use crate::store::log::batch::Applied;
+use crate::store::log::floor::Floor;
+use crate::store::log::heads::State;
+use crate::store::log::key;
+use crate::store::log::rows::{EntryRow, Header, Writer};
 use crate::store::{Append, CommitError, Committed, Opening, Outcome};
 
 impl Batch<'_> {

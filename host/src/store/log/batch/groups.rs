@@ -8,12 +8,12 @@ use super::Batch;
 use crate::conversation::group::{Group, GroupEdit, MemberEdit};
 use crate::conversation::{Conversation, Kind, Member, Role};
 use crate::ids::{ConversationId, JoinRequestId, UserId};
-use crate::store::embedded_log::committer::Applied;
-use crate::store::embedded_log::floor::Floor;
-use crate::store::embedded_log::heads::State;
-use crate::store::embedded_log::rows::Header;
-use crate::store::embedded_log::{key, membership};
 use crate::store::groups::{GroupAct, GroupChange, NewGroup, WAITING_MOST};
+use crate::store::log::batch::Applied;
+use crate::store::log::floor::Floor;
+use crate::store::log::heads::State;
+use crate::store::log::rows::Header;
+use crate::store::log::{join_request, key};
 use crate::store::{CommitError, StoreError};
 use work::Work;
 
@@ -63,7 +63,7 @@ impl Batch<'_> {
         }
         let mut work = Work::new(change, &before, group, changed);
         match self.act(&mut work, &mut change.act)? {
-            Ok(()) => self.finish(work, std::mem::take(&mut change.effects)),
+            Ok(()) => self.end_work(work, std::mem::take(&mut change.effects)),
             Err(refused) => Ok(Err(refused)),
         }
     }
@@ -97,11 +97,7 @@ impl Batch<'_> {
             GroupAct::Settings(edit) => self.settings(work, std::mem::take(&mut **edit)),
             GroupAct::Dissolve => {
                 self.say(work, "dissolved", "{}".to_owned())?;
-                for request in self
-                    .shared
-                    .tables
-                    .join_requests(work.id, None, usize::MAX)?
-                {
+                for request in self.engine.join_requests(work.id)? {
                     self.settle_request(work, request.user)?;
                 }
                 work.group.dissolved = Some(work.newest());
@@ -180,10 +176,10 @@ impl Batch<'_> {
             return Ok(Err(CommitError::Full("too many wait for an answer")));
         }
         let request = JoinRequestId(self.next_stamp());
-        let row = membership::encode_request(work.author, text);
+        let row = join_request::encode(work.author, text);
         self.put_row(key::join_request(work.id, request), row);
         let place = key::request_of(work.id, work.author);
-        self.put_row(place, request.0.to_be_bytes().to_vec());
+        self.put_row(place, request.0.to_be_bytes());
         self.requests.insert((work.id, work.author), Some(request));
         work.group.waiting += 1;
         (work.request, work.waits_changed) = (Some(request), true);
@@ -197,7 +193,7 @@ impl Batch<'_> {
         accept: bool,
         most: u64,
     ) -> Checked<()> {
-        let Some(asked) = self.shared.tables.join_request(work.id, request)? else {
+        let Some(asked) = self.engine.join_request(work.id, request)? else {
             return Ok(Err(NO_REQUEST));
         };
         if self.request_of(work.id, asked.user)? != Some(request) {

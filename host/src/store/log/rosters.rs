@@ -78,7 +78,7 @@ fn moved(roster: &Roster, moves: &[Move]) -> Roster {
 mod tests {
     use super::*;
     use crate::conversation::{Member, Role};
-    use crate::store::embedded_log::ages::SHARDS;
+    use crate::store::log::ages::SHARDS;
 
     const GROUP: ConversationId = ConversationId(16);
 

@@ -12,10 +12,10 @@ use crate::conversation::group::{Group, Past};
 use crate::conversation::{Conversation, Member, Role};
 use crate::entry::{Body, DecisionRecord, Entry};
 use crate::ids::{ConversationId, EntryId, JoinRequestId, UserId};
-use crate::store::embedded_log::committer::Applied;
-use crate::store::embedded_log::key;
-use crate::store::embedded_log::rows::EntryRow;
 use crate::store::groups::{GroupChange, GroupDone};
+use crate::store::log::batch::Applied;
+use crate::store::log::key;
+use crate::store::log::rows::EntryRow;
 use crate::store::{Outcome, PluginWrite, StoreError};
 
 pub struct Work {
@@ -165,7 +165,7 @@ impl Batch<'_> {
     ) -> Result<Option<JoinRequestId>, StoreError> {
         match self.requests.get(&(id, user)) {
             Some(known) => Ok(*known),
-            None => self.shared.tables.request_of(id, user),
+            None => self.engine.request_of(id, user),
         }
     }
 
@@ -186,7 +186,7 @@ impl Batch<'_> {
     }
 
     /// Writes what the change leaves of the conversation, and what the plugins wanted written with it.
-    pub fn finish(&mut self, mut work: Work, effects: Vec<PluginWrite>) -> Applied {
+    pub fn end_work(&mut self, mut work: Work, effects: Vec<PluginWrite>) -> Applied {
         if !work.entries.is_empty() {
             work.changed = work.newest();
         }

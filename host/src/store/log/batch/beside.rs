@@ -4,7 +4,7 @@
 use super::Batch;
 use crate::entry::{Beside, DecisionRecord};
 use crate::ids::EntryId;
-use crate::store::embedded_log::{beside, key};
+use crate::store::log::{beside, key};
 
 impl Batch<'_> {
     /// Puts what a record has beside it into a row of the entry.
@@ -23,14 +23,7 @@ impl Batch<'_> {
         let Some(row) = beside::encode(kept) else {
             return;
         };
-        let mut gone = Vec::new();
-        {
-            let mut rows = self.shared.beside.lock();
-            rows.add(id.0, row.len());
-            while let Some(old) = rows.pop(self.now) {
-                gone.push(old);
-            }
-        }
+        let gone = self.engine.keep_beside(id, row.len(), self.now);
         if !gone.contains(&id) {
             self.put_row(key::beside(id), row);
         }
@@ -40,7 +33,7 @@ impl Batch<'_> {
     }
 
     pub(super) fn remove_beside(&mut self, id: EntryId) {
-        if self.shared.beside.lock().remove(id.0) {
+        if self.engine.has_beside(id) {
             self.remove_row(key::beside(id).to_vec());
         }
     }

@@ -5,12 +5,12 @@ use super::Batch;
 use super::target::content_of;
 use crate::entry::Seq;
 use crate::ids::ConversationId;
-use crate::store::embedded_log::committer::Applied;
-use crate::store::embedded_log::feed::Told;
-use crate::store::embedded_log::floor::Floor;
-use crate::store::embedded_log::key;
-use crate::store::embedded_log::rows::EntryRow;
-use crate::store::embedded_log::tables::unavailable;
+use crate::store::log::batch::Applied;
+use crate::store::log::engine::Table;
+use crate::store::log::feed::Told;
+use crate::store::log::floor::Floor;
+use crate::store::log::key;
+use crate::store::log::rows::EntryRow;
 use crate::store::{CommitError, Outcome, StoreError};
 
 /// Entries erased by one change: what waits behind it waits a few milliseconds.
@@ -62,10 +62,8 @@ impl Batch<'_> {
         for hold in &row.holds {
             self.refuse_held_edit(*hold)?;
         }
-        self.writes.remove(
-            &self.shared.tables.entries,
-            key::entry(conversation, seq).as_slice(),
-        );
+        let place = key::entry(conversation, seq);
+        self.engine.remove(Table::Entries, &place);
         self.news.other = true;
         self.entries.insert((conversation, seq), None);
         Ok(Some(row))
@@ -84,9 +82,7 @@ impl Batch<'_> {
             .filter(|key| range.contains(*key))
             .cloned()
             .collect();
-        for guard in self.shared.tables.rows.range(range) {
-            gone.push(guard.key().map_err(unavailable)?.to_vec());
-        }
+        gone.extend(self.engine.keys(range)?);
         for key in gone {
             self.remove_row(key.clone());
             self.reactions.insert(key, None);

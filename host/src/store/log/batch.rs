@@ -1,5 +1,5 @@
-//! One write batch in the making: changes applied one after another, each seeing those before it, nothing visible
-//! to readers until the whole is on disk.
+//! One write batch in the making: changes applied one after another, each seeing those before it. What it reads of
+//! earlier commits, and where its rows go, is the engine's; what a change does is the same for all of them.
 
 mod append;
 mod beside;
@@ -10,38 +10,56 @@ mod kv;
 mod media;
 mod target;
 
-use fjall::{OwnedWriteBatch, PersistMode, UserKey, UserValue};
-use parking_lot::MutexGuard;
+use std::sync::Arc;
 
 use super::answers::{AnswerRow, StoredAnswer};
-use super::committer::{Applied, Shared};
-use super::feed::Told;
+use super::engine::{Engine, Table};
+use super::feed::{self, Told};
 use super::heads::State;
 use super::key;
-use super::kv::KvRow;
+use super::kv_row::KvRow;
 use super::rosters::Move;
 use super::rows::EntryRow;
-use super::tables::unavailable;
-use super::tail::News;
 use crate::conversation::{Conversation, Kind, Member};
-use crate::entry::{Body, Seq};
+use crate::entry::{Body, Entry, Seq};
 use crate::ids::{ConversationId, HoldId, JoinRequestId, UserId};
 use crate::maps::{HashMap, HashSet};
 use crate::store::{
     Change, CommitError, FirstAnswer, HeldMessage, Outcome, Prefs, ResendKey, StoreError,
 };
 
-/// The row that says since when erased content waits to leave the disk.
-pub const ERASED: &str = "erased";
-/// Rows of a message: the entry, its feed's row, the first answer, its author's.
-const ROWS: usize = 4;
 /// What most rows have room in.
 const ROW_BYTES: usize = 512;
 
+/// What `apply` gives: a settled change, or trouble that ends the batch.
+pub type Applied = Result<Result<Outcome, CommitError>, StoreError>;
+
+/// What a batch has to say to the feed.
+#[derive(Default)]
+pub struct News {
+    /// New entries, in the order of their stamps.
+    pub entries: Vec<Arc<Entry>>,
+    /// Something else was told or changed.
+    pub other: bool,
+}
+
+/// What is left of a batch when everything was applied: what those in memory are from now on.
+pub struct Finished {
+    pub states: HashMap<ConversationId, State>,
+    pub moves: Vec<Move>,
+    /// Keys of plugins' values that were written.
+    pub kv: HashMap<Vec<u8>, Option<KvRow>>,
+    pub news: News,
+    /// Something was taken out of the log that must leave the disk too.
+    pub erased: bool,
+    pub stamp: u64,
+    /// The newest stamp before the batch.
+    pub before: u64,
+}
+
 pub struct Batch<'a> {
-    pub(super) shared: &'a Shared,
+    pub(super) engine: &'a mut dyn Engine,
     pub(super) now: u64,
-    writes: OwnedWriteBatch,
     states: HashMap<ConversationId, State>,
     /// `None` is erased.
     entries: HashMap<(ConversationId, Seq), Option<EntryRow>>,
@@ -74,12 +92,11 @@ pub struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// A batch that about `changes` will be applied to.
-    pub fn new(shared: &'a Shared, now: u64, changes: usize) -> Self {
-        let database = shared.tables.database.clone();
+    pub fn new(engine: &'a mut dyn Engine, now: u64, changes: usize) -> Self {
+        let last = engine.last_stamp();
         Self {
-            shared,
+            engine,
             now,
-            writes: OwnedWriteBatch::with_capacity(database, 1 + changes * ROWS),
             states: HashMap::default(),
             entries: HashMap::with_capacity_and_hasher(changes, Default::default()),
             answers: HashMap::with_capacity_and_hasher(changes, Default::default()),
@@ -92,8 +109,8 @@ impl<'a> Batch<'a> {
             kv: HashMap::default(),
             kv_used: HashMap::default(),
             erased: false,
-            stamp: shared.ids.last(),
-            before: shared.ids.last(),
+            stamp: last,
+            before: last,
             news: News::default(),
             scratch: Vec::with_capacity(ROW_BYTES),
         }
@@ -136,58 +153,37 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Writes and syncs everything, then lets readers see it; the newest stamp.
-    pub fn commit(mut self, mode: PersistMode) -> Result<u64, StoreError> {
+    /// Writes what is left to be written; what remains for memory.
+    pub fn finish(mut self) -> Finished {
         self.put_changed_members();
-        if self.writes.is_empty() {
-            return Ok(self.stamp);
+        Finished {
+            states: self.states,
+            moves: self.moves,
+            kv: self.kv,
+            news: self.news,
+            erased: self.erased,
+            stamp: self.stamp,
+            before: self.before,
         }
-        self.put_row(key::meta("stamp"), self.stamp.to_be_bytes());
-        // Held until it is written: a scrub that begins now counts it in.
-        let _erasing = self.erased.then(|| self.note_erasure());
-        self.writes
-            .durability(Some(mode))
-            .commit()
-            .map_err(unavailable)?;
-        self.shared.kv_notes.committed(self.kv.keys());
-        for (id, state) in self.states {
-            self.shared.heads.put(id, state);
-        }
-        self.shared.rosters.apply(self.moves);
-        self.shared.tail.extend(self.news, self.before, self.stamp);
-        Ok(self.stamp)
-    }
-
-    fn note_erasure(&mut self) -> MutexGuard<'a, u64> {
-        let mut since = self.shared.erased_since.lock();
-        if *since == 0 {
-            *since = self.now.max(1);
-            self.put_row(key::meta(ERASED), since.to_be_bytes().to_vec());
-        }
-        since
     }
 
     pub(super) fn next_stamp(&mut self) -> u64 {
-        self.stamp = self.shared.ids.next(self.now);
+        self.stamp = self.engine.next_stamp(self.now);
         self.stamp
     }
 
-    pub(super) fn put_row(&mut self, key: impl Into<UserKey>, value: impl Into<UserValue>) {
-        self.writes.insert(&self.shared.tables.rows, key, value);
-    }
-
-    pub(super) fn put_feed(&mut self, key: [u8; 9], value: &[u8]) {
-        self.writes.insert(&self.shared.tables.feed, key, value);
+    pub(super) fn put_row(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.engine.put(Table::Rows, key.as_ref(), value.as_ref());
     }
 
     pub(super) fn remove_row(&mut self, key: Vec<u8>) {
-        self.writes.remove(&self.shared.tables.rows, key);
+        self.engine.remove(Table::Rows, &key);
     }
 
     /// A conversation's state as the changes so far leave it.
     pub(super) fn state(&mut self, id: ConversationId) -> Result<Option<&mut State>, StoreError> {
         if !self.states.contains_key(&id) {
-            let loaded = self.shared.heads.get(id, || self.shared.tables.state(id))?;
+            let loaded = self.engine.state(id)?;
             let Some(loaded) = loaded else {
                 return Ok(None);
             };
@@ -196,11 +192,16 @@ impl<'a> Batch<'a> {
         Ok(self.states.get_mut(&id))
     }
 
-    pub(super) fn put_state(&mut self, id: ConversationId, state: State) {
+    /// A conversation as the changes so far leave it, if any of them looked at it.
+    pub fn known(&self, id: ConversationId) -> Option<&State> {
+        self.states.get(&id)
+    }
+
+    pub fn put_state(&mut self, id: ConversationId, state: State) {
         self.states.insert(id, state);
     }
 
-    pub(super) fn put_conversation(&mut self, conversation: &Conversation, stamp: u64) {
+    pub fn put_conversation(&mut self, conversation: &Conversation, stamp: u64) {
         self.mark_avatar(conversation);
         let row = rmp_serde::to_vec_named(&(conversation, stamp)).expect("a conversation encodes");
         self.put_row(key::conversation(conversation.id), row);
@@ -213,7 +214,7 @@ impl<'a> Batch<'a> {
     ) -> Result<Option<EntryRow>, StoreError> {
         match self.entries.get(&(conversation, seq)) {
             Some(row) => Ok(row.clone()),
-            None => self.shared.tables.entry(conversation, seq),
+            None => self.engine.entry(conversation, seq),
         }
     }
 
@@ -234,12 +235,16 @@ impl<'a> Batch<'a> {
         self.tell(row.entry.id.0, Told::Entry, conversation, seq);
         self.scratch.clear();
         row.encode_into(&mut self.scratch);
-        self.writes.insert(
-            &self.shared.tables.entries,
-            key::entry(conversation, seq),
-            self.scratch.as_slice(),
-        );
+        let place = key::entry(conversation, seq);
+        self.engine.put(Table::Entries, &place, &self.scratch);
         self.entries.insert((conversation, seq), Some(row));
+    }
+
+    /// Tells the feed; `stamp` is the change's own, so that rows never meet.
+    pub(super) fn tell(&mut self, stamp: u64, told: Told, conversation: ConversationId, seq: Seq) {
+        self.news.other |= told != Told::Entry;
+        let (key, value, length) = feed::row_of(stamp, told, conversation, seq);
+        self.engine.put(Table::Feed, &key, &value[..length]);
     }
 
     /// A present member's row; `Gone` for everyone else.
@@ -273,7 +278,7 @@ impl<'a> Batch<'a> {
     ) -> Result<Option<Member>, StoreError> {
         match self.members.get(&(conversation, user)) {
             Some(member) => Ok(Some(member.clone())),
-            None => self.shared.tables.member(conversation, user),
+            None => self.engine.member(conversation, user),
         }
     }
 
@@ -294,7 +299,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn put_changed_members(&mut self) {
+    /// Rows of members are written once, after whatever changed them.
+    pub fn put_changed_members(&mut self) {
         for (conversation, user) in std::mem::take(&mut self.changed) {
             let of_state = self.states.get(&conversation).and_then(|s| s.member(user));
             let Some(member) = self.members.get(&(conversation, user)).or(of_state) else {
@@ -302,11 +308,8 @@ impl<'a> Batch<'a> {
             };
             self.scratch.clear();
             rmp_serde::encode::write(&mut self.scratch, member).expect("a member encodes");
-            self.writes.insert(
-                &self.shared.tables.rows,
-                key::member(conversation, user),
-                self.scratch.as_slice(),
-            );
+            let place = key::member(conversation, user);
+            self.engine.put(Table::Rows, &place, &self.scratch);
         }
     }
 
@@ -320,7 +323,7 @@ impl<'a> Batch<'a> {
         let place = key::answer(conversation, author, &key.client_id);
         let found = match self.answers.get(&place) {
             Some(row) => Some(row.clone()),
-            None => self.shared.tables.answer_at(&place)?,
+            None => self.engine.answer_at(&place)?,
         };
         Ok(found.map(|row| {
             if row.fingerprint == key.fingerprint {
@@ -343,8 +346,7 @@ impl<'a> Batch<'a> {
             answer,
         };
         let place = key::answer(conversation, author, &key.client_id);
-        self.writes
-            .insert(&self.shared.tables.answers, place.as_slice(), row.encode());
+        self.engine.put(Table::Answers, &place, &row.encode());
         self.answers.insert(place, row);
     }
 
@@ -428,7 +430,7 @@ impl<'a> Batch<'a> {
         {
             return Ok(state.floor.header.ordinal);
         }
-        let header = self.shared.tables.header(conversation, seq)?;
+        let header = self.engine.header(conversation, seq)?;
         header
             .map(|header| header.ordinal)
             .ok_or_else(|| StoreError::Damaged(format!("entry {seq} is missing")))

@@ -7,10 +7,9 @@ use super::Batch;
 use crate::content::Content;
 use crate::entry::{Body, Entry, Message, Seq};
 use crate::ids::{ConversationId, EntryId, HoldId, UserId};
-use crate::store::embedded_log::committer::Applied;
-use crate::store::embedded_log::key;
-use crate::store::embedded_log::rows::{EntryRow, Reader, Writer};
-use crate::store::embedded_log::tables::unavailable;
+use crate::store::log::batch::Applied;
+use crate::store::log::key;
+use crate::store::log::rows::{EntryRow, Reader, Writer};
 use crate::store::{Append, CommitError, FirstAnswer, Outcome, StoreError};
 
 const NO_MESSAGE: CommitError = CommitError::Gone("there is no message at this seq");
@@ -206,7 +205,7 @@ impl Batch<'_> {
         if let Some(known) = self.reactions.get(key) {
             return Ok(*known);
         }
-        let stored = self.shared.tables.rows.get(key).map_err(unavailable)?;
+        let stored = self.engine.row(key)?;
         Ok(stored.and_then(|bytes| {
             let mut from = Reader(&bytes);
             Some((from.u8()? != 0, from.u64()?))
@@ -241,7 +240,7 @@ impl Batch<'_> {
             for user in users {
                 let key = key::mention(entry.conversation, *user, entry.seq);
                 if on {
-                    self.put_row(key, entry.from.0.to_be_bytes().to_vec());
+                    self.put_row(key, entry.from.0.to_be_bytes());
                 } else {
                     self.remove_row(key);
                 }

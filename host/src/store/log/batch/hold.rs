@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 
 use super::Batch;
 use crate::ids::{ConversationId, EntryId, HoldId, UserId};
-use crate::store::embedded_log::answers::StoredAnswer;
-use crate::store::embedded_log::committer::Applied;
-use crate::store::embedded_log::held;
-use crate::store::embedded_log::key;
+use crate::store::log::answers::StoredAnswer;
+use crate::store::log::batch::Applied;
+use crate::store::log::held;
+use crate::store::log::key;
 use crate::store::{CommandAnswer, CommitError, HeldMessage, Hold, Outcome, ResendKey, StoreError};
 
 impl Batch<'_> {
@@ -163,7 +163,7 @@ impl Batch<'_> {
     pub(super) fn held_row(&mut self, hold: HoldId) -> Result<Option<HeldMessage>, StoreError> {
         match self.held.get(&hold) {
             Some(held) => Ok(held.clone()),
-            None => self.shared.tables.held(hold),
+            None => self.engine.held(hold),
         }
     }
 

@@ -2,10 +2,10 @@
 //! is counted to its namespace.
 
 use super::Batch;
-use crate::store::embedded_log::committer::Applied;
-use crate::store::embedded_log::key;
-use crate::store::embedded_log::kv::{KvRow, bytes};
 use crate::store::kv::{KvChange, KvWrite};
+use crate::store::log::batch::Applied;
+use crate::store::log::key;
+use crate::store::log::kv_row::{KvRow, bytes};
 use crate::store::{CommitError, Outcome, PluginWrite, StoreError};
 
 impl Batch<'_> {
@@ -32,7 +32,7 @@ impl Batch<'_> {
                 }
                 continue;
             }
-            let times = self.shared.kv_notes.refuse(&namespace);
+            let times = self.engine.refuse(&namespace);
             if times.is_power_of_two() {
                 tracing::warn!(
                     namespace,
@@ -71,6 +71,7 @@ impl Batch<'_> {
             return Ok(true);
         }
         if self.kv_used(namespace)?.saturating_add_signed(growth) > quota {
+            self.engine.recount(namespace)?;
             self.end_kv(namespace)?;
         }
         Ok(self.kv_used(namespace)?.saturating_add_signed(growth) <= quota)
@@ -97,7 +98,7 @@ impl Batch<'_> {
             versions.push(self.put_kv(namespace, write.clone())?);
         }
         if let Some((consumer, at)) = &change.cursor {
-            self.put_row(key::cursor(consumer), at.0.as_bytes().to_vec());
+            self.put_row(key::cursor(consumer), at.0.as_bytes());
         }
         Ok(Ok(Outcome::Kv(versions)))
     }
@@ -105,12 +106,10 @@ impl Batch<'_> {
     /// The first keys of a namespace go.
     pub(super) fn drop_kv(&mut self, namespace: &str, most: usize) -> Applied {
         let mut found = Vec::new();
-        self.shared
-            .tables
-            .kv_rows(namespace, ("", ""), |name, row| {
-                found.push((bytes(&name, &row.value), key::kv(namespace, &name)));
-                found.len() <= most
-            })?;
+        self.engine.kv_rows(namespace, &mut |name, row| {
+            found.push((bytes(&name, &row.value), key::kv(namespace, &name)));
+            found.len() <= most
+        })?;
         let more = found.len() > most;
         found.truncate(most);
         let mut used = self.kv_used(namespace)?;
@@ -159,14 +158,12 @@ impl Batch<'_> {
     fn end_kv(&mut self, namespace: &str) -> Result<(), StoreError> {
         let now = self.now;
         let mut ended = Vec::new();
-        self.shared
-            .tables
-            .kv_rows(namespace, ("", ""), |name, row| {
-                if row.has_ended(now) {
-                    ended.push(name);
-                }
-                true
-            })?;
+        self.engine.kv_rows(namespace, &mut |name, row| {
+            if row.has_ended(now) {
+                ended.push(name);
+            }
+            true
+        })?;
         for name in ended {
             // It may have been written anew in this batch.
             let still = self.kv_row(namespace, &name)?;
@@ -186,14 +183,14 @@ impl Batch<'_> {
     fn kv_row(&self, namespace: &str, name: &str) -> Result<Option<KvRow>, StoreError> {
         match self.kv.get(&key::kv(namespace, name)) {
             Some(row) => Ok(row.clone()),
-            None => self.shared.tables.kv(namespace, name),
+            None => self.engine.kv(namespace, name),
         }
     }
 
     fn kv_used(&self, namespace: &str) -> Result<u64, StoreError> {
         match self.kv_used.get(namespace) {
             Some(used) => Ok(*used),
-            None => self.shared.tables.kv_used(namespace),
+            None => self.engine.kv_used(namespace),
         }
     }
 }

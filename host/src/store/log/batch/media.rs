@@ -6,9 +6,9 @@ use crate::content::media::media_in;
 use crate::conversation::Conversation;
 use crate::entry::Entry;
 use crate::ids::{HoldId, MediaId};
-use crate::store::embedded_log::committer::Applied;
-use crate::store::embedded_log::key;
-use crate::store::embedded_log::rows::Writer;
+use crate::store::log::batch::Applied;
+use crate::store::log::key;
+use crate::store::log::rows::Writer;
 use crate::store::{Hold, Outcome};
 
 impl Batch<'_> {
@@ -77,67 +77,4 @@ fn audience(entry: &Entry) -> Vec<u8> {
         users.u64(user.0);
     }
     users.0
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use fjall::PersistMode;
-
-    use super::*;
-    use crate::clock::SystemClock;
-    use crate::conversation::Kind;
-    use crate::ids::{ConversationId, UserId};
-    use crate::store::embedded_log::floor::Floor;
-    use crate::store::embedded_log::heads::State;
-    use crate::store::embedded_log::rows::Header;
-    use crate::store::embedded_log::{EmbeddedLog, media};
-
-    #[test]
-    fn a_conversations_avatar_is_kept_and_everybodys_until_another_takes_its_place() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let opened = EmbeddedLog::open(folder.path(), Arc::new(SystemClock));
-        let (log, _settlements) = opened.expect("opens");
-        let (first, second) = (MediaId(7), MediaId(8));
-        let mut conversation = Conversation {
-            id: ConversationId::direct(UserId(1), UserId(2)),
-            kind: Kind::Direct,
-            title: String::new(),
-            avatar: None,
-            users: vec![UserId(1), UserId(2)],
-            created_at: 0,
-            group: None,
-        };
-        let mut write = |avatar: Option<MediaId>| {
-            let mut batch = Batch::new(&log.shared, 1, 1);
-            let state = State {
-                conversation: Arc::new(conversation.clone()),
-                changed: 1,
-                head: 0,
-                head_id: 0,
-                generation: 0,
-                header: Header::default(),
-                last_message: None,
-                floor: Floor::default(),
-                members: Vec::new(),
-            };
-            batch.put_state(conversation.id, state);
-            conversation.avatar = avatar.map(|media| media.to_string());
-            batch.put_conversation(&conversation, 1);
-            batch.commit(PersistMode::Buffer).expect("commits");
-            [first, second].map(|media| {
-                let used = media::used(&log, media).expect("answers");
-                let readable = media::readable(&log, media, UserId(3)).expect("answers");
-                assert_eq!(used, readable);
-                used
-            })
-        };
-        assert_eq!(write(None), [false, false]);
-        assert_eq!(write(Some(first)), [true, false]);
-        assert_eq!(write(Some(first)), [true, false]);
-        assert_eq!(write(Some(second)), [false, true]);
-        assert_eq!(write(None), [false, false]);
-        assert_eq!(media::left(&log, 9).expect("answers"), [first, second]);
-    }
 }
