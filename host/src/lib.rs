@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod bench;
+pub mod bus;
 pub mod chat;
 pub mod cli;
 pub mod client;

@@ -120,6 +120,16 @@ impl Presence {
         }
     }
 
+    /// Whether any session here watches a user.
+    pub fn is_watched(&self, user: UserId) -> bool {
+        self.watches.lock().by_user.contains_key(&user)
+    }
+
+    /// Users that sessions here watch.
+    pub fn watched(&self) -> Vec<UserId> {
+        self.watches.lock().by_user.keys().copied().collect()
+    }
+
     /// Who is to be told that a user is here like this; nobody when they know.
     pub fn to_tell(&self, user: UserId, here: &Here) -> Vec<(SessionId, UserId)> {
         let mut watches = self.watches.lock();
