@@ -2,6 +2,7 @@
 //! what runs by itself, and ends it all in the reverse order.
 
 mod background;
+mod bus;
 pub mod doctor;
 mod limits;
 mod machine;
@@ -22,10 +23,12 @@ use anyhow::{Result, anyhow};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::bus::{Bus, Received};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::Config;
 use crate::content::ContentLimits;
 use crate::delivery::Delivery;
+use crate::delivery::arrivals::Arrivals;
 use crate::delivery::presence::PresenceTeller;
 use crate::gateway::admin::{self, Admin};
 use crate::gateway::conversations::Conversations;
@@ -78,6 +81,7 @@ pub struct App {
     pub address: std::net::SocketAddr,
     pub admin_address: std::net::SocketAddr,
     presence: Arc<PresenceTeller>,
+    bus: Arc<dyn Bus>,
     log: Arc<EmbeddedLog>,
     index: Option<Arc<Serving>>,
     health: Arc<Health>,
@@ -101,18 +105,21 @@ impl App {
         let bans = Arc::new(Bans::load(tables.clone(), clock.now_ms()).await?);
         let media = media::start(config, &data, (&tables, &log), &clock).await?;
         let index = search::index(config, &data, &clock)?;
-        let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
+        let (bus, heard) = bus::join(config, &clock).await?;
+        let health = Health::new((log.clone(), accounts.clone()), bus.clone(), index.clone());
+        let health = Arc::new(health);
         let ids = Arc::new(IdSource::new(0, 0));
         let (rollout, lines) =
             plugins::start(config, &data, (&accounts, &log), (&clock, &ids)).await?;
         let journey = journey(config, (&log, &tables), (&rollout, &media, &bans), &clock);
-        let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
+        let registry = Registry::new(limits::sessions(config), clock.now_ms());
+        let registry = Arc::new(registry.with_bus(bus.clone()));
         let after = after_commit(config, (&rollout, &journey, &registry), (&log, &tables));
         let replays = replay::start(config, &data, (&rollout, &journey, &log), &clock)?;
         let rules = rules((&tables, &log), &rollout, bans, &registry, &clock);
-        let identity = identity(config, &accounts, &rules).await?;
+        let identity = identity(config, &accounts, &rules, &bus).await?;
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
-        let strangers = limits::strangers(&config.limits);
+        let strangers = limits::strangers(&config.limits, &bus);
         let gateway = gateway(config, (&journey, &registry, &presence), &identity, &clock);
         let public = http::router(
             HttpState {
@@ -140,13 +147,15 @@ impl App {
             rules,
             after,
             media,
+            bus,
+            heard,
             log,
             index,
             health,
             settlements,
         };
         let owned = (accounts, replays, lines);
-        let admin = running.admin((config, &launch, &data), owned, (&clock, &identity));
+        let admin = running.admin((&launch, &data), owned, (&clock, &identity));
         running
             .listen(config, (public, admin), (clock, identity, strangers))
             .await
@@ -162,6 +171,7 @@ impl App {
             }
             // Until here requests were taken and refused with `unavailable`; who asks now finds nobody.
             self.presence.keep_seen().await;
+            self.bus.leave().await;
             self.log.close().await;
             let _ = self.stop.send(true);
             for listener in self.listeners {
@@ -212,6 +222,8 @@ struct Running {
     rules: Arc<Rules>,
     after: Arc<AfterCommit>,
     media: Arc<Media>,
+    bus: Arc<dyn Bus>,
+    heard: mpsc::Receiver<Received>,
     log: Arc<EmbeddedLog>,
     index: Option<Arc<Serving>>,
     health: Arc<Health>,
@@ -222,7 +234,7 @@ impl Running {
     /// What administrators reach.
     fn admin(
         &self,
-        (config, launch, data): (&Config, &Launch, &Path),
+        (launch, data): (&Launch, &Path),
         (accounts, replays, lines): (Arc<dyn Accounts>, Arc<Replays>, Arc<PluginLines>),
         (clock, identity): (&Arc<dyn Clock>, &Arc<Identity>),
     ) -> axum::Router {
@@ -240,7 +252,7 @@ impl Running {
             rules: self.rules.clone(),
             health: self.health.clone(),
             bootstrap: launch.clone().bootstrap(),
-            node: machine::node_name(config, clock.now_ms()).into(),
+            bus: self.bus.clone(),
             sources: measured::Stores::new(data, &self.log, &self.index),
             streams: admin::audit::Streams::new(self.stop.subscribe()),
         })
@@ -253,69 +265,63 @@ impl Running {
         (public, admin): (axum::Router, axum::Router),
         (clock, identity, strangers): (Arc<dyn Clock>, Arc<Identity>, Option<Arc<StrangerRates>>),
     ) -> Result<App> {
-        let Self {
-            stop,
-            journey,
-            registry,
-            presence,
-            rollout,
-            rules,
-            after,
-            media,
-            log,
-            index,
-            health,
-            settlements,
-        } = self;
-        let delivery = Delivery {
-            journey: journey.clone(),
-            log: log.clone(),
-            registry: registry.clone(),
+        let delivery = Arc::new(Delivery {
+            journey: self.journey.clone(),
+            log: self.log.clone(),
+            registry: self.registry.clone(),
             receipt_members: config.limits.receipt_members,
+            arrivals: Arrivals::default(),
+        });
+        let wires = bus::Wires {
+            delivery: delivery.clone(),
+            presence: self.presence.clone(),
+            identity: identity.clone(),
+            rollout: self.rollout.clone(),
         };
-        let delivery = tokio::spawn(delivery.run(settlements));
-        let stopped = || stop.subscribe();
+        let mut background = wires.start(config, self.bus.clone(), self.heard);
+        let delivery = tokio::spawn(delivery.run(self.settlements));
+        let stopped = || self.stop.subscribe();
         let entrance = limits::entrance(config);
         let (address, public) =
             machine::listen_on(&config.server.listen, public, entrance, stopped()).await?;
         let entrance = limits::admin_entrance();
         let (admin_address, admin) =
             machine::listen_on(&config.server.admin_listen, admin, entrance, stopped()).await?;
-        let indexing = index.as_ref().map(|serving| {
-            let indexer = search::indexer(&log, serving, clock.clone());
+        background.extend(self.index.as_ref().map(|serving| {
+            let indexer = search::indexer(&self.log, serving, clock.clone());
             tokio::spawn(indexer.run())
-        });
-        let sweep = background::sweep(registry.clone(), clock.clone(), identity, strangers);
-        let second = background::judge_held_again(journey.clone(), rollout.clone());
+        }));
+        let sweep = background::sweep(self.registry.clone(), clock.clone(), identity, strangers);
+        let second = background::judge_held_again(self.journey.clone(), self.rollout.clone());
         let (happened, happens) = mpsc::channel(HAPPENED_MOST);
-        rollout.tell(happened);
-        let mut background = vec![
+        self.rollout.tell(happened);
+        background.extend([
             tokio::spawn(sweep),
-            tokio::spawn(rollout.clone().watch()),
+            tokio::spawn(self.rollout.clone().watch()),
             tokio::spawn(second),
-            tokio::spawn(rules.run(happens)),
-            tokio::spawn(after.run()),
-            tokio::spawn(background::keep_paying(journey.clone())),
-            tokio::spawn(media::sweep(media.clone(), clock.clone())),
-            tokio::spawn(presence.clone().run()),
-            tokio::spawn(background::scrub(scrub_of(&log))),
-            tokio::spawn(replay::forget(rollout.clone(), log.clone())),
-            tokio::spawn(background::retain(journey.clone(), retention(config))),
-        ];
-        background.extend(indexing);
-        health.ready();
+            tokio::spawn(self.rules.run(happens)),
+            tokio::spawn(self.after.run()),
+            tokio::spawn(background::keep_paying(self.journey.clone())),
+            tokio::spawn(media::sweep(self.media.clone(), clock.clone())),
+            tokio::spawn(self.presence.clone().run()),
+            tokio::spawn(background::scrub(scrub_of(&self.log))),
+            tokio::spawn(replay::forget(self.rollout.clone(), self.log.clone())),
+            tokio::spawn(background::retain(self.journey.clone(), retention(config))),
+        ]);
+        self.health.ready();
         Ok(App {
-            journey,
-            registry,
-            presence,
-            rollout,
-            media,
+            journey: self.journey,
+            registry: self.registry,
+            presence: self.presence,
+            rollout: self.rollout,
+            media: self.media,
             address,
             admin_address,
-            log,
-            index,
-            health,
-            stop,
+            bus: self.bus,
+            log: self.log,
+            index: self.index,
+            health: self.health,
+            stop: self.stop,
             listeners: vec![public, admin],
             delivery,
             background,
@@ -378,6 +384,7 @@ async fn identity(
     config: &Config,
     accounts: &Arc<dyn Accounts>,
     rules: &Arc<Rules>,
+    bus: &Arc<dyn Bus>,
 ) -> Result<Arc<Identity>> {
     let cost = PasswordCost {
         memory_kib: config.auth.argon2_memory_kib,
@@ -395,7 +402,7 @@ async fn identity(
         },
         devices_most: config.devices.signed_in,
         rules: rules.clone(),
-        rates: limits::users(&config.limits),
+        rates: limits::users(&config.limits, bus),
     }))
 }
 

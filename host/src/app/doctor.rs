@@ -10,8 +10,9 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 
 use super::{media, search};
+use crate::bus::redis::RedisBus;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, MediaEngine, SearchEngine};
+use crate::config::{BusEngine, Config, MediaEngine, SearchEngine};
 use crate::ids::MediaId;
 use crate::media::blobs::{BlobError, Blobs};
 use crate::store::embedded_log::upkeep;
@@ -31,6 +32,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     let data = Path::new(&config.server.data);
     let parts = [
         ("store", within(store(data)).await),
+        ("bus", within(bus(config)).await),
         ("media", within(blobs(config, data)).await),
         ("search", within(index(config)).await),
     ];
@@ -110,6 +112,13 @@ async fn round_trip(blobs: &dyn Blobs) -> Result<()> {
         bail!("what was read is not what was written");
     }
     Ok(())
+}
+
+async fn bus(config: &Config) -> Result<String> {
+    match config.bus.engine {
+        BusEngine::Local => Ok("local: this node is alone".to_owned()),
+        BusEngine::Redis => Ok(RedisBus::check_up(&config.bus.url).await?),
+    }
 }
 
 async fn index(config: &Config) -> Result<String> {

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use super::{Delivery, frames};
 use crate::entry::{Entry, Viewer};
-use crate::ids::{SessionId, UserId};
+use crate::ids::SessionId;
 use crate::session::Event;
 use crate::store::groups::{GroupDone, Roster};
 
@@ -21,7 +21,8 @@ impl Delivery {
         }
     }
 
-    fn push_entry(&self, roster: &Roster, entry: &Entry, sender: Option<SessionId>) {
+    /// To those on this node.
+    pub(super) fn push_entry(&self, roster: &Roster, entry: &Entry, sender: Option<SessionId>) {
         let events: [OnceCell<Event>; 3] = Default::default();
         let delivered = self.registry.push_each(&roster.users, sender, |place| {
             if !roster.gets(place, entry.seq) {
@@ -39,34 +40,30 @@ impl Delivery {
         let Ok(roster) = self.log.roster(id).await else {
             return;
         };
-        for user in self.online(&done.joined) {
-            self.push_summary(user, id, None).await;
-        }
+        self.push_summaries(&done.joined, id, None).await;
         let newest = done.entries.len().saturating_sub(PUSHED_MOST);
         for entry in &done.entries[newest..] {
-            self.push_entry(&roster, entry, None);
+            match self.registry.others() {
+                Some(bus) => self.push_entry_among_nodes(&**bus, entry, &roster),
+                None => self.push_entry(&roster, entry, None),
+            }
         }
         let gone = Event::from_json(frames::gone_json(id));
-        for user in &done.left {
-            self.registry.push(*user, None, &gone);
-        }
+        self.registry
+            .push_to(done.left.iter().copied(), None, &gone);
         if done.conversation.dissolved().is_some() {
             let everyone = |_| Some(&gone);
             self.registry.push_each(&roster.users, None, everyone);
+            self.gone_elsewhere(&roster, &gone);
             return;
         }
-        let changed = if done.shown {
-            self.registry.online_among(&roster.users)
-        } else {
-            self.online(&done.touched)
-        };
-        for user in changed {
-            self.push_summary(user, id, None).await;
+        if !done.shown {
+            self.push_summaries(&done.touched, id, None).await;
+            return;
         }
-    }
-
-    fn online(&self, users: &[UserId]) -> Vec<UserId> {
-        let here = |user: &&UserId| self.registry.is_online(**user);
-        users.iter().filter(here).copied().collect()
+        self.summarize_all_elsewhere(id);
+        for user in self.registry.online_among(&roster.users) {
+            self.push_summary_here(user, id, None).await;
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
+use crate::bus::{Parcel, Signal, To};
 use crate::ids::UserId;
 use crate::journey::{Journey, store_refusal};
 use crate::refusal::Refusal;
@@ -19,7 +20,10 @@ use crate::session::{Event, Session};
 /// How long what was last seen may wait to be kept: one write for everybody who came and went meanwhile.
 const KEPT_EVERY: Duration = Duration::from_secs(2);
 
-/// Presence of the users of this node.
+/// Users whose coming and going is told in one signal, and looked up at once.
+const TOGETHER: usize = 500;
+
+/// Presence of all users: of those on this node by its own sessions, of others by their leases.
 pub struct PresenceTeller {
     journey: Arc<Journey>,
     registry: Arc<Registry>,
@@ -41,14 +45,35 @@ impl PresenceTeller {
         let mut kept_at = tokio::time::Instant::now();
         loop {
             let _ = tokio::time::timeout(KEPT_EVERY, self.registry.presence.changed()).await;
-            for user in self.registry.presence.take_changed() {
-                self.tell(user).await;
+            let changed: Vec<UserId> = self.registry.presence.take_changed().into_iter().collect();
+            for &user in &changed {
+                self.note_seen(user);
             }
+            self.tell_nodes(&changed).await;
+            self.tell_all(&changed).await;
             if kept_at.elapsed() >= KEPT_EVERY {
                 self.keep_seen().await;
                 kept_at = tokio::time::Instant::now();
             }
         }
+    }
+
+    /// Sessions that ended are taken from where other nodes find them; then those are told to look.
+    async fn tell_nodes(&self, changed: &[UserId]) {
+        let Some(bus) = self.registry.others() else {
+            return;
+        };
+        self.registry.release_left().await;
+        self.registry.lease_late().await;
+        for users in changed.chunks(TOGETHER) {
+            let signal = Signal::Presence(users.to_vec());
+            bus.send(To::Everywhere, Parcel::Signal(signal));
+        }
+    }
+
+    /// A node is gone: whoever is watched may have been there.
+    pub async fn look_again(&self) {
+        self.tell_all(&self.registry.presence.watched()).await;
     }
 
     /// Keeps when users were last seen; what cannot be kept now is tried again.
@@ -75,9 +100,20 @@ impl PresenceTeller {
         now
     }
 
-    async fn tell(&self, user: UserId) {
-        let now = self.note_seen(user);
-        let here = self.here(user);
+    /// Tells those who watch them how these users are now.
+    pub async fn tell_all(&self, users: &[UserId]) {
+        let watched = |user: &UserId| self.registry.presence.is_watched(*user);
+        let watched: Vec<UserId> = users.iter().copied().filter(watched).collect();
+        for users in watched.chunks(TOGETHER) {
+            let elsewhere = self.elsewhere(users).await;
+            for &user in users {
+                self.tell(user, self.here(user, &elsewhere)).await;
+            }
+        }
+    }
+
+    async fn tell(&self, user: UserId, here: Here) {
+        let now = self.journey.clock.now_ms();
         let watchers = self.registry.presence.to_tell(user, &here);
         if watchers.is_empty() {
             return;
@@ -113,12 +149,17 @@ impl PresenceTeller {
                 known.push(user);
             }
         }
+        let elsewhere = match watch {
+            Some(true) => self.elsewhere(&known).await,
+            _ => HashMap::new(),
+        };
+        let here = |user| self.here(user, &elsewhere);
         // Watched first: what changes from here on is told, what came before is in the answer.
         match watch {
             Some(true) => self
                 .registry
                 .presence
-                .watch(session.id, session.user, &known, |user| self.here(user))
+                .watch(session.id, session.user, &known, here)
                 .map_err(|TooMany| {
                     Refusal::bad_request(format!("a session watches at most {WATCHES_MOST} users"))
                 })?,
@@ -127,12 +168,17 @@ impl PresenceTeller {
         }
         let kept = self.journey.accounts.last_seen(&known).await;
         let kept: HashMap<UserId, u64> = kept.map_err(|e| store_refusal(&e))?.into_iter().collect();
+        let now_elsewhere = self.elsewhere(&known).await;
+        if watch == Some(true) && now_elsewhere != elsewhere {
+            // Somebody came or went elsewhere just now, perhaps before it was watched.
+            self.tell_all(&known).await;
+        }
         let mut answer = Map::new();
         for user in known {
             let state = if self.is_hidden(session.user, user).await? {
                 state(&Here::default(), None)
             } else {
-                let here = self.here(user);
+                let here = self.here(user, &now_elsewhere);
                 let seen = self.seen.lock().get(&user).or(kept.get(&user)).copied();
                 state(&here, self.heard_at(user).or(seen))
             };
@@ -141,13 +187,35 @@ impl PresenceTeller {
         Ok(json!({"users": answer}))
     }
 
-    fn here(&self, user: UserId) -> Here {
-        self.registry.with(user, |sessions| Here {
-            kinds: sessions
-                .iter()
-                .map(|session| session.kind.clone())
-                .collect(),
-        })
+    /// How a user is here, with what is known of other nodes.
+    fn here(&self, user: UserId, elsewhere: &HashMap<UserId, Here>) -> Here {
+        let mut here = elsewhere.get(&user).cloned().unwrap_or_default();
+        self.registry.with(user, |sessions| {
+            let kinds = sessions.iter().map(|session| session.kind.clone());
+            here.kinds.extend(kinds);
+        });
+        here
+    }
+
+    /// Which of these users are on other nodes, and how. Nobody, where there are none or the bus cannot be asked.
+    async fn elsewhere(&self, users: &[UserId]) -> HashMap<UserId, Here> {
+        let mut elsewhere: HashMap<UserId, Here> = HashMap::new();
+        if let Some(bus) = self.registry.others()
+            && let Ok(sightings) = bus.whereabouts(users).await
+        {
+            // Of its own sessions this node knows better.
+            for seen in sightings
+                .into_iter()
+                .filter(|seen| seen.node != *bus.node())
+            {
+                elsewhere
+                    .entry(seen.user)
+                    .or_default()
+                    .kinds
+                    .insert(seen.kind);
+            }
+        }
+        elsewhere
     }
 
     /// When something last arrived from a user who is here.

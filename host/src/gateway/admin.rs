@@ -28,6 +28,7 @@ use utoipa_axum::routes;
 
 use super::document::{self, Audience};
 use super::respond::Answer;
+use crate::bus::{Bus, Node, NodeState};
 use crate::clock::Clock;
 use crate::conversation::Profile;
 use crate::entry::Viewer;
@@ -66,7 +67,7 @@ pub struct Admin {
     /// Accepted until the first administrator's token exists.
     pub bootstrap: Option<Arc<str>>,
     pub health: Arc<super::http::health::Health>,
-    pub node: Arc<str>,
+    pub bus: Arc<dyn Bus>,
     pub sources: Arc<dyn metrics::Sources>,
     pub streams: audit::Streams,
 }
@@ -244,12 +245,34 @@ async fn entry(
     Ok(Json(shown))
 }
 
-/// The nodes and the generation each serves.
-#[utoipa::path(get, path = "/nodes", responses((status = 200, description = "a list of `name`, `generation`, `state`")))]
+/// The nodes and the generation each serves: `ready`, or `gone` for a day after it has gone. While the bus cannot be
+/// asked, this one alone.
+#[utoipa::path(get, path = "/nodes", responses((status = 200, description = "a list of `name`, `generation`, `state`, `last_seen`")))]
 async fn nodes(State(admin): State<Admin>, _: Administrator) -> Json<Value> {
-    Json(
-        json!([{"name": &*admin.node, "generation": admin.rollout.generation(), "state": "ready"}]),
-    )
+    let own = admin.bus.node();
+    let mut nodes = admin.bus.nodes().await.unwrap_or_default();
+    if !nodes.iter().any(|node| node.name == *own) {
+        nodes.push(Node {
+            name: own.clone(),
+            state: NodeState::default(),
+            live: true,
+            last_seen_ms: admin.clock.now_ms(),
+        });
+    }
+    let row = |node: Node| {
+        let serving = if node.name == *own {
+            admin.rollout.generation()
+        } else {
+            node.state.serving
+        };
+        json!({
+            "name": node.name.as_str(),
+            "generation": serving,
+            "state": if node.live { "ready" } else { "gone" },
+            "last_seen": node.last_seen_ms,
+        })
+    };
+    Json(nodes.into_iter().map(row).collect())
 }
 
 /// A user as administrators see it.

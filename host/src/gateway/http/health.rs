@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::HttpState;
+use crate::bus::{self, Bus};
 use crate::search::serving::{Phase, Serving};
 use crate::store::MessageLog;
 use crate::store::accounts::Accounts;
@@ -26,20 +27,22 @@ pub struct Health {
     phase: AtomicU8,
     log: Arc<dyn MessageLog>,
     accounts: Arc<dyn Accounts>,
+    bus: Arc<dyn Bus>,
     /// `None` where nothing searches.
     index: Option<Arc<Serving>>,
 }
 
 impl Health {
     pub fn new(
-        log: Arc<dyn MessageLog>,
-        accounts: Arc<dyn Accounts>,
+        (log, accounts): (Arc<dyn MessageLog>, Arc<dyn Accounts>),
+        bus: Arc<dyn Bus>,
         index: Option<Arc<Serving>>,
     ) -> Self {
         Self {
             phase: AtomicU8::new(STARTING),
             log,
             accounts,
+            bus,
             index,
         }
     }
@@ -64,7 +67,7 @@ impl Health {
 
     /// The status and body of `readyz`.
     pub fn report(&self) -> (StatusCode, Value) {
-        let search = self.search();
+        let (search, bus) = (self.search(), self.bus.health());
         let store = self.log.health().and_then(|()| self.accounts.health());
         match (self.phase.load(Ordering::Acquire), store) {
             (STARTING, _) => (
@@ -76,12 +79,13 @@ impl Health {
                 json!({"status": "draining"}),
             ),
             (_, Ok(())) => {
-                let parts = json!({"store": "ok", "bus": "ok", "search": search});
-                let status = if search == "ok" { "ready" } else { "degraded" };
+                let parts = json!({"store": "ok", "bus": bus.as_str(), "search": search});
+                let well = search == "ok" && bus == bus::Health::Ok;
+                let status = if well { "ready" } else { "degraded" };
                 (StatusCode::OK, json!({"status": status, "parts": parts}))
             }
             (_, Err(why)) => {
-                let parts = json!({"store": "down", "bus": "ok", "search": search});
+                let parts = json!({"store": "down", "bus": bus.as_str(), "search": search});
                 let body = json!({"status": "unavailable", "parts": parts, "message": why});
                 (StatusCode::SERVICE_UNAVAILABLE, body)
             }
