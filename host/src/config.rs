@@ -9,6 +9,8 @@ use toml::{Table, Value};
 
 pub use sections::*;
 
+use crate::bus::NodeName;
+
 /// Why a configuration was not taken: one line, what and how to mend it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -86,7 +88,8 @@ impl Config {
                 "local media are one node's alone: set media.engine to \"s3\" or \"none\"",
             );
         }
-        if self.store.engine == StoreEngine::Mongodb || self.bus.engine == BusEngine::Redis {
+        self.check_bus()?;
+        if self.store.engine == StoreEngine::Mongodb {
             return refuse(
                 "this build runs on the embedded store only: leave store.engine and bus.engine as they are",
             );
@@ -114,6 +117,34 @@ impl Config {
             return refuse(
                 "session.heartbeat_ms, session.hello_ms, limits.batch and the rates must be at least 1",
             );
+        }
+        Ok(())
+    }
+
+    /// The bus and this node's place on it.
+    fn check_bus(&self) -> Result<(), ConfigError> {
+        let refuse = |what: &str| Err(ConfigError(what.to_owned()));
+        let schemes = ["redis://", "redis+sentinel://", "redis+cluster://"];
+        if self.bus.engine == BusEngine::Redis {
+            if self.bus.url.is_empty() {
+                return refuse(
+                    "bus.engine = \"redis\" needs bus.url, the server's address: \"redis://host:6379\"",
+                );
+            }
+            if !schemes
+                .iter()
+                .any(|scheme| self.bus.url.starts_with(scheme))
+            {
+                return refuse(
+                    "bus.url must begin with redis://, redis+sentinel:// or redis+cluster://",
+                );
+            }
+        }
+        if !self.node.name.is_empty() && NodeName::new(&self.node.name).is_err() {
+            return refuse("node.name must be 1 to 64 letters, digits, '-', '_' and '.'");
+        }
+        if self.session.lease_ms < 1000 {
+            return refuse("session.lease_ms must be at least 1000");
         }
         Ok(())
     }
@@ -319,6 +350,17 @@ mod tests {
         ]
     }
 
+    /// On a bus of nodes, and with what else that asks for.
+    fn on_redis(url: &str) -> [(&str, &str); 5] {
+        [
+            ("KITH_STORE__ENGINE", "mongodb"),
+            ("KITH_BUS__ENGINE", "redis"),
+            ("KITH_BUS__URL", url),
+            ("KITH_SEARCH__ENGINE", "none"),
+            ("KITH_MEDIA__ENGINE", "none"),
+        ]
+    }
+
     #[test]
     fn what_cannot_work_together_is_refused_with_the_way_to_mend_it() {
         for (environment, mended_by) in [
@@ -333,6 +375,10 @@ mod tests {
                 "search.engine",
             ),
             (&[("KITH_SEARCH__ENGINE", "elasticsearch")], "search.url"),
+            (&on_redis(""), "needs bus.url"),
+            (&on_redis("cache:6379"), "redis://"),
+            (&[("KITH_NODE__NAME", "node one")], "node.name"),
+            (&[("KITH_SESSION__LEASE_MS", "999")], "session.lease_ms"),
             (&searching("URL", "host:9200"), "http://"),
             (&searching("PREFIX", "Team"), "search.prefix"),
             (&searching("PASSWORD", "secret"), "search.user"),

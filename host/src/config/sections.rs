@@ -92,7 +92,8 @@ sections! {
     bus: BusConfig {
         /// "local" or "redis". Not reloadable.
         engine: BusEngine = BusEngine::Local,
-        /// redis://, redis+sentinel:// or redis+cluster://. Not reloadable.
+        /// redis://user:password@host:port/db, redis+sentinel://host:port,host:port/master/db (Sentinels' own login as
+        /// ?sentinel_user= and &sentinel_password=) or redis+cluster://host:port,host:port. Not reloadable.
         url: String = "",
     }
     /// What searches messages.
@@ -154,7 +155,8 @@ sections! {
     }
     /// This node.
     node: NodeConfig {
-        /// Unique in a cluster; empty is the host's name and the process's start. Not reloadable.
+        /// Unique in a cluster, 1 to 64 letters, digits, -, _ and .; empty is the host's name and the process's start. Not
+        /// reloadable.
         name: String = "",
     }
     /// Passwords and tokens.
@@ -187,6 +189,9 @@ sections! {
         slow_ms: u64 = 30_000_u64,
         /// Bytes that may wait for all sessions together before each is cut to its share. Not reloadable.
         total_queue_bytes: usize = 33_554_432_usize,
+        /// In a cluster: milliseconds after which a node that says nothing counts as gone, with its sessions; at least 1000.
+        /// It is renewed at a third of it. Not reloadable.
+        lease_ms: u64 = 30_000_u64,
     }
     /// How long entries are kept; what is over is erased for good.
     retention: RetentionConfig {
