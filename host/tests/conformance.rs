@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+pub mod bus;
 mod log;
 mod moderation;
 

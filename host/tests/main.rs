@@ -23,6 +23,7 @@ mod media;
 mod metrics;
 mod moderation;
 mod named;
+mod nodes;
 mod operations;
 mod overload;
 mod parts;

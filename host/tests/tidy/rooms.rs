@@ -72,6 +72,20 @@ const ROOMS: &[Room] = &[
         because: "stores know neither who asks nor what decides",
     },
     Room {
+        places: &["host/src/bus"],
+        never: &[
+            "axum",
+            "hyper",
+            "fjall",
+            "rusqlite",
+            "crate::gateway",
+            "crate::journey",
+            "crate::plugins",
+            "crate::store",
+        ],
+        because: "the bus knows no store, and nobody who says something",
+    },
+    Room {
         places: &["host/src/oci"],
         never: &[
             "axum",

@@ -27,6 +27,16 @@ const FOR_CHECKS: &[Need] = &[
         reason: "the durability tests record system calls with it",
     },
     Need {
+        program: "redis-server",
+        packages: &["redis-server", "redis-tools"],
+        reason: "the tests of the bus between nodes start it, alone and as a Cluster",
+    },
+    Need {
+        program: "redis-sentinel",
+        packages: &["redis-sentinel"],
+        reason: "the tests of the bus between nodes have a master watched by it",
+    },
+    Need {
         program: "java",
         packages: &["openjdk-17-jre-headless"],
         reason: "the search tests run Elasticsearch and OpenSearch with it",
