@@ -227,7 +227,7 @@ async fn receipts_and_summaries_go_to_the_other_node() {
     let read = world
         .first
         .journey
-        .receipt(bob, conversation, 1, true, Origin::Caller(sender));
+        .read(bob, conversation, 1, Origin::Caller(sender));
     read.await.expect("read");
     receiver.await.expect("settled").expect("committed");
     let summary = &events(&own, 1).await[0];

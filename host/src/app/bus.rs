@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -38,7 +39,8 @@ pub async fn join(
                 node,
                 lease: lease(config),
             };
-            let (bus, heard) = RedisBus::open(&settings).await?;
+            let opening: BoxFuture<'_, _> = Box::pin(RedisBus::open(&settings));
+            let (bus, heard) = opening.await?;
             (bus, heard)
         }
     })

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::BoxFuture;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
@@ -114,9 +115,9 @@ impl Link {
 
     /// Connects once.
     pub async fn connect(&self) -> Result<(), BusError> {
-        let wire = within(CONNECT, wire_to(&self.address))
-            .await
-            .map_err(|e| told(&e))?;
+        // Its type is deep: whoever waits for a start would have to name all of it.
+        let connecting: BoxFuture<'_, RedisResult<Wire>> = Box::pin(wire_to(&self.address));
+        let wire = within(CONNECT, connecting).await.map_err(|e| told(&e))?;
         self.silent.store(0, Ordering::Relaxed);
         self.wire.store(Some(Arc::new(wire)));
         Ok(())
