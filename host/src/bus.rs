@@ -113,11 +113,15 @@ pub struct Place {
 /// What one node says to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Parcel {
-    /// An event, as JSON, for every session of these users. With the place of the entry it tells of, if it does.
+    /// An event, as JSON, for every session of these users.
     Event {
         users: Vec<UserId>,
         json: Bytes,
-        place: Option<Place>,
+    },
+    /// An entry for members of a room, each kind of viewer with the event it gets.
+    Entered {
+        place: Place,
+        views: Vec<(Vec<UserId>, Bytes)>,
     },
     /// An entry for all members of a large room; each node knows its own.
     Entry {
@@ -138,41 +142,50 @@ pub enum Parcel {
 
 impl Parcel {
     /// The users it names.
-    pub fn users(&self) -> Option<&[UserId]> {
+    pub fn users(&self) -> Vec<UserId> {
         match self {
             Self::Event { users, .. }
             | Self::Summary {
                 users: Some(users), ..
-            } => Some(users),
-            _ => None,
+            } => users.clone(),
+            Self::Entered { views, .. } => {
+                let each = views.iter().flat_map(|(users, _)| users);
+                each.copied().collect()
+            }
+            _ => Vec::new(),
         }
     }
 
     /// The part of it for some of the users it names; none when it names others only. One that names nobody is whole.
     pub fn part_for(&self, is_there: impl Fn(UserId) -> bool) -> Option<Self> {
-        let Some(users) = self.users() else {
-            return Some(self.clone());
+        let there = |users: &[UserId]| -> Option<Vec<UserId>> {
+            let users = users.iter().copied().filter(|user| is_there(*user));
+            let users: Vec<UserId> = users.collect();
+            (!users.is_empty()).then_some(users)
         };
-        let users: Vec<UserId> = users
-            .iter()
-            .copied()
-            .filter(|user| is_there(*user))
-            .collect();
-        if users.is_empty() {
-            return None;
-        }
-        Some(match self {
-            Self::Event { json, place, .. } => Self::Event {
-                users,
+        match self {
+            Self::Event { users, json } => Some(Self::Event {
+                users: there(users)?,
                 json: json.clone(),
-                place: *place,
-            },
-            Self::Summary { conversation, .. } => Self::Summary {
-                conversation: *conversation,
+            }),
+            Self::Entered { place, views } => {
+                let part =
+                    |(users, json): &(Vec<UserId>, Bytes)| Some((there(users)?, json.clone()));
+                let views: Vec<_> = views.iter().filter_map(part).collect();
+                (!views.is_empty()).then_some(Self::Entered {
+                    place: *place,
+                    views,
+                })
+            }
+            Self::Summary {
+                conversation,
                 users: Some(users),
-            },
-            other => other.clone(),
-        })
+            } => Some(Self::Summary {
+                conversation: *conversation,
+                users: Some(there(users)?),
+            }),
+            other => Some(other.clone()),
+        }
     }
 }
 

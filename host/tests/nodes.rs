@@ -172,6 +172,8 @@ async fn next(session: &Session) -> (Vec<Value>, bool) {
 async fn events(session: &Session, count: usize) -> Vec<Value> {
     let mut events = Vec::new();
     while events.len() < count {
+        let ready = tokio::time::timeout(PATIENCE, session.outbox.ready()).await;
+        assert!(ready.is_ok(), "no more than {}: {events:?}", events.len());
         events.extend(next(session).await.0);
     }
     events
@@ -249,13 +251,13 @@ async fn entries_that_overtake_each_other_are_pushed_in_order_or_left_out() {
     let phone = connect(&world.second.registry, bob, "phone", 1).await;
     let first = world.first.registry.others().expect("another node").clone();
     let say = |seq: u64| {
-        let place = Some(Place {
+        let place = Place {
             conversation: ConversationId(7),
             seq,
-        });
+        };
         let json = format!("{{\"seq\":{seq}}}").into();
-        let users = vec![bob];
-        first.send(To::Users, Parcel::Event { users, json, place });
+        let views = vec![(vec![bob], json)];
+        first.send(To::Users, Parcel::Entered { place, views });
     };
     [1, 3, 2, 2, 1, 4].into_iter().for_each(say);
     let seqs: Vec<_> = events(&phone, 4)

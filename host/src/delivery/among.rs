@@ -1,8 +1,6 @@
 //! Delivery where there are several nodes: what is committed here is said to the others as well, and what they say about
 //! entries is put among this node's own, in the order of each log. Not called where a node is alone.
 
-use std::cell::OnceCell;
-
 use tokio::time::Instant;
 
 use super::{Delivery, frames};
@@ -20,10 +18,7 @@ const NAMED_MOST: usize = 10_000;
 /// An entry another node committed, for those who are here.
 #[derive(Debug)]
 pub enum Arrival {
-    For {
-        users: Vec<UserId>,
-        event: Event,
-    },
+    Views(Vec<(Vec<UserId>, Event)>),
     Room {
         seq: u64,
         roster: Roster,
@@ -98,39 +93,41 @@ impl Delivery {
         self.say_to(bus, entry, roster.users.iter().enumerate().filter_map(gets));
     }
 
-    /// An entry to users wherever else they are, each kind of viewer at once.
+    /// An entry to users wherever else they are: one parcel for all kinds of viewers.
     fn say_to(&self, bus: &dyn Bus, entry: &Entry, users: impl Iterator<Item = UserId>) {
         let mut viewers: [Vec<UserId>; 3] = Default::default();
+        let mut count = 0;
         for user in users {
             viewers[Viewer::of(entry, user) as usize].push(user);
+            count += 1;
         }
-        for viewer in [Viewer::Author, Viewer::Member, Viewer::LeftOut] {
-            let users = &viewers[viewer as usize];
-            let json = OnceCell::new();
-            for users in users.chunks(NAMED_MOST) {
-                let json = json.get_or_init(|| frames::entry_event(entry, viewer).json().clone());
-                let to = if users.len() <= LOOKED_UP_MOST {
-                    To::Users
-                } else {
-                    To::Everywhere
-                };
-                let parcel = Parcel::Event {
-                    users: users.to_vec(),
-                    json: json.clone(),
-                    place: Some(place_of(entry)),
-                };
-                bus.send(to, parcel);
-            }
-        }
+        let kinds = [Viewer::Author, Viewer::Member, Viewer::LeftOut];
+        let view = |viewer| {
+            let users = std::mem::take(&mut viewers[viewer as usize]);
+            let json = || frames::entry_event(entry, viewer).json().clone();
+            (!users.is_empty()).then(|| (users, json()))
+        };
+        let parcel = Parcel::Entered {
+            place: place_of(entry),
+            views: kinds.into_iter().filter_map(view).collect(),
+        };
+        let to = if count <= LOOKED_UP_MOST {
+            To::Users
+        } else {
+            To::Everywhere
+        };
+        bus.send(to, parcel);
     }
 
     /// To those who are here.
     pub(super) fn push_arrival(&self, arrival: Arrival) {
         let mut delivered = 0;
         match arrival {
-            Arrival::For { users, event } => {
-                for user in users {
-                    delivered += self.registry.push_here(user, None, &event);
+            Arrival::Views(views) => {
+                for (users, event) in views {
+                    for user in users {
+                        delivered += self.registry.push_here(user, None, &event);
+                    }
                 }
             }
             Arrival::Room {

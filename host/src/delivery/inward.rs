@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -12,7 +13,7 @@ use super::among::Arrival;
 use super::arrivals::PATIENCE;
 use super::presence::PresenceTeller;
 use super::restoring::Restoring;
-use crate::bus::{NodeName, Parcel, Received, Signal};
+use crate::bus::{NodeName, Parcel, Place, Received, Signal};
 use crate::ids::{ConversationId, UserId};
 use crate::session::Event;
 
@@ -71,12 +72,15 @@ impl Inward {
     async fn carry_out(&self, from: &NodeName, parcel: Parcel) {
         let registry = &self.delivery.registry;
         match parcel {
-            Parcel::Event { users, json, place } => {
-                let arrival = Arrival::For {
-                    users,
-                    event: Event::from_json(json),
-                };
-                self.arrive(place, arrival);
+            Parcel::Event { users, json } => {
+                let event = Event::from_json(json);
+                self.delivery
+                    .push_arrival(Arrival::Views(vec![(users, event)]));
+            }
+            Parcel::Entered { place, views } => {
+                let view = |(users, json): (Vec<UserId>, Bytes)| (users, Event::from_json(json));
+                let views = views.into_iter().map(view).collect();
+                self.arrive(place, Arrival::Views(views));
             }
             Parcel::Entry {
                 place,
@@ -95,7 +99,7 @@ impl Inward {
                     own: Event::from_json(own),
                     event: Event::from_json(json),
                 };
-                self.arrive(Some(place), arrival);
+                self.arrive(place, arrival);
             }
             Parcel::Summary {
                 conversation,
@@ -123,16 +127,10 @@ impl Inward {
         }
     }
 
-    fn arrive(&self, place: Option<crate::bus::Place>, arrival: Arrival) {
-        match place {
-            Some(place) => {
-                let push = |arrival| self.delivery.push_arrival(arrival);
-                self.delivery
-                    .arrivals
-                    .offer(place, arrival, Instant::now(), push);
-            }
-            None => self.delivery.push_arrival(arrival),
-        }
+    fn arrive(&self, place: Place, arrival: Arrival) {
+        let push = |arrival| self.delivery.push_arrival(arrival);
+        let arrivals = &self.delivery.arrivals;
+        arrivals.offer(place, arrival, Instant::now(), push);
     }
 
     /// The changed summary to those who are here, each its own.

@@ -32,8 +32,7 @@ impl Registry {
                 To::Everywhere
             };
             let json = event.json().clone();
-            let place = None;
-            bus.send(to, Parcel::Event { users, json, place });
+            bus.send(to, Parcel::Event { users, json });
         }
     }
 

@@ -103,13 +103,15 @@ pub fn lease(user: UserId, device: &str, session: u64) -> Lease {
 }
 
 pub fn event(users: &[UserId], number: u64) -> Parcel {
-    Parcel::Event {
-        users: users.to_vec(),
-        json: Bytes::from(format!("{{\"ev\":\"entry\",\"n\":{number}}}")),
-        place: Some(Place {
+    Parcel::Entered {
+        place: Place {
             conversation: ConversationId(7),
             seq: number,
-        }),
+        },
+        views: vec![(
+            users.to_vec(),
+            Bytes::from(format!("{{\"ev\":\"entry\",\"n\":{number}}}")),
+        )],
     }
 }
 
@@ -169,7 +171,7 @@ pub async fn what_is_said_arrives_in_its_order_and_not_at_who_says_it<E: Engine>
         .collect();
     for parcel in &said {
         let to = match parcel {
-            Parcel::Event { .. } => To::Users,
+            Parcel::Entered { .. } => To::Users,
             _ => To::Everywhere,
         };
         a.bus.send(to, parcel.clone());
@@ -421,10 +423,9 @@ pub async fn what_finds_no_room_is_dropped_and_told<E: Engine>(world: World<'_, 
     let json = Bytes::from(vec![b'x'; 16 * 1024]);
     let began = tokio::time::Instant::now();
     for _ in 0..5000 {
-        let (users, place) = (vec![world.user(1)], None);
+        let users = vec![world.user(1)];
         let json = json.clone();
-        a.bus
-            .send(To::Everywhere, Parcel::Event { users, json, place });
+        a.bus.send(To::Everywhere, Parcel::Event { users, json });
     }
     assert!(began.elapsed() < PATIENCE, "nobody waits for room");
     while b.next().await != Received::Behind {}

@@ -173,10 +173,12 @@ pub fn jittered(pause: Duration) -> Duration {
 
 /// The error as others are told it.
 pub fn told(error: &RedisError) -> BusError {
+    let kept_out = matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM"));
     match error.kind() {
         ErrorKind::InvalidClientConfig
         | ErrorKind::AuthenticationFailed
         | ErrorKind::RESP3NotSupported => BusError::Refused(error.to_string()),
+        _ if kept_out => BusError::Refused(error.to_string()),
         _ => BusError::Unavailable(error.to_string()),
     }
 }

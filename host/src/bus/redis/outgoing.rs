@@ -74,7 +74,13 @@ impl Outgoing {
 fn weight(parcel: &Parcel) -> usize {
     const OWN: usize = 64;
     OWN + match parcel {
-        Parcel::Event { users, json, .. } => json.len() + users.len() * size_of::<UserId>(),
+        Parcel::Event { users, json } => json.len() + users.len() * size_of::<UserId>(),
+        Parcel::Entered { views, .. } => {
+            let view = |(users, json): &(Vec<UserId>, Bytes)| {
+                json.len() + users.len() * size_of::<UserId>()
+            };
+            views.iter().map(view).sum()
+        }
         Parcel::Entry { own, json, .. } => own.len() + json.len(),
         Parcel::Summary { users, .. } => users
             .as_ref()
@@ -158,7 +164,7 @@ impl Speaker {
         let mut asked: BTreeSet<UserId> = BTreeSet::new();
         for (to, parcel) in &batch {
             if *to == To::Users {
-                asked.extend(parcel.users().unwrap_or_default());
+                asked.extend(parcel.users());
             }
         }
         let asked: Vec<UserId> = asked.into_iter().collect();
@@ -247,7 +253,6 @@ mod tests {
         Parcel::Event {
             users: users.iter().copied().map(UserId).collect(),
             json: Bytes::from_static(json),
-            place: None,
         }
     }
 

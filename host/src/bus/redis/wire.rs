@@ -58,8 +58,14 @@ mod tests {
         let parcels = vec![
             Parcel::Event {
                 users: vec![UserId(1), UserId(u64::MAX)],
-                json: Bytes::from_static(b"{\"ev\":\"entry\"}"),
-                place: Some(place),
+                json: Bytes::from_static(b"{\"ev\":\"typing\"}"),
+            },
+            Parcel::Entered {
+                place,
+                views: vec![
+                    (vec![UserId(1)], Bytes::from_static(b"own")),
+                    (vec![UserId(2), UserId(3)], Bytes::from_static(b"{}")),
+                ],
             },
             Parcel::Entry {
                 place,

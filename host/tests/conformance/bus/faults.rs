@@ -44,10 +44,7 @@ impl Receiver {
         {
             Ok(Received::Parcels { parcels, .. }) => {
                 for parcel in parcels {
-                    if let Parcel::Event {
-                        place: Some(place), ..
-                    } = parcel
-                    {
+                    if let Parcel::Entered { place, .. } = parcel {
                         self.heard.insert(place.seq);
                     }
                 }
@@ -72,15 +69,17 @@ impl Receiver {
         assert_eq!(epoch.await, self.session.epoch, "the same connection still");
     }
 
-    /// Whatever was said up to a number was heard, or it was told that something is missing.
-    fn lacks_nothing_up_to(&self, said: u64) {
-        for number in 1..=said {
-            let fine = self.heard.contains(&number) || number <= self.covered;
-            assert!(
-                fine,
-                "{number} is missing in silence, covered {}",
-                self.covered
-            );
+    /// Whatever was said up to a number was heard, or it is told that something is missing.
+    async fn lacks_nothing_up_to(&mut self, newest: u64) {
+        let missing = |receiver: &Self| {
+            let unheard = |number: &u64| !receiver.heard.contains(number);
+            (receiver.covered + 1..=newest).find(unheard)
+        };
+        let began = std::time::Instant::now();
+        while let Some(number) = missing(self) {
+            assert!(began.elapsed() < PATIENCE, "{number} is missing in silence");
+            // What is told now is about what was said before.
+            self.take(newest).await;
         }
     }
 }
@@ -99,7 +98,22 @@ async fn until_heard(a: &Joined, b: &mut Receiver, said: &mut u64) {
         .await
         .expect("heard again");
     let newest = *b.heard.last().expect("heard");
-    b.lacks_nothing_up_to(newest);
+    b.lacks_nothing_up_to(newest).await;
+}
+
+/// Waits until a node is found where it is; it may have to lease anew before.
+async fn until_seen(a: &Joined, b: &mut Receiver, said: u64) {
+    let (user, name) = (b.session.user, b.node.name());
+    let looking = async {
+        loop {
+            b.take(said).await;
+            let seen = a.bus.whereabouts(&[user]).await.unwrap_or_default();
+            if seen.iter().any(|seen| seen.node == name) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.expect("seen");
 }
 
 async fn is_well(node: &Joined) {
@@ -161,14 +175,7 @@ pub async fn a_killed_masters_place_is_taken_and_nothing_is_lost_in_silence<E: E
         is_well(&a).await;
         is_well(&b.node).await;
         // Every part of what is shared works: who is where, rates, who there is.
-        let seen = eventually(async || {
-            a.bus
-                .whereabouts(&[b.session.user])
-                .await
-                .ok()
-                .filter(|seen| !seen.is_empty())
-        });
-        assert_eq!(seen.await[0].node, b.node.name());
+        until_seen(&a, &mut b, said).await;
         eventually(async || a.bus.take(&rate(&world)).await.ok()).await;
         let others = eventually(async || a.bus.nodes().await.ok()).await;
         assert!(
