@@ -102,7 +102,7 @@ impl Delivery {
             count += 1;
         }
         let kinds = [Viewer::Author, Viewer::Member, Viewer::LeftOut];
-        let view = |viewer| {
+        let view = |viewer: Viewer| {
             let users = std::mem::take(&mut viewers[viewer as usize]);
             let json = || frames::entry_event(entry, viewer).json().clone();
             (!users.is_empty()).then(|| (users, json()))
