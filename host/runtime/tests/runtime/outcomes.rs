@@ -272,10 +272,10 @@ fn each_policy_means_what_it_says_for_failed_and_for_absent() {
 }
 
 fn default_of(hook: Hook) -> Policy {
-    if hook == Hook::ContentFilter {
-        Policy::Hold
-    } else {
-        Policy::Unavailable
+    match hook {
+        Hook::ContentFilter => Policy::Hold,
+        Hook::AdminRule => Policy::Reject,
+        _ => Policy::Unavailable,
     }
 }
 

@@ -70,7 +70,7 @@ fn a_rule_that_fails_keeps_out_and_says_nothing_about_what_has_happened() {
         let version = bench.version(no_config());
         let generation = bound(&version, Hook::AdminRule, |_| {});
         let asked = generation.rule(&asking(what), true);
-        assert!(matches!(asked.rule, Rule::Unavailable { .. }), "{what}");
+        assert!(matches!(asked.rule, Rule::Deny { .. }), "{what}");
         let told = generation.rule(&asking(what), false);
         assert_eq!(told.rule, Rule::Abstain, "{what}");
         for ruling in [asked, told] {
