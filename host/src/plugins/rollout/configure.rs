@@ -183,12 +183,7 @@ impl Rollout {
         change: impl FnOnce(&Map<String, Value>) -> Map<String, Value>,
     ) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
-        let serving = self.known(&*self.state.lock().await, name).ok();
-        let version = match &serving {
-            Some(serving) => serving.clone(),
-            // What was never activated is configured before it is: it may need values that have no default.
-            None => self.newest(name).await?,
-        };
+        let (version, serves) = self.to_configure(name).await?;
         let before = self.configuration(name).await?;
         let configuration = self.loaded.configuration_of(change(&before.values));
         // Prepared first, so that a refused configuration is never stored.
@@ -202,7 +197,7 @@ impl Rollout {
         self.keep_settings(name, &configuration.values).await?;
         let keys = changed_keys(&prepared, &before.values, &configuration.values);
         let step = step.with("keys", keys);
-        if serving.is_none() {
+        if !serves {
             self.loaded.configure(name, Arc::new(configuration));
             self.tell_step(step).await;
             return self.config_json(name).await;
@@ -211,8 +206,12 @@ impl Rollout {
         self.reconfigured(step, name, configuration).await
     }
 
-    /// The version of a plugin that was pushed last.
-    async fn newest(&self, name: &str) -> Result<VersionRef, Refusal> {
+    /// The version a configuration is for, and whether it was ever activated: where none was, the one pushed last, which
+    /// may need values that have no default before it can be.
+    async fn to_configure(&self, name: &str) -> Result<(VersionRef, bool), Refusal> {
+        if let Ok(serving) = self.known(&*self.state.lock().await, name) {
+            return Ok((serving, true));
+        }
         let known = self.accounts.plugins().await;
         let known = known.map_err(|e| store_refusal(&e))?;
         let own = known.into_iter().rev();
@@ -221,10 +220,11 @@ impl Rollout {
             .find(|version| version.name == name);
         let newest =
             newest.ok_or_else(|| Refusal::not_found(format!("there is no plugin {name}")))?;
-        Ok(VersionRef {
+        let newest = VersionRef {
             version: newest.version,
             digest: newest.digest,
-        })
+        };
+        Ok((newest, false))
     }
 
     /// Whether no other plugin answers one of the commands that a version has under a new configuration.
@@ -287,11 +287,7 @@ impl Rollout {
     }
 
     async fn schema(&self, name: &str) -> Result<Value, Refusal> {
-        let serving = self.known(&*self.state.lock().await, name).ok();
-        let version = match serving {
-            Some(serving) => serving,
-            None => self.newest(name).await?,
-        };
+        let (version, _) = self.to_configure(name).await?;
         let inspected = self.inspect(name, &version.digest).await?;
         Ok(inspected["config_schema"].clone())
     }
