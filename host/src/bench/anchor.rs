@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -55,8 +55,7 @@ struct Record {
 
 /// Serves on a free port of the loopback, whose address it prints, until it is killed.
 pub fn serve(folder: &Path) -> Result<()> {
-    let file = File::create(folder.join("anchor.log"));
-    let file = anyhow::Context::context(file, "cannot write the anchor's file")?;
+    let file = File::create(folder.join("anchor.log")).context("cannot write the anchor's file")?;
     let (log, records) = mpsc::sync_channel(WAITING);
     let (synced, batches) = tokio::sync::mpsc::channel(WAITING);
     thread::spawn(move || append(file, &records, &synced));

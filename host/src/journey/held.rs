@@ -168,9 +168,9 @@ impl Journey {
                     }
                 } else if held.hold.cause != HoldCause::Verdict {
                     let before = tries.of(held, self.plugins.pin().generation());
-                    let by_a_suspect = [&*tries, &failing]
-                        .iter()
-                        .any(|tries| tries.authors.contains(&held.hold.author));
+                    let author = &held.hold.author;
+                    let by_a_suspect =
+                        tries.authors.contains(author) || failing.authors.contains(author);
                     if before.failed == 0 && !by_a_suspect {
                         settled += usize::from(self.try_again(held, before, &mut failing).await);
                         continue;
