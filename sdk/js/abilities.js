@@ -18,9 +18,14 @@ export class AbilityError extends Error {
   }
 }
 
+/** Without a host there is none of these, and asking again cannot mend it. */
+const SERVICES = ["knowledge", "llm"];
+
 function reach(ability) {
   if (host[ability]) return host[ability];
-  if (!declared || declared.includes(ability)) throw new AbilityError("unavailable", "there is no host");
+  if (!declared || declared.includes(ability)) {
+    throw new AbilityError(SERVICES.includes(ability) ? "not-configured" : "unavailable", "there is no host");
+  }
   // Not `unavailable`: asking again cannot mend it.
   throw new AbilityError("denied", `"${ability}" is not among the abilities in package.json`);
 }
@@ -31,8 +36,10 @@ function ask(ability, call) {
   try {
     return call(reached);
   } catch (error) {
-    if (error instanceof AbilityError || !error || typeof error.tag !== "string") throw error;
-    throw new AbilityError(error.tag, error.val);
+    // In a component the engine wraps what the host has answered.
+    const told = error?.payload ?? error;
+    if (error instanceof AbilityError || typeof told?.tag !== "string") throw error;
+    throw new AbilityError(told.tag, told.val);
   }
 }
 
@@ -129,4 +136,32 @@ export const metrics = {
 /** Random bytes, at most 4096. */
 export const random = {
   bytes: (length) => ask("random", (source) => source.bytes(length)),
+};
+
+/** Language models. A server that has none answers `not-configured`. */
+export const llm = {
+  /** Begins an answer; its number. `messages` are `[{role, text}]`; the empty model is the server's own. */
+  open: ({ messages, model = "", maxTokens = 0, temperature = 0 }) =>
+    ask("llm", (models) => models.open({ model, messages, maxTokens, temperature })),
+  /** Waits for the next piece of text; null at the end. */
+  next: (answer) => ask("llm", (models) => orNull(models.next(answer))),
+  /** Ends an answer, wherever it is; `{inputTokens, outputTokens, ended}`. */
+  finish: (answer) => ask("llm", (models) => models.finish(answer)),
+  /** A whole answer at once, its pieces shown to `each` as they come. */
+  ask(prompt, each = () => {}) {
+    const answer = llm.open(prompt);
+    let text = "";
+    for (let piece = llm.next(answer); piece !== null; piece = llm.next(answer)) {
+      text += piece;
+      each(piece);
+    }
+    llm.finish(answer);
+    return text;
+  },
+};
+
+/** The knowledge base. A server that has none answers `not-configured`. */
+export const knowledge = {
+  /** `[{document, title, text, url, score}]`, the best first, at most 20; the empty base is the server's own. */
+  search: (query, { base = "", limit = 5 } = {}) => ask("knowledge", (bases) => bases.search(base, query, limit)),
 };

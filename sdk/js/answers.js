@@ -32,6 +32,10 @@ export const whole = { fits: (said) => typeof said?.done === "number" && Array.i
 
 export const nothing = { fits: (said) => typeof said?.then !== "function", needed: "nothing" };
 
+export const kept = list("key", "string", "Kept");
+
+export const need = { fits: (said) => typeof said?.tag === "string", needed: "a Need" };
+
 export const times = {
   fits: (said) => isRecord(said) && !Array.isArray(said) && typeof said.then !== "function" && Object.values(said).every((when) => typeof when === "string"),
   needed: "an object of names and times",

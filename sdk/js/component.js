@@ -2,9 +2,10 @@
 //! while the component is made, so that mistakes in the manifest are errors of the build.
 
 import { connect, log } from "./abilities.js";
-import { answered, bytes, hits, nothing, tagged, times, usages, whole } from "./answers.js";
+import { answered, bytes, hits, kept, need, nothing, tagged, times, usages, whole } from "./answers.js";
 import { Plugin, Retry } from "./plugin.js";
 import { decode, encode } from "./text.js";
+import { Kept } from "./values.js";
 
 /** The hooks by the contract's names, and the functions of which one must be the plugin's own. */
 const HOOKS = {
@@ -16,7 +17,8 @@ const HOOKS = {
   responder: ["respond"],
 };
 
-/** What the component exports, by interface in camel case. `about`: name, version, summary, hooks, schedules, abilities. */
+/** What the component exports, by interface in camel case. `about`: name, version, summary, hooks, schedules, upgrade,
+ * abilities. */
 export function component(made, about, imports) {
   check(made, about);
   connect(imports, about.abilities);
@@ -50,6 +52,10 @@ export function component(made, about, imports) {
     schedules: {
       times: telling(() => Object.entries(answered("times", own().times(), times)).map(([name, when]) => ({ name, when }))),
     },
+    upgrade: {
+      needs: refusing((from) => answered("needs", own().needs(from), need)),
+      migrate: refusing((from, items) => answered("migrate", own().migrate(from, items.map(shown)), kept)),
+    },
     contentFilter: { scan: telling((texts) => texts.map((text) => answered("scan", own().scan(text), hits))) },
     messageStrategy: {
       decide: telling((command) => decision(answered("decide", own().decide(command), tagged("verdict", "a Decision")))),
@@ -66,14 +72,18 @@ export function component(made, about, imports) {
   };
 }
 
-function check(made, { name, hooks, schedules = false }) {
+function check(made, { name, hooks, schedules = false, upgrade = false }) {
   if (typeof made !== "function" || !(made.prototype instanceof Plugin)) {
     throw new Error(`${name}: the default export is no class that extends Plugin`);
   }
   const changed = (method) => made.prototype[method] !== Plugin.prototype[method];
-  if (schedules !== changed("times")) {
-    const [has, hasNot] = schedules ? ["package.json", "the class"] : ["the class", "package.json"];
-    throw new Error(`${name}: ${has} has ${schedules ? "schedules" : "times"}, and ${hasNot} has no ${schedules ? "times" : "schedules"}`);
+  for (const [listed, part, method] of [
+    [schedules, "schedules", "times"],
+    [upgrade, "upgrade", "needs"],
+  ]) {
+    if (listed === changed(method)) continue;
+    const [has, hasNot] = listed ? ["package.json", "the class"] : ["the class", "package.json"];
+    throw new Error(`${name}: ${has} has ${listed ? part : method}, and ${hasNot} has no ${listed ? method : part}`);
   }
   for (const [hook, methods] of Object.entries(HOOKS)) {
     const listed = Object.hasOwn(hooks, hook);
@@ -92,6 +102,8 @@ function judging(made, { kind }) {
   const whole = made.prototype.judge !== Plugin.prototype.judge;
   return whole ? "judge" : kind.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
 }
+
+const shown = ({ key, value, endsAtMs }) => new Kept(key, value ?? null, endsAtMs);
 
 const wish = ([hook, wished]) => ({
   hook,

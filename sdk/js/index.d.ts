@@ -202,6 +202,26 @@ export class Judgement {
   and(action: Action): this;
 }
 
+export class Need {
+  constructor(tag: "compatible" | "migrate" | "rebuild", val?: number);
+  tag: string;
+  val?: number;
+  static compatible(): Need;
+  static migrate(): Need;
+  static rebuild(commits: number): Need;
+}
+
+/** A key and what is kept under it: wit/v1/upgrade.wit. */
+export class Kept {
+  constructor(key: string, value?: string | Uint8Array | null, endsAtMs?: number);
+  key: string;
+  value: Uint8Array | null;
+  endsAtMs: number;
+  static gone(key: string): Kept;
+  under(key: string): Kept;
+  with(value: string | Uint8Array): Kept;
+}
+
 export class Retry extends Error {
   constructor(afterMs: number, reason: string);
   afterMs: number;
@@ -224,6 +244,8 @@ export class Plugin<Config = any> {
   constructor(config: Config);
   selfTest(): void;
   times(): Record<string, string>;
+  needs(fromVersion: string): Need;
+  migrate(fromVersion: string, items: Kept[]): Kept[];
   scan(text: Text): Hit[];
   decide(command: Command): Decision;
   names(): Usage[];
@@ -243,7 +265,8 @@ export class Plugin<Config = any> {
 
 export class AbilityError extends Error {
   constructor(kind: string, text?: string);
-  kind: "denied" | "quota" | "conflict" | "not-found" | "invalid" | "timeout" | "unavailable" | "refused" | string;
+  kind: "denied" | "quota" | "conflict" | "not-found" | "invalid" | "timeout" | "unavailable" | "refused"
+    | "not-configured" | string;
 }
 
 export function encode(text: string): Uint8Array;
@@ -314,3 +337,28 @@ export const reply: {
 export const metrics: { add(name: string, count: number): void; set(name: string, value: number): void };
 
 export const random: { bytes(length: number): Uint8Array };
+
+/** What a model is asked: wit/v1/services.wit. */
+export interface Prompt {
+  messages: { role: "system" | "user" | "assistant" | string; text: string }[];
+  model?: string;
+  maxTokens?: number;
+  temperature?: number;
+}
+
+export const llm: {
+  open(prompt: Prompt): number;
+  next(answer: number): string | null;
+  finish(answer: number): { inputTokens: number; outputTokens: number; ended: "end" | "length" | "stopped" | string };
+  ask(prompt: Prompt, each?: (piece: string) => void): string;
+};
+
+export interface Passage {
+  document: string;
+  title: string;
+  text: string;
+  url: string;
+  score: number;
+}
+
+export const knowledge: { search(query: string, options?: { base?: string; limit?: number }): Passage[] };

@@ -2,7 +2,7 @@
 //! the component exports says package.json; what is not overridden lets everything pass.
 
 import { answered, effects } from "./answers.js";
-import { Decision, Judgement, Observed } from "./values.js";
+import { Decision, Judgement, Need, Observed } from "./values.js";
 
 const OCCASIONS = {
   register: "register",
@@ -39,6 +39,19 @@ export class Plugin {
   /** When it wants to be called, by names: `every 10m`, or five fields of cron and a time zone. Asked once. */
   times() {
     return {};
+  }
+
+  // upgrade
+
+  /** What the state of the version before needs. Asked before this version takes over; throw to refuse it. */
+  needs(_fromVersion) {
+    return Need.compatible();
+  }
+
+  /** Some keys (`Kept`) of the version before: those to be written over them in the copy. A key that is written or deleted
+   * meanwhile is shown again. */
+  migrate(_fromVersion, _items) {
+    return [];
   }
 
   // content-filter

@@ -234,6 +234,50 @@ export class Judgement {
   }
 }
 
+/** What the state of the version before needs, before this one takes over. */
+export class Need {
+  constructor(tag, val) {
+    Object.assign(this, val === undefined ? { tag } : { tag, val });
+  }
+
+  /** It goes on with what is there. */
+  static compatible() {
+    return new Need("compatible");
+  }
+
+  /** It wants another form, which `migrate` makes in a copy. */
+  static migrate() {
+    return new Need("migrate");
+  }
+
+  /** It begins with nothing, and its observer is shown so many of the newest commits. */
+  static rebuild(commits) {
+    return new Need("rebuild", commits);
+  }
+}
+
+/** A key and what is kept under it: bytes, or null where it is not there, or is not to be. `endsAtMs`: 0 for never. */
+export class Kept {
+  constructor(key, value = null, endsAtMs = 0) {
+    Object.assign(this, { key, value: typeof value === "string" ? encode(value) : value, endsAtMs });
+  }
+
+  /** The key is not to be there. */
+  static gone(key) {
+    return new Kept(key);
+  }
+
+  /** The same value and end, under another key. */
+  under(key) {
+    return new Kept(key, this.value, this.endsAtMs);
+  }
+
+  /** The same key and end, with another value: text or bytes. */
+  with(value) {
+    return new Kept(this.key, value, this.endsAtMs);
+  }
+}
+
 /** How far a batch came: events that are done with, what they lead to (`{event, effect}`), when the rest is to come again. */
 export class Observed {
   constructor(done = 0, effects = [], retry = null) {

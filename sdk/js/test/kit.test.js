@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
-import { AbilityError, Answer, Decision, Effect, Hit, Plugin, Retry, decode, encode, kv } from "../index.js";
+import { AbilityError, Answer, Decision, Effect, Hit, Kept, Need, Plugin, Retry, decode, encode, knowledge, kv, llm } from "../index.js";
 import { component } from "../component.js";
 import { command, event, message, occasion, provide } from "../testing.js";
 
@@ -152,6 +152,40 @@ test("a plugin names its times, and is called with a name", () => {
   assert.throws(() => component(Daily, about(["observer"]), {}), /the class has times, and package.json has no schedules/);
 });
 
+test("a version says what becomes of the keys of the one before", () => {
+  class Counter extends Plugin {
+    needs(from) {
+      if (from.startsWith("0.")) throw new Error(`nothing is known of ${from}`);
+      return from.startsWith("1.") ? Need.migrate() : Need.rebuild(500);
+    }
+
+    migrate(_, items) {
+      return items.flatMap((item) => [item.under(`n/${item.key}`), Kept.gone(item.key)]);
+    }
+
+    event() {
+      return [];
+    }
+  }
+  const described = { ...about(["observer"]), upgrade: true };
+  const exports = component(Counter, described, {});
+  exports.lifecycle.configure(encode("{}"));
+  const { needs, migrate } = exports.upgrade;
+  assert.deepEqual({ ...needs("1.2.0") }, { tag: "migrate" });
+  assert.deepEqual({ ...needs("2.0.0") }, { tag: "rebuild", val: 500 });
+  assert.throws(() => needs("0.1.0"), (told) => told === "nothing is known of 0.1.0");
+  const moved = migrate("1.2.0", [{ key: "ann", value: encode("3"), endsAtMs: 7 }, { key: "bob", value: undefined, endsAtMs: 0 }]);
+  assert.deepEqual(moved.map((kept) => ({ ...kept })), [
+    { key: "n/ann", value: encode("3"), endsAtMs: 7 },
+    { key: "ann", value: null, endsAtMs: 0 },
+    { key: "n/bob", value: null, endsAtMs: 0 },
+    { key: "bob", value: null, endsAtMs: 0 },
+  ]);
+  assert.deepEqual(new Kept("a").with("4").value, encode("4"));
+  assert.equal(new Plugin({}).needs("1.0.0").tag, "compatible");
+  assert.throws(() => component(Counter, about(["observer"]), {}), /the class has needs, and package.json has no upgrade/);
+});
+
 test("a manifest that does not fit the class is an error of the build", () => {
   class Filter extends Plugin {
     scan() {
@@ -162,6 +196,8 @@ test("a manifest that does not fit the class is an error of the build", () => {
   assert.throws(() => component(Filter, about(["content-filter", "observer"]), {}), /no observe or event/);
   const timed = { ...about(["content-filter"]), schedules: true };
   assert.throws(() => component(Filter, timed, {}), /package.json has schedules, and the class has no times/);
+  const moving = { ...about(["content-filter"]), upgrade: true };
+  assert.throws(() => component(Filter, moving, {}), /package.json has upgrade, and the class has no needs/);
   assert.throws(() => component(class {}, about([]), {}), /no class that extends Plugin/);
 });
 
@@ -173,6 +209,32 @@ test("an ability that is not there says why", () => {
   const denied = { get: () => { throw { tag: "denied", val: "not during this call" }; } };
   provide({ kv: denied });
   assert.throws(() => kv.get("key"), (error) => error.kind === "denied");
+  const wrapped = Object.assign(new Error("as a component has it"), { payload: { tag: "quota", val: "no room" } });
+  const full = { get: () => { throw wrapped; } };
+  provide({ kv: full });
+  assert.throws(() => kv.get("key"), (error) => error instanceof AbilityError && error.message === "quota: no room");
+});
+
+test("a service that is not there is not configured", () => {
+  const prompt = { messages: [{ role: "user", text: "hello" }] };
+  provide({});
+  for (const ask of [() => llm.open(prompt), () => knowledge.search("hours")]) {
+    assert.throws(ask, (error) => error instanceof AbilityError && error.kind === "not-configured");
+  }
+  provide({}, ["kv"]);
+  assert.throws(() => llm.open(prompt), (error) => error.kind === "denied");
+  const pieces = ["Good ", "day"];
+  const asked = [];
+  const open = (whole) => {
+    asked.push(whole);
+    return 3;
+  };
+  const models = { open, next: () => pieces.shift(), finish: () => ({ inputTokens: 1, outputTokens: 2, ended: "end" }) };
+  const search = (...words) => asked.push(words) && [];
+  provide({ llm: models, knowledge: { search } });
+  assert.equal(llm.ask(prompt), "Good day");
+  assert.deepEqual(knowledge.search("hours", { limit: 2 }), []);
+  assert.deepEqual(asked, [{ model: "", maxTokens: 0, temperature: 0, ...prompt }, ["", "hours", 2]]);
 });
 
 test("answers carry contents of the protocol", () => {

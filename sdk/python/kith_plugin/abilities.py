@@ -32,11 +32,15 @@ class AbilityError(Exception):
         self.kind = kind
 
 
+# Without a host there is none of these, and asking again cannot mend it.
+_SERVICES = ("knowledge", "llm")
+
+
 def _ask(ability: str, call: Callable[[Any], T]) -> T:
     reached = _host.get(ability)
     if reached is None:
         if _declared is None or ability in _declared:
-            raise AbilityError("unavailable", "there is no host")
+            raise AbilityError("not-configured" if ability in _SERVICES else "unavailable", "there is no host")
         # Not `unavailable`: asking again cannot mend it.
         raise AbilityError("denied", f'"{ability}" is not among the abilities in pyproject.toml')
     try:
@@ -222,6 +226,58 @@ class _Random:
         return _ask("random", lambda source: source.bytes(length))
 
 
+@dataclass
+class Message:
+    """Said to a model; the role is `system`, `user` or `assistant`."""
+
+    role: str
+    text: str
+
+
+@dataclass
+class Prompt:
+    """What a model is asked; the empty model is the server's own."""
+
+    messages: list[Message]
+    model: str = ""
+    max_tokens: int = 0
+    temperature: float = 0.0
+
+
+class _Llm:
+    """Language models. A server that has none answers `not-configured`."""
+
+    def open(self, prompt: Prompt) -> int:
+        """Begins an answer; its number."""
+        return _ask("llm", lambda models: models.open(prompt))
+
+    def next(self, answer: int) -> str | None:
+        """Waits for the next piece of text; None at the end."""
+        return _ask("llm", lambda models: models.next(answer))
+
+    def finish(self, answer: int) -> Any:
+        """Ends an answer, wherever it is; its `input_tokens`, `output_tokens` and `ended`."""
+        return _ask("llm", lambda models: models.finish(answer))
+
+    def ask(self, prompt: Prompt) -> str:
+        """A whole answer at once."""
+        answer = self.open(prompt)
+        text = ""
+        while (piece := self.next(answer)) is not None:
+            text += piece
+        self.finish(answer)
+        return text
+
+
+class _Knowledge:
+    """The knowledge base. A server that has none answers `not-configured`."""
+
+    def search(self, query: str, base: str = "", limit: int = 5) -> list[Any]:
+        """Passages (`document`, `title`, `text`, `url`, `score`), the best first, at most 20; the empty base is the
+        server's own."""
+        return _ask("knowledge", lambda bases: bases.search(base, query, limit))
+
+
 log = _Log()
 snapshot = _Snapshot()
 kv = _Kv()
@@ -232,3 +288,5 @@ send = _Send()
 reply = _Reply()
 metrics = _Metrics()
 random = _Random()
+llm = _Llm()
+knowledge = _Knowledge()

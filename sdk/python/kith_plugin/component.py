@@ -19,7 +19,7 @@ from typing import Any
 from . import plugin as hooks
 from .abilities import connect, log
 from .plugin import Plugin, Retry
-from .values import Variant
+from .values import Kept, Variant
 
 _CLASSES: dict[str, type[Plugin]] = {
     "content-filter": hooks.ContentFilter,
@@ -110,7 +110,7 @@ class _Own:
 
 def component(made: type[Plugin], about: dict[str, Any], imports: dict[str, Any]) -> dict[str, type]:
     """The classes the component exports, by their names in the bindings. `about`: name, version, summary, hooks,
-    schedules, abilities."""
+    schedules, upgrade, abilities."""
     _check(made, about)
     connect(imports, about["abilities"])
     own = _Own()
@@ -119,6 +119,8 @@ def component(made: type[Plugin], about: dict[str, Any], imports: dict[str, Any]
         parts["Preparation"] = _preparation(made)
     if about.get("schedules"):
         parts["Schedules"] = _schedules(own)
+    if about.get("upgrade"):
+        parts["Upgrade"] = _upgrade(own)
     makers = {
         "content-filter": _content_filter,
         "message-strategy": _message_strategy,
@@ -137,9 +139,12 @@ def _check(made: type[Plugin], about: dict[str, Any]) -> None:
     name = about["name"]
     if not (isinstance(made, type) and issubclass(made, Plugin)):
         raise SystemExit(f"{name}: what tool.kith.plugin names is no class that extends Plugin")
-    if about.get("schedules", False) != issubclass(made, hooks.Schedules):
-        names = "names schedules" if about.get("schedules") else "does not name schedules"
-        raise SystemExit(f"{name}: pyproject.toml {names}, and the class is {'no' if about.get('schedules') else 'a'} Schedules")
+    for part, wanted in (("schedules", hooks.Schedules), ("upgrade", hooks.Upgrade)):
+        if about.get(part, False) == issubclass(made, wanted):
+            continue
+        if about.get(part):
+            raise SystemExit(f"{name}: pyproject.toml names {part}, and the class is no {wanted.__name__}")
+        raise SystemExit(f"{name}: pyproject.toml does not name {part}, and the class extends {wanted.__name__}")
     for hook, wanted in _CLASSES.items():
         if hook in about["hooks"] and not issubclass(made, wanted):
             raise SystemExit(f"{name}: pyproject.toml names the hook {hook}, and the class is no {wanted.__name__}")
@@ -251,6 +256,18 @@ def _schedules(own: _Own) -> type:
             return _telling(lambda: [_Schedule(name, when) for name, when in own().times().items()])
 
     return Schedules
+
+
+def _upgrade(own: _Own) -> type:
+    class Upgrade:
+        def needs(self, from_version: str) -> Any:
+            return _case("upgrade", "Need", _refusing(lambda: own().needs(from_version)))
+
+        def migrate(self, from_version: str, items: list[Any]) -> list[Any]:
+            shown = [Kept(item.key, item.value, item.ends_at_ms) for item in items]
+            return _refusing(lambda: list(own().migrate(from_version, shown)))
+
+    return Upgrade
 
 
 def _content_filter(own: _Own) -> type:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from .asked import Command, Event, Invocation, Occasion, Text
-from .values import Answer, Decision, Effect, Hit, Judgement, Observed, Usage
+from .values import Answer, Decision, Effect, Hit, Judgement, Kept, Need, Observed, Usage
 
 
 class Retry(Exception):
@@ -48,6 +48,19 @@ class Schedules(Plugin):
     def times(self) -> dict[str, str]:
         """When, by names: `every 10m`, or five fields of cron and a time zone. Asked once under the configuration."""
         raise NotImplementedError
+
+
+class Upgrade(Plugin):
+    """Keeps other things than the versions before it."""
+
+    def needs(self, from_version: str) -> Need:
+        """What the state of the version before needs. Asked before this version takes over; raise ValueError to refuse it."""
+        raise NotImplementedError
+
+    def migrate(self, from_version: str, items: list[Kept]) -> list[Kept]:
+        """Some keys of the version before: those to be written over them in the copy. A key that is written or deleted
+        meanwhile is shown again."""
+        return []
 
 
 class ContentFilter(Plugin):

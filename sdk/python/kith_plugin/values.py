@@ -258,6 +258,47 @@ class Judgement:
         return self
 
 
+class Need(Variant):
+    """What the state of the version before needs, before this one takes over."""
+
+    @staticmethod
+    def compatible() -> Need:
+        """It goes on with what is there."""
+        return Need("compatible")
+
+    @staticmethod
+    def migrate() -> Need:
+        """It wants another form, which `migrate` makes in a copy."""
+        return Need("migrate")
+
+    @staticmethod
+    def rebuild(commits: int) -> Need:
+        """It begins with nothing, and its observer is shown so many of the newest commits."""
+        return Need("rebuild", commits)
+
+
+@dataclass
+class Kept:
+    """A key and what is kept under it: None where it is not there, or is not to be. `ends_at_ms`: 0 for never."""
+
+    key: str
+    value: bytes | None = None
+    ends_at_ms: int = 0
+
+    @staticmethod
+    def gone(key: str) -> Kept:
+        """The key is not to be there."""
+        return Kept(key)
+
+    def under(self, key: str) -> Kept:
+        """The same value and end, under another key."""
+        return Kept(key, self.value, self.ends_at_ms)
+
+    def with_(self, value: str | bytes) -> Kept:
+        """The same key and end, with another value."""
+        return Kept(self.key, value.encode() if isinstance(value, str) else value, self.ends_at_ms)
+
+
 @dataclass
 class Observed:
     """How far a batch came: events that are done with, what each leads to (by its place), when the rest comes again."""

@@ -17,13 +17,20 @@ from kith_plugin import (
     Effect,
     Event,
     Hit,
+    Kept,
     MessageStrategy,
+    Need,
     Occasion,
     Observer,
     Retry,
     Schedules,
     Text,
+    Upgrade,
+    Message,
+    Prompt,
+    knowledge,
     kv,
+    llm,
 )
 from kith_plugin import Command as Asked
 from kith_plugin.abilities import connect
@@ -127,6 +134,39 @@ class Kit(unittest.TestCase):
             component(Observer, {**about("observer"), "schedules": True}, {})
         self.assertIn("is no Schedules", str(refused.exception))
 
+    def test_a_version_says_what_becomes_of_the_keys_of_the_one_before(self):
+        class Counter(Observer, Upgrade):
+            def needs(self, from_version):
+                if from_version.startswith("0."):
+                    raise ValueError(f"nothing is known of {from_version}")
+                return Need.migrate() if from_version.startswith("1.") else Need.rebuild(500)
+
+            def migrate(self, from_version, items):
+                return [kept for item in items for kept in (item.under(f"n/{item.key}"), Kept.gone(item.key))]
+
+        bindings = types.ModuleType("wit_world.exports.upgrade")
+        bindings.Need_Migrate = lambda: "migrate"
+        bindings.Need_Rebuild = lambda commits: ("rebuild", commits)
+        sys.modules["wit_world.exports.upgrade"] = bindings
+        self.addCleanup(sys.modules.pop, "wit_world.exports.upgrade")
+        parts = component(Counter, {**about("observer"), "upgrade": True}, {})
+        parts["Lifecycle"]().configure(b"{}")
+        upgrade = parts["Upgrade"]()
+        self.assertEqual(upgrade.needs("1.2.0"), "migrate")
+        self.assertEqual(upgrade.needs("2.0.0"), ("rebuild", 500))
+        with self.assertRaises(Err) as refused:
+            upgrade.needs("0.1.0")
+        self.assertEqual(refused.exception.value, "nothing is known of 0.1.0")
+        item = types.SimpleNamespace(key="ann", value=b"3", ends_at_ms=7)
+        self.assertEqual(upgrade.migrate("1.2.0", [item]), [Kept("n/ann", b"3", 7), Kept("ann")])
+        self.assertEqual(Kept("a").with_("4"), Kept("a", b"4"))
+        with self.assertRaises(SystemExit) as refused:
+            component(Counter, about("observer"), {})
+        self.assertIn("does not name upgrade", str(refused.exception))
+        with self.assertRaises(SystemExit) as refused:
+            component(Observer, {**about("observer"), "upgrade": True}, {})
+        self.assertIn("is no Upgrade", str(refused.exception))
+
     def test_a_manifest_that_does_not_fit_the_class_is_an_error_of_the_build(self):
         for made, hooks, says in [
             (ContentFilter, ["content-filter", "command"], "names the hook command"),
@@ -155,6 +195,32 @@ class Kit(unittest.TestCase):
         with self.assertRaises(AbilityError) as refused:
             kv.get("key")
         self.assertEqual(refused.exception.kind, "not-found")
+
+    def test_a_service_that_is_not_there_is_not_configured(self):
+        prompt = Prompt([Message("user", "hello")])
+        connect({})
+        for ask in (lambda: llm.open(prompt), lambda: knowledge.search("hours")):
+            with self.assertRaises(AbilityError) as refused:
+                ask()
+            self.assertEqual(refused.exception.kind, "not-configured")
+        connect({}, ["kv"])
+        with self.assertRaises(AbilityError) as refused:
+            llm.open(prompt)
+        self.assertEqual(refused.exception.kind, "denied")
+
+        ServiceError_NotConfigured = dataclass(
+            type("ServiceError_NotConfigured", (), {"__annotations__": {"value": str}})
+        )
+
+        def search(base, query, limit):
+            raise Err(ServiceError_NotConfigured(f"no {base or 'base'} for {query}, {limit}"))
+
+        pieces = iter(["Good ", "day", None])
+        models = types.SimpleNamespace(open=lambda _: 3, next=lambda _: next(pieces), finish=lambda _: None)
+        connect({"llm": models, "knowledge": types.SimpleNamespace(search=search)})
+        self.assertEqual(llm.ask(prompt), "Good day")
+        with self.assertRaisesRegex(AbilityError, "not-configured: no base for hours, 2"):
+            knowledge.search("hours", limit=2)
 
     def test_answers_carry_contents_of_the_protocol(self):
         self.assertEqual(json.loads(Answer.reply("hello").outcome.value), {"type": "text", "text": "hello"})

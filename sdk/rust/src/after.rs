@@ -94,6 +94,36 @@ impl Observed {
 }
 
 /// Sees everything that is committed, each event at least once, in order.
+///
+/// ```
+/// use kith_plugin::{Effect, Event, HookDefault, Observer, Plugin, Retry};
+///
+/// struct Thanks;
+///
+/// impl Plugin for Thanks {
+///     const SUMMARY: &'static str = "Thanks for reports.";
+///     const CONFIG_SCHEMA: &'static str = "{}";
+///     fn hooks() -> Vec<HookDefault> { vec![HookDefault::new("observer")] }
+///     fn configure(_: &[u8]) -> Result<Self, String> { Ok(Self) }
+/// }
+///
+/// impl Observer for Thanks {
+///     fn event(&self, event: &Event) -> Result<Vec<Effect>, Retry> {
+///         if event.text != "here is the report" {
+///             return Ok(Vec::new());
+///         }
+///         let content = r#"{"type": "text", "text": "thank you"}"#;
+///         Ok(vec![Effect::send(&format!("user:{}", event.sender), content)])
+///     }
+/// }
+///
+/// kith_plugin::register_plugin!(Thanks: observer);
+///
+/// let told = |text: &str| Event { sender: "7".into(), text: text.into(), ..Event::default() };
+/// let effects = Thanks.event(&told("here is the report")).unwrap();
+/// assert_eq!(effects[0].key, "user:7");
+/// assert!(Thanks.event(&told("hello")).unwrap().is_empty());
+/// ```
 pub trait Observer: Plugin {
     /// One event: what it leads to, or that it is to come again.
     fn event(&self, event: &Event) -> Result<Vec<Effect>, Retry> {
@@ -109,6 +139,37 @@ pub trait Observer: Plugin {
 }
 
 /// Answers messages in conversations of an account.
+///
+/// ```
+/// use kith_plugin::{Event, HookDefault, Plugin, Responder, Retry, ability};
+///
+/// struct Clock;
+///
+/// impl Plugin for Clock {
+///     const SUMMARY: &'static str = "Says that it is never too late.";
+///     const CONFIG_SCHEMA: &'static str = "{}";
+///     fn hooks() -> Vec<HookDefault> { vec![HookDefault::new("responder")] }
+///     fn configure(_: &[u8]) -> Result<Self, String> { Ok(Self) }
+/// }
+///
+/// impl Responder for Clock {
+///     fn respond(&self, event: &Event, _account: &str) -> Result<(), Retry> {
+///         if !event.text.contains("late") {
+///             return Ok(());
+///         }
+///         let answer = ability::reply_open().and_then(|reply| {
+///             ability::reply_write(reply, "It is never too late.")?;
+///             ability::reply_finish(reply)
+///         });
+///         answer.map(drop).map_err(|error| Retry::after_ms(500, error.to_string()))
+///     }
+/// }
+///
+/// kith_plugin::register_plugin!(Clock: responder);
+///
+/// let asked = Event { text: "what is this?".into(), ..Event::default() };
+/// assert_eq!(Clock.respond(&asked, "7"), Ok(()));
+/// ```
 pub trait Responder: Plugin {
     /// A message of somebody else; `account` is the id of the account it answers as. Without an answer nothing is said.
     fn respond(&self, event: &Event, account: &str) -> Result<(), Retry> {

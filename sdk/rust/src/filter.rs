@@ -58,5 +58,8 @@ impl Hit {
 /// A content filter. Called before texts are stored, on the sender's path: be quick, be pure.
 pub trait ContentFilter: Plugin {
     /// The hits in one text; none to let it pass.
-    fn scan(&self, text: &Text) -> Vec<Hit>;
+    fn scan(&self, text: &Text) -> Vec<Hit> {
+        let _ = text;
+        Vec::new()
+    }
 }

@@ -167,6 +167,34 @@ impl Judgement {
 }
 
 /// Administrators' rules. Called on every occasion, before what is asked is done: be quick, be pure.
+///
+/// ```
+/// use kith_plugin::{AdminRule, HookDefault, Judgement, Occasion, Plugin};
+///
+/// struct NoRobots;
+///
+/// impl Plugin for NoRobots {
+///     const SUMMARY: &'static str = "Robots do not register.";
+///     const CONFIG_SCHEMA: &'static str = "{}";
+///     fn hooks() -> Vec<HookDefault> { vec![HookDefault::new("admin-rule")] }
+///     fn configure(_: &[u8]) -> Result<Self, String> { Ok(Self) }
+/// }
+///
+/// impl AdminRule for NoRobots {
+///     fn register(&self, asked: &Occasion) -> Judgement {
+///         match asked.username.ends_with("bot") {
+///             true => Judgement::deny("no-robots", "robots are made by administrators"),
+///             false => Judgement::abstain(),
+///         }
+///     }
+/// }
+///
+/// kith_plugin::register_plugin!(NoRobots: admin_rule);
+///
+/// let asked = Occasion { username: "spambot".into(), ..Occasion::default() };
+/// assert_ne!(NoRobots.register(&asked), Judgement::abstain());
+/// assert_eq!(NoRobots.login(&asked), Judgement::abstain());
+/// ```
 pub trait AdminRule: Plugin {
     /// Somebody registers.
     fn register(&self, _: &Occasion) -> Judgement {

@@ -152,6 +152,38 @@ impl Decision {
 }
 
 /// A message strategy. Called once for every command, on the sender's path: be quick, be pure.
+///
+/// ```
+/// use kith_plugin::{Command, Decision, HookDefault, MessageStrategy, Plugin};
+///
+/// struct Brief;
+///
+/// impl Plugin for Brief {
+///     const SUMMARY: &'static str = "Nobody says much.";
+///     const CONFIG_SCHEMA: &'static str = "{}";
+///     fn hooks() -> Vec<HookDefault> { vec![HookDefault::new("message-strategy")] }
+///     fn configure(_: &[u8]) -> Result<Self, String> { Ok(Self) }
+/// }
+///
+/// impl MessageStrategy for Brief {
+///     fn decide(&self, command: &Command) -> Decision {
+///         match command.text.chars().count() {
+///             0..=280 => Decision::pass(),
+///             _ => Decision::reject("too-long", "280 characters are enough"),
+///         }
+///     }
+/// }
+///
+/// kith_plugin::register_plugin!(Brief: message_strategy);
+///
+/// let said = |text: String| Command { operation: "send".into(), text, ..Command::default() };
+/// assert_eq!(Brief.decide(&said("hello".into())), Decision::pass());
+/// assert_ne!(Brief.decide(&said("so ".repeat(100))), Decision::pass());
+/// ```
 pub trait MessageStrategy: Plugin {
-    fn decide(&self, command: &Command) -> Decision;
+    /// Lets everything pass unless it is written otherwise.
+    fn decide(&self, command: &Command) -> Decision {
+        let _ = command;
+        Decision::pass()
+    }
 }

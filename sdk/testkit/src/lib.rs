@@ -5,17 +5,34 @@
 //! assert_eq!(plugin.scan("a pear")?[0].level, kith_testkit::Level::Mask);
 //! # Ok::<(), kith_testkit::Error>(())
 //! ```
+//!
+//! What is called after the commit finds a host in memory, and what it did there is told with its answer:
+//!
+//! ```no_run
+//! use kith_testkit::{Around, said};
+//! let plugin = kith_testkit::load("target/my-bot-0.1.0.wasm", serde_json::json!({}))?;
+//! let called = plugin.respond(&said("hello"), "my-bot", &Around::default())?;
+//! assert!(called.answer.is_ok());
+//! assert_eq!(called.did.replies, ["You said: hello"]);
+//! # Ok::<(), kith_testkit::Error>(())
+//! ```
+
+mod after;
+mod host;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use after::{Called, said};
+pub use host::{Around, Did, Host, Page, SentMessage};
 use kith_runtime::{
     Binding, Generation, HoldCause, Hook, Runtime, Scope, Text, Values, ValuesSnapshot, Version,
 };
 pub use kith_runtime::{
-    Command, CommandOutcome, CommandRuling, Fact, FoundHit, Inspection, Invocation, Level,
-    Occasion, Rule, RuleAct, RuleAction, RuleRuling, Settings, Stats, StrategyRuling, Verdict,
+    Command, CommandOutcome, CommandRuling, DirectoryUser, Event, EventFact, Fact, FoundHit,
+    HistoryEntry, HttpRequest, Inspection, Invocation, Level, Observed, Occasion, Retry, Rule,
+    RuleAct, RuleAction, RuleRuling, Settings, Stats, StrategyRuling, Verdict,
 };
 use tempfile::TempDir;
 
@@ -28,6 +45,7 @@ pub struct Error(String);
 pub struct Plugin {
     generation: Generation,
     version: Arc<Version>,
+    kept: Arc<Kept>,
     /// The code cache; taken away with the plugin.
     _cache: TempDir,
 }
@@ -71,7 +89,7 @@ fn load_over(
         .iter()
         .map(|(key, value)| ((*key).to_owned(), value.to_vec()));
     let kept = Arc::new(Kept(kept.collect()));
-    let runtime = Runtime::with_values(settings, kept).map_err(|error| wrong(&error))?;
+    let runtime = Runtime::with_values(settings, kept.clone()).map_err(|error| wrong(&error))?;
     let version = runtime
         .prepare(&component, &config)
         .map_err(|error| wrong(&error))?;
@@ -82,6 +100,7 @@ fn load_over(
     Ok(Plugin {
         generation,
         version,
+        kept,
         _cache: cache,
     })
 }
