@@ -6,13 +6,21 @@
 pub mod accounts;
 pub mod embedded_log;
 pub mod feed;
+pub mod generations;
 pub mod groups;
 mod held;
+pub mod housekeeping;
 pub mod judged;
 pub mod kv;
+pub mod log;
 pub mod media;
 pub mod moderation;
+pub mod mongo;
+pub mod mongo_accounts;
+pub mod mongo_log;
+mod outcome;
 pub mod people;
+pub mod portable;
 mod reads;
 pub mod sqlite_accounts;
 pub mod values;
@@ -24,13 +32,14 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::content::Fingerprint;
-use crate::conversation::{Conversation, Kind, Member, Summary};
+use crate::conversation::{Kind, Summary};
 use crate::entry::{Body, DecisionRecord, Entry, Seq};
-use crate::ids::{ConversationId, EntryId, HoldId, JoinRequestId, MediaId, SessionId, UserId};
+use crate::ids::{ConversationId, HoldId, JoinRequestId, MediaId, SessionId, UserId};
 use crate::telemetry::Moment;
-use groups::{GroupChange, GroupDone, JoinRequest, MemberRow, Roster};
+use groups::{GroupChange, JoinRequest, MemberRow, Roster};
 
 pub use held::{HeldMessage, Hold, HoldCause};
+pub use outcome::{CommitError, Committed, FirstAnswer, Outcome};
 pub use reads::{Changes, Extent, InFlight, Page, Readers, Span, Standing};
 
 /// Why the store did not do it.
@@ -68,7 +77,7 @@ pub enum Origin {
 }
 
 /// A change of the log's engine. Everything in one change is one atomic write.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Change {
     Append(Box<Append>),
     Hold(Box<Hold>),
@@ -118,7 +127,8 @@ pub enum Change {
         most: usize,
     },
     /// A generation is about to take over: from now on what an older one judged is given back as stale, and what it has
-    /// submitted is committed when this settles.
+    /// submitted is committed when this settles. Each node is told: what others still submit of an older one is stale in
+    /// the conversations the new one has judged in.
     Turn {
         generation: u64,
     },
@@ -129,7 +139,7 @@ pub enum Change {
 }
 
 /// A command that was answered: the answer is remembered, there is no entry.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CommandAnswer {
     pub conversation: ConversationId,
     pub author: UserId,
@@ -158,7 +168,7 @@ pub struct Prefs {
 /// settles as `Resent` with the first recall entry. With an `Edit` body the target message gets the new content and
 /// `edited`. A `React` body that changes nothing settles as `Resent` with the reaction that did. A target that is
 /// missing, recalled or no message settles as `Gone`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Append {
     pub conversation: ConversationId,
     /// Made, with its members, when the conversation does not exist yet.
@@ -206,115 +216,6 @@ pub struct PluginWrite {
     pub value: Option<Vec<u8>>,
 }
 
-/// What came of a change.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    Committed(Committed),
-    /// The same (author, conversation, client id) was answered before: the first answer again.
-    Resent(FirstAnswer),
-    Held {
-        hold: HoldId,
-        at: u64,
-    },
-    Dropped,
-    Command {
-        reply: Option<Box<RawValue>>,
-    },
-    Refused(Arc<HeldMessage>),
-    /// The member's row after a receipt or prefs; `moved` is false when nothing changed.
-    Member {
-        member: Member,
-        moved: bool,
-        head: Seq,
-    },
-    Group(Box<GroupDone>),
-    /// What is the lowest seq still kept after an erasure; `done` when nothing is left to erase of what was asked.
-    Erased {
-        conversation: Arc<Conversation>,
-        floor: Seq,
-        done: bool,
-    },
-    /// The version of each write.
-    Kv(Vec<u64>),
-    /// Whether keys are left.
-    KvDropped {
-        more: bool,
-    },
-    /// A change with nothing to tell.
-    Done,
-}
-
-/// An entry that is durable.
-#[derive(Debug, Clone)]
-pub struct Committed {
-    pub entry: Arc<Entry>,
-    /// The ack carries the content: a plugin changed it.
-    pub replaced: bool,
-    pub conversation: Arc<Conversation>,
-    /// The conversation was made by this entry.
-    pub opened: bool,
-    /// The hold this released.
-    pub released: Option<HoldId>,
-}
-
-/// What a client id was answered with before.
-#[derive(Debug, Clone)]
-pub enum FirstAnswer {
-    Committed {
-        seq: Seq,
-        id: EntryId,
-        replaced: Option<Box<RawValue>>,
-    },
-    Held {
-        hold: HoldId,
-    },
-    /// A held message that was refused.
-    Refused {
-        by: String,
-        reason: String,
-    },
-    Dropped,
-    Command {
-        reply: Option<Box<RawValue>>,
-    },
-}
-
-impl FirstAnswer {
-    /// The fingerprint differs from the first one's: another message under a used client id.
-    pub const CONFLICT: &'static str = "this client_id was used for another content";
-}
-
-/// Why a change was not committed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CommitError {
-    #[error("{}", FirstAnswer::CONFLICT)]
-    Conflict,
-    /// The judgement is of an older generation than one already in the log: judge again.
-    #[error("judged by an older generation than the log's newest entry")]
-    Stale,
-    /// The author is not a member (any more), the target or the hold is gone.
-    #[error("{0}")]
-    Gone(&'static str),
-    /// A value has not the version that was expected.
-    #[error("it was changed meanwhile")]
-    Changed,
-    /// It may not be, whoever asks.
-    #[error("{0}")]
-    Forbidden(&'static str),
-    /// A bound of what one conversation holds is reached.
-    #[error("{0}")]
-    Full(&'static str),
-    /// Slow mode: the author's next message may come after this.
-    #[error("slow mode")]
-    TooSoon { wait_ms: u64 },
-    /// Nothing was stored.
-    #[error("the store is unavailable")]
-    Unavailable,
-    /// It is not known whether it was stored.
-    #[error("the store did not answer in time")]
-    Timeout,
-}
-
 /// A change with who waits for it.
 #[derive(Debug)]
 pub struct Submission {
@@ -342,6 +243,11 @@ pub enum NotTaken {
 /// The message log: entries, members, receipts, held messages, plugin kv. One conformance suite, every engine.
 ///
 /// Reads see what is settled. `submit` never waits: it queues or gives back.
+///
+/// Where several nodes have one log open, each has a `MessageLog` of its own. What is committed is one log for all: a
+/// sequence, an answer to a client id, a generation that an older judgement is stale against. What is submitted is each
+/// node's own: the order of submission and of settlements, what is in flight, what a `Turn` waits for. A read sees what any
+/// node has settled, and may see what another one has committed and not settled yet.
 #[async_trait]
 pub trait MessageLog: Send + Sync + 'static {
     /// Queues a change. Within a conversation, changes are committed in the order they were submitted.
@@ -354,7 +260,7 @@ pub trait MessageLog: Send + Sync + 'static {
         user: UserId,
     ) -> Result<Option<Standing>, StoreError>;
 
-    /// What of a user in a conversation is on its way, whether there is such a conversation yet or not. What is no
+    /// What of a user in a conversation is on its way here, whether there is such a conversation yet or not. What is no
     /// longer in flight is seen by every read that is begun afterwards.
     fn in_flight(&self, conversation: ConversationId, user: UserId) -> InFlight;
 
@@ -462,7 +368,7 @@ pub trait MessageLog: Send + Sync + 'static {
     /// Every conversation a user is or was in.
     async fn conversations_of(&self, user: UserId) -> Result<Vec<ConversationId>, StoreError>;
 
-    /// The sync token of this moment.
+    /// The sync token of this moment, good on every node; it may be a little older where others run.
     fn now_token(&self) -> String;
 
     async fn changes(&self, user: UserId, since: &str, limit: usize)

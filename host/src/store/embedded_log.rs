@@ -1,26 +1,19 @@
 //! The embedded message log: one LSM database, one thread that writes it. Implements `MessageLog`; knows no other
 //! adapter. How rows look is in `rows`, what a change does in `batch`, when it is durable in `committer`.
 
-mod ages;
-mod answers;
-mod batch;
 mod beside;
 mod committer;
+mod engine;
 mod extent;
 mod feed;
-mod floor;
-mod heads;
-mod held;
-mod in_flight;
+mod housekeeping;
 mod judged;
-mod key;
 mod kv;
 mod lists;
 mod media;
 mod membership;
+mod portable;
 mod readers;
-mod rosters;
-mod rows;
 mod scrub;
 mod tables;
 mod tail;
@@ -29,17 +22,14 @@ mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use self::answers::StoredAnswer;
 use self::committer::Shared;
-use self::heads::{Heads, State};
-use self::rosters::Rosters;
 use self::tables::{Tables, open_tables, unavailable};
 use super::feed::{Feed, FeedPage, FeedPosition};
 use super::groups::{JoinRequest, MemberRow, Roster};
@@ -51,6 +41,11 @@ use crate::clock::Clock;
 use crate::conversation::{Kind, Member, Summary};
 use crate::entry::{DecisionRecord, Entry, Seq};
 use crate::ids::{ConversationId, HoldId, IdSource, JoinRequestId, MediaId, UserId};
+use crate::store::log::answers::StoredAnswer;
+use crate::store::log::batch::acked_content;
+use crate::store::log::heads::{Heads, State};
+use crate::store::log::key;
+use crate::store::log::rosters::Rosters;
 
 /// Conversations whose state is kept in memory.
 const HEADS_MOST: usize = 65_536;
@@ -92,8 +87,8 @@ impl EmbeddedLog {
             }
         };
         let ids = IdSource::new(0, meta("stamp")?.unwrap_or(0));
-        let erased_since = meta(batch::ERASED)?.unwrap_or(0);
-        let beside = beside::Rows::load(&tables)?;
+        let erased_since = meta(engine::ERASED)?.unwrap_or(0);
+        let beside = beside::load(&tables)?;
         let shared = Arc::new(Shared::new(
             (tables, erased_since, beside),
             (Heads::new(HEADS_MOST), Rosters::new(ROSTERED_MOST)),
@@ -115,12 +110,6 @@ impl EmbeddedLog {
             }),
             receiver,
         ))
-    }
-
-    /// Groups of changes that were synced, and the changes in them.
-    pub fn flushes(&self) -> (u64, u64) {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (read(&self.shared.flushes), read(&self.shared.changes))
     }
 
     fn tables(&self) -> &Tables {
@@ -206,7 +195,7 @@ impl MessageLog for EmbeddedLog {
                 FirstAnswer::Committed {
                     seq,
                     id,
-                    replaced: row.and_then(batch::acked_content),
+                    replaced: row.and_then(acked_content),
                 }
             }
         };
@@ -462,6 +451,20 @@ impl Feed for EmbeddedLog {
         let rows = &self.tables().rows;
         rows.insert(key::cursor(consumer), at.0.as_bytes())
             .map_err(tables::unavailable)
+    }
+
+    async fn move_cursor(
+        &self,
+        consumer: &str,
+        from: Option<&FeedPosition>,
+        to: &FeedPosition,
+    ) -> Result<bool, StoreError> {
+        // One process has this log open, and in it one task a consumer.
+        if self.cursor(consumer).await?.as_ref() != from {
+            return Ok(false);
+        }
+        self.put_cursor(consumer, to).await?;
+        Ok(true)
     }
 
     fn commits(&self) -> watch::Receiver<u64> {

@@ -48,6 +48,10 @@ pub struct FeedPage {
 }
 
 /// The feed of a message log. Reading it takes nothing away; a consumer sees each item at least once.
+///
+/// Of several nodes' log it is one feed, with the same positions and cursors everywhere. What another node commits is in it,
+/// and told by `commits`, a little later; nothing ever comes before a position that was given out. Of one conversation it has
+/// the order of the log; what erases may stand behind what others committed meanwhile.
 #[async_trait]
 pub trait Feed: Send + Sync + 'static {
     /// What was committed after a position, at most `limit` items.
@@ -74,6 +78,15 @@ pub trait Feed: Send + Sync + 'static {
     /// Notes where a consumer stands. It is on stable storage with the next commit: after a crash a consumer may find
     /// an older place of its own, never a later one.
     async fn put_cursor(&self, consumer: &str, at: &FeedPosition) -> Result<(), StoreError>;
+
+    /// The same where the consumer still stands at `from`; false where it does not, and nothing was noted: somebody else does
+    /// its work, or has done it.
+    async fn move_cursor(
+        &self,
+        consumer: &str,
+        from: Option<&FeedPosition>,
+        to: &FeedPosition,
+    ) -> Result<bool, StoreError>;
 
     /// Changes with every group of commits, to a higher number: what was committed before it was seen is in the feed.
     fn commits(&self) -> watch::Receiver<u64>;

@@ -18,7 +18,7 @@ pub const WAITING_MOST: u32 = 1_000;
 ///
 /// Whatever the plugins said, the log keeps to this against its newest state: the author is a member (but to create,
 /// join or ask), a group has one owner, who neither leaves nor is muted, and no more members than it may have.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct GroupChange {
     pub conversation: ConversationId,
     pub author: UserId,
@@ -29,7 +29,7 @@ pub struct GroupChange {
 }
 
 /// What is changed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum GroupAct {
     Create(Box<NewGroup>),
     /// Those who are members already stay as they are.
@@ -64,7 +64,7 @@ pub enum GroupAct {
 }
 
 /// A group to be made; its author owns it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct NewGroup {
     pub title: String,
     pub avatar: Option<String>,

@@ -38,9 +38,20 @@ pub struct KvChange {
     /// Bytes of keys and values it may have then; beyond, the change settles as `Full`.
     pub quota: u64,
     /// A consumer's place in the feed that moves on with them.
-    pub cursor: Option<(String, FeedPosition)>,
+    pub cursor: Option<Advance>,
 }
 
+/// A consumer's place that moves on with what the consumer writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    pub consumer: String,
+    /// Where it stands: otherwise nothing of the change is done, and it settles as `Changed`.
+    pub from: Option<FeedPosition>,
+    pub to: FeedPosition,
+}
+
+/// Values are the same on every node that has the log open; what `kv_refused` counts is a node's own. What `kv_changed` tells may
+/// be told again.
 #[async_trait]
 pub trait PluginKv: Send + Sync + 'static {
     /// A value; what has ended is not there.

@@ -9,6 +9,7 @@ mod friends;
 mod media;
 mod moderation;
 mod people;
+mod portable;
 mod presence;
 mod relations;
 mod reports;

@@ -9,19 +9,19 @@ use fjall::PersistMode;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, watch};
 
-use super::batch::{Batch, groups};
-use super::beside;
-use super::heads::Heads;
-use super::in_flight::Counts;
+use super::engine::Fjall;
 use super::kv::KvNotes;
-use super::rosters::Rosters;
 use super::tables::Tables;
 use super::tail::Tail;
 use crate::clock::Clock;
 use crate::ids::IdSource;
-use crate::store::{
-    Change, CommitError, NotTaken, PluginWrite, Settlement, StoreError, Submission,
-};
+use crate::store::log::batch::Batch;
+use crate::store::log::beside;
+use crate::store::log::heads::Heads;
+use crate::store::log::in_flight::Counts;
+use crate::store::log::rosters::Rosters;
+use crate::store::log::weigh::weigh;
+use crate::store::{CommitError, NotTaken, Settlement, Submission};
 
 /// Bounds of what may wait (I5).
 const WAITING_MOST: usize = 16_384;
@@ -166,54 +166,6 @@ impl Shared {
     }
 }
 
-/// The generation that judged a change (0 for none) and about how many bytes it holds.
-fn weigh(change: &Change) -> (u64, usize) {
-    match change {
-        Change::Append(append) => {
-            let content = match &append.body {
-                crate::entry::Body::Message(message) => {
-                    message.content.as_ref().map_or(0, |c| c.get().len())
-                }
-                crate::entry::Body::Edit { content, .. } => {
-                    content.as_ref().map_or(0, |c| c.get().len())
-                }
-                _ => 0,
-            };
-            (
-                append.record.generation,
-                512 + content + effects_bytes(&append.effects),
-            )
-        }
-        Change::Hold(hold) => {
-            let sent = hold.sent.as_ref().map_or(0, |json| json.get().len());
-            let bytes = hold.content.get().len() + sent + effects_bytes(&hold.effects);
-            (hold.record.generation, 512 + bytes)
-        }
-        Change::Group(change) => (change.record.generation, groups::weigh(change)),
-        Change::Command(answer) => {
-            let reply = answer.reply.as_ref().map_or(0, |json| json.get().len());
-            let bytes = reply + effects_bytes(&answer.effects);
-            (answer.generation, 512 + bytes)
-        }
-        Change::Kv(change) => {
-            let bytes = change
-                .writes
-                .iter()
-                .map(|write| 64 + write.key.len() + write.value.as_ref().map_or(0, Vec::len));
-            (0, 256 + bytes.sum::<usize>())
-        }
-        Change::Turn { generation } => (*generation, 256),
-        _ => (0, 256),
-    }
-}
-
-fn effects_bytes(effects: &[PluginWrite]) -> usize {
-    effects
-        .iter()
-        .map(|write| write.key.len() + write.value.as_ref().map_or(0, Vec::len))
-        .sum()
-}
-
 /// Runs until the log is closed or broken.
 pub fn run(shared: &Shared, settlements: &mpsc::Sender<Vec<Settlement>>) {
     let mut waiting = Vec::new();
@@ -235,7 +187,8 @@ fn commit(shared: &Shared, waiting: &mut Vec<Submission>) -> Vec<Settlement> {
         return refused(waiting.drain(..)).collect();
     }
     let now = shared.clock.now_ms();
-    let mut batch = Batch::new(shared, now, waiting.len());
+    let mut engine = Fjall::new(shared, waiting.len());
+    let mut batch = Batch::new(&mut engine, now, waiting.len());
     let mut settled = Vec::with_capacity(waiting.len());
     let mut waiting = waiting.drain(..);
     while let Some(Submission { mut change, origin }) = waiting.next() {
@@ -257,7 +210,8 @@ fn commit(shared: &Shared, waiting: &mut Vec<Submission>) -> Vec<Settlement> {
             }
         }
     }
-    match batch.commit(PersistMode::SyncData) {
+    let finished = batch.finish();
+    match engine.commit(finished, now, PersistMode::SyncData) {
         Ok(stamp) => {
             shared.settled.store(stamp, Ordering::Release);
             shared.commits.send_replace(stamp);
@@ -289,6 +243,3 @@ fn all_refused(mut settled: Vec<Settlement>) -> Vec<Settlement> {
     }
     settled
 }
-
-/// What `apply` gives: a settled change, or trouble that ends the batch.
-pub type Applied = Result<Result<crate::store::Outcome, CommitError>, StoreError>;

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::key;
-use super::rows::EntryRow;
 use super::tables::{Tables, unavailable};
 use crate::entry::Seq;
 use crate::ids::ConversationId;
+use crate::store::log::key;
+use crate::store::log::rows::EntryRow;
 use crate::store::{Extent, StoreError};
 
 /// Of the next conversations after one, by rising id: all, or those that have a retention of their own. With the last

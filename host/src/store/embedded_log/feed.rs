@@ -4,82 +4,19 @@
 use std::sync::atomic::Ordering;
 
 use super::EmbeddedLog;
-use super::batch::Batch;
 use super::lists;
 use super::tables::{Tables, unavailable};
 use crate::entry::Seq;
 use crate::ids::ConversationId;
 use crate::store::StoreError;
 use crate::store::feed::{FeedItem, FeedPage, FeedPosition};
-
-/// What a feed's row is about. The numbers are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Told {
-    Entry = 0,
-    Erased = 1,
-    Gone = 2,
-}
-
-impl Told {
-    fn from_stored(number: u8) -> Option<Self> {
-        [Self::Entry, Self::Erased, Self::Gone]
-            .into_iter()
-            .find(|told| *told as u8 == number)
-    }
-}
-
-fn key(stamp: u64, told: u8) -> [u8; 9] {
-    let mut key = [0; 9];
-    key[..8].copy_from_slice(&stamp.to_be_bytes());
-    key[8] = told;
-    key
-}
-
-impl Batch<'_> {
-    /// Tells the feed; `stamp` is the change's own, so that rows never meet.
-    ///
-    /// Short enough to be held without an allocation: the seq goes without its leading zeros.
-    pub(super) fn tell(&mut self, stamp: u64, told: Told, conversation: ConversationId, seq: Seq) {
-        self.news.other |= told != Told::Entry;
-        let mut value = [0; 24];
-        value[..16].copy_from_slice(&conversation.to_bytes());
-        let zeros = seq.leading_zeros() as usize / 8;
-        value[16..24 - zeros].copy_from_slice(&seq.to_be_bytes()[zeros..]);
-        self.put_feed(key(stamp, told as u8), &value[..24 - zeros]);
-    }
-}
-
-/// What ends a range before a stamp.
-pub(super) fn range_end(stamp: u64) -> [u8; 9] {
-    key(stamp, 0)
-}
+use crate::store::log::feed::{Row, Told, key};
 
 /// The stamp of a row, and where the entry stands that it tells of.
 pub(super) fn entry_at(key: &[u8], value: &[u8]) -> Option<(u64, Option<(ConversationId, Seq)>)> {
-    let row = row(key, value)?;
+    let row = Row::read(key, value)?;
     let entry = (row.told == Told::Entry).then_some((row.conversation, row.seq));
     Some((row.stamp, entry))
-}
-
-struct Row {
-    stamp: u64,
-    told: Told,
-    conversation: ConversationId,
-    seq: Seq,
-}
-
-fn row(key: &[u8], value: &[u8]) -> Option<Row> {
-    let (conversation, seq) = value.split_at_checked(16)?;
-    let mut wide = [0; 8];
-    wide.get_mut(8_usize.checked_sub(seq.len())?..)?
-        .copy_from_slice(seq);
-    Some(Row {
-        stamp: u64::from_be_bytes(key.get(..8)?.try_into().ok()?),
-        told: Told::from_stored(*key.get(8)?)?,
-        conversation: ConversationId(u128::from_be_bytes(conversation.try_into().ok()?)),
-        seq: Seq::from_be_bytes(wide),
-    })
 }
 
 /// A stretch of the feed.
@@ -115,7 +52,7 @@ pub fn page(log: &EmbeddedLog, after: &FeedPosition, limit: usize) -> Result<Fee
             break;
         }
         let (found, value) = guard.into_inner().map_err(unavailable)?;
-        let row = row(&found, &value)
+        let row = Row::read(&found, &value)
             .ok_or_else(|| StoreError::Damaged("a row of the feed could not be read".to_owned()))?;
         if row.stamp > settled {
             break;

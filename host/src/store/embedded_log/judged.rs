@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
-use super::rows::EntryRow;
 use super::tables::{Tables, damaged, unavailable};
-use super::{EmbeddedLog, feed, key};
+use super::{EmbeddedLog, feed};
 use crate::entry::Seq;
 use crate::ids::ConversationId;
 use crate::store::StoreError;
 use crate::store::judged::{Judged, JudgedEntry, JudgedPage};
+use crate::store::log::rows::EntryRow;
+use crate::store::log::{self, key};
 
 #[async_trait]
 impl Judged for EmbeddedLog {
@@ -22,7 +23,7 @@ impl Judged for EmbeddedLog {
             entries: Vec::new(),
             next: None,
         };
-        let range = self.tables().feed.range(..feed::range_end(before));
+        let range = self.tables().feed.range(..log::feed::key(before, 0));
         for (read, guard) in range.rev().enumerate() {
             let (found, value) = guard.into_inner().map_err(unavailable)?;
             let (stamp, entry) =

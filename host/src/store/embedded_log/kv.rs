@@ -7,51 +7,11 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::EmbeddedLog;
-use super::key;
-use super::rows::{Reader, Writer};
 use super::tables::{Tables, damaged, unavailable};
 use crate::store::StoreError;
 use crate::store::kv::{KvItem, PluginKv};
-
-/// A value's row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KvRow {
-    pub version: u64,
-    /// Milliseconds since 1970 UTC; 0 for never.
-    pub expires_at: u64,
-    pub value: Vec<u8>,
-}
-
-impl KvRow {
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer(Vec::with_capacity(16 + self.value.len()));
-        out.u64(self.version).u64(self.expires_at);
-        out.0.extend_from_slice(&self.value);
-        out.0
-    }
-
-    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let mut from = Reader(bytes);
-        let heads = (from.u64(), from.u64());
-        let (Some(version), Some(expires_at)) = heads else {
-            return Err(damaged("a plugin's value"));
-        };
-        Ok(Self {
-            version,
-            expires_at,
-            value: from.0.to_vec(),
-        })
-    }
-
-    pub fn has_ended(&self, now: u64) -> bool {
-        self.expires_at != 0 && self.expires_at <= now
-    }
-}
-
-/// What a key counts for.
-pub fn bytes(name: &str, value: &[u8]) -> u64 {
-    (name.len() + value.len()) as u64
-}
+use crate::store::log::key;
+use crate::store::log::kv_row::{KvRow, bytes};
 
 impl Tables {
     /// A row, ended or not.

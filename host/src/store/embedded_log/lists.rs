@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::EmbeddedLog;
-use super::heads::State;
 use crate::conversation::{Kind, Member, PeerReceipts, Summary};
 use crate::entry::Entry;
 use crate::ids::{ConversationId, EntryId, UserId};
+use crate::store::log::heads::State;
 use crate::store::{Changes, StoreError};
 
 /// A sync token: of this store, up to this stamp.

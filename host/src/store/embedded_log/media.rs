@@ -1,13 +1,14 @@
 //! What the log knows of media: which entries name one, and whether a user sees any of them. Reads only.
 //! Every walk here is bounded: by the conversations looked at, then by the user's own list.
 
-use super::rows::Reader;
+use super::EmbeddedLog;
 use super::tables::unavailable;
-use super::{EmbeddedLog, key};
 use crate::conversation::Kind;
 use crate::entry::Seq;
 use crate::ids::{ConversationId, MediaId, UserId};
 use crate::store::StoreError;
+use crate::store::log::key;
+use crate::store::log::rows::Reader;
 
 /// Conversations looked at before the user's own list is the shorter way.
 const CONVERSATIONS_MOST: usize = 64;
@@ -121,4 +122,73 @@ pub fn left(log: &EmbeddedLog, limit: usize) -> Result<Vec<MediaId>, StoreError>
         })?));
     }
     Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fjall::PersistMode;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::conversation::Conversation;
+
+    use crate::store::embedded_log::EmbeddedLog;
+    use crate::store::embedded_log::engine::Fjall;
+    use crate::store::log::batch::Batch;
+    use crate::store::log::floor::Floor;
+    use crate::store::log::heads::State;
+    use crate::store::log::rows::Header;
+
+    #[test]
+    fn a_conversations_avatar_is_kept_and_everybodys_until_another_takes_its_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let opened = EmbeddedLog::open(folder.path(), Arc::new(SystemClock));
+        let (log, _settlements) = opened.expect("opens");
+        let (first, second) = (MediaId(7), MediaId(8));
+        let mut conversation = Conversation {
+            id: ConversationId::direct(UserId(1), UserId(2)),
+            kind: Kind::Direct,
+            title: String::new(),
+            avatar: None,
+            users: vec![UserId(1), UserId(2)],
+            created_at: 0,
+            group: None,
+        };
+        let mut write = |avatar: Option<MediaId>| {
+            let mut engine = Fjall::new(&log.shared, 1);
+            let mut batch = Batch::new(&mut engine, 1, 1);
+            let state = State {
+                conversation: Arc::new(conversation.clone()),
+                changed: 1,
+                head: 0,
+                head_id: 0,
+                generation: 0,
+                header: Header::default(),
+                last_message: None,
+                floor: Floor::default(),
+                members: Vec::new(),
+            };
+            batch.put_state(conversation.id, state);
+            conversation.avatar = avatar.map(|media| media.to_string());
+            batch.put_conversation(&conversation, 1);
+            let finished = batch.finish();
+            engine
+                .commit(finished, 1, PersistMode::Buffer)
+                .expect("commits");
+            [first, second].map(|media| {
+                let used = used(&log, media).expect("answers");
+                let readable = readable(&log, media, UserId(3)).expect("answers");
+                assert_eq!(used, readable);
+                used
+            })
+        };
+        assert_eq!(write(None), [false, false]);
+        assert_eq!(write(Some(first)), [true, false]);
+        assert_eq!(write(Some(first)), [true, false]);
+        assert_eq!(write(Some(second)), [false, true]);
+        assert_eq!(write(None), [false, false]);
+        assert_eq!(left(&log, 9).expect("answers"), [first, second]);
+    }
 }

@@ -1,36 +1,13 @@
-//! Members and join requests of groups on disk: how a request's row looks,
-//! and the reads of both. Every read sees what is committed, nothing else.
+//! Members and join requests of groups on disk:
+//! the reads of both. Every read sees what is committed, nothing else.
 
-use serde::{Deserialize, Serialize};
-
-use super::key;
-use super::rows::Reader;
 use super::tables::{Tables, damaged, unavailable};
 use crate::conversation::Member;
 use crate::ids::{ConversationId, JoinRequestId, UserId};
 use crate::store::StoreError;
 use crate::store::groups::{JoinRequest, MemberRow};
-
-#[derive(Serialize, Deserialize)]
-struct RequestRow {
-    user: UserId,
-    text: Option<String>,
-}
-
-/// The row of a request.
-pub fn encode_request(user: UserId, text: Option<&str>) -> Vec<u8> {
-    let row = RequestRow {
-        user,
-        text: text.map(str::to_owned),
-    };
-    rmp_serde::to_vec_named(&row).expect("a join request encodes")
-}
-
-fn decode_request(id: JoinRequestId, bytes: &[u8]) -> Result<JoinRequest, StoreError> {
-    let RequestRow { user, text } =
-        rmp_serde::from_slice(bytes).map_err(|_| damaged("a join request"))?;
-    Ok(JoinRequest { id, user, text })
-}
+use crate::store::log::rows::Reader;
+use crate::store::log::{join_request, key};
 
 fn decode_member(bytes: &[u8]) -> Result<Member, StoreError> {
     rmp_serde::from_slice(bytes).map_err(|_| damaged("a member"))
@@ -86,7 +63,7 @@ impl Tables {
         id: JoinRequestId,
     ) -> Result<Option<JoinRequest>, StoreError> {
         match self.row(&key::join_request(conversation, id))? {
-            Some(bytes) => decode_request(id, &bytes).map(Some),
+            Some(bytes) => join_request::decode(id, &bytes).map(Some),
             None => Ok(None),
         }
     }
@@ -122,7 +99,7 @@ impl Tables {
             let id = Reader(found.get(17..).unwrap_or_default())
                 .u64()
                 .ok_or_else(|| damaged("a join request's key"))?;
-            requests.push(decode_request(JoinRequestId(id), &bytes)?);
+            requests.push(join_request::decode(JoinRequestId(id), &bytes)?);
         }
         Ok(requests)
     }

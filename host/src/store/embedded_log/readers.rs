@@ -2,11 +2,11 @@
 //! Counts on demand; nothing of it is kept.
 
 use super::EmbeddedLog;
-use super::key;
 use super::tables::{Tables, unavailable};
 use crate::conversation::{Kind, Member};
 use crate::entry::Entry;
 use crate::ids::UserId;
+use crate::store::log::key;
 use crate::store::{Readers, StoreError};
 
 /// How far the present members are with an entry.

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 
 use super::EmbeddedLog;
-use super::batch::ERASED;
-use super::key;
+use super::engine::ERASED;
 use super::tables::{Tables, unavailable};
 use super::upkeep::journals;
 use crate::store::StoreError;
+use crate::store::log::key;
 
 /// A journal is given up for a new one when it is longer than this; the engine has no other way.
 const JOURNAL_FILLED: usize = 64_000_000;
@@ -20,10 +20,8 @@ const FILLER_BYTES: usize = 1 << 20;
 const LETTING_GO: Duration = Duration::from_secs(30);
 
 impl EmbeddedLog {
-    /// Takes erased content off the disk when some was erased `wait` ago or longer; whether there was.
-    ///
-    /// Rewrites every table: blocks for as long as that takes, never the log.
-    pub fn scrub_when_due(&self, wait: Duration) -> Result<bool, StoreError> {
+    /// Rewrites every table when something was erased `wait` ago or longer; whether it was.
+    pub(super) fn scrub_after(&self, wait: Duration) -> Result<bool, StoreError> {
         let shared = &self.shared;
         let since = *shared.erased_since.lock();
         let waited = shared.clock.now_ms().saturating_sub(since);

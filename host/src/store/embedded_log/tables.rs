@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
-use super::answers::AnswerRow;
-use super::floor::Floor;
-use super::heads::State;
-use super::key;
-use super::rows::{EntryRow, Header, Reader};
 use crate::conversation::{Conversation, Kind};
 use crate::entry::{Entry, Seq};
 use crate::ids::{ConversationId, HoldId, UserId};
+use crate::store::log::answers::AnswerRow;
+use crate::store::log::engine::Table;
+use crate::store::log::floor::Floor;
+use crate::store::log::heads::State;
+use crate::store::log::key;
+use crate::store::log::rows::{EntryRow, Header, Reader};
 use crate::store::{HeldMessage, StoreError};
 
 /// Journal bytes before memtables are written out: keeps opening after a crash under three seconds.
@@ -72,6 +73,15 @@ impl Tables {
     /// Every keyspace.
     pub fn all(&self) -> [&Keyspace; 4] {
         [&self.entries, &self.answers, &self.rows, &self.feed]
+    }
+
+    pub fn of(&self, table: Table) -> &Keyspace {
+        match table {
+            Table::Entries => &self.entries,
+            Table::Answers => &self.answers,
+            Table::Rows => &self.rows,
+            Table::Feed => &self.feed,
+        }
     }
 
     pub fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -270,7 +280,7 @@ impl Tables {
         let Some(bytes) = self.row(&key::held(hold))? else {
             return Ok(None);
         };
-        super::held::decode(hold, &bytes).map(Some)
+        crate::store::log::held::decode(hold, &bytes).map(Some)
     }
 
     /// Held messages after one, oldest first.
@@ -287,7 +297,7 @@ impl Tables {
             let id = Reader(key.get(1..).unwrap_or_default())
                 .u64()
                 .ok_or_else(|| damaged("a hold's key"))?;
-            let held = super::held::decode(HoldId(id), &bytes)?;
+            let held = crate::store::log::held::decode(HoldId(id), &bytes)?;
             if wanted(&held) {
                 found.push(Arc::new(held));
             }

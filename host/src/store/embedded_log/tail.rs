@@ -8,20 +8,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::entry::Entry;
+use crate::store::log::batch::News;
 
 /// Bytes of entries that are kept.
 const BYTES_MOST: usize = 8 * 1024 * 1024;
 /// What an entry takes besides its content.
 const ENTRY_BYTES: usize = 384;
-
-/// What a batch has to say to the feed.
-#[derive(Default)]
-pub struct News {
-    /// New entries, in the order of their stamps.
-    pub entries: Vec<Arc<Entry>>,
-    /// Something else was told or changed.
-    pub other: bool,
-}
 
 /// The newest entries of all conversations.
 #[derive(Default)]

@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::batch::ERASED;
+use super::engine::ERASED;
+use super::scrub;
 use super::tables::unavailable;
 use super::tables::{open_database, open_tables};
-use super::{key, scrub};
 use crate::store::StoreError;
+use crate::store::log::key;
 
 /// Why a log could not be opened, and the command that mends it.
 pub fn explain(folder: &Path, error: &fjall::Error) -> StoreError {

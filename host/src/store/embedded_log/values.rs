@@ -3,10 +3,11 @@
 
 use fjall::{Keyspace, Readable, Snapshot};
 
-use super::kv::KvRow;
+use super::EmbeddedLog;
 use super::tables::unavailable;
-use super::{EmbeddedLog, key};
 use crate::store::StoreError;
+use crate::store::log::key;
+use crate::store::log::kv_row::KvRow;
 use crate::store::values::{PluginValues, ValuesAt};
 
 struct Moment {
