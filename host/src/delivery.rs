@@ -3,9 +3,14 @@
 //! One task takes the settlements, so an ack stands in its session's stream exactly at the entry's place. Delivery
 //! is best effort: the log is the truth, and nothing here waits for a reader.
 
+mod among;
+pub mod arrivals;
+mod found;
 mod frames;
 mod groups;
+pub mod inward;
 pub mod presence;
+pub mod restoring;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,6 +18,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
+use self::among::Arrival;
+use self::arrivals::Arrivals;
 use crate::conversation::{Conversation, Kind, Member};
 use crate::entry::{Body, Entry, Viewer};
 use crate::ids::{ConversationId, SessionId, UserId};
@@ -35,11 +42,13 @@ pub struct Delivery {
     pub registry: Arc<Registry>,
     /// Groups with more members are sent no receipts.
     pub receipt_members: usize,
+    /// The order of entries, where several nodes commit them.
+    pub arrivals: Arrivals<Arrival>,
 }
 
 impl Delivery {
     /// Runs until the log is closed.
-    pub async fn run(self, mut settlements: mpsc::Receiver<Vec<Settlement>>) {
+    pub async fn run(self: Arc<Self>, mut settlements: mpsc::Receiver<Vec<Settlement>>) {
         while let Some(batch) = settlements.recv().await {
             for settlement in batch {
                 // One that cannot be delivered must not end the delivery of all that follow.
@@ -65,12 +74,20 @@ impl Delivery {
         {
             self.announce(committed, sender).await;
         }
-        self.answer(&change, &origin, &result).await;
-        match &result {
-            Ok(Outcome::Committed(committed)) => {
-                self.registry.telemetry.committed.inc();
+        let answer = self.answer(&change, &origin, &result).await;
+        if let Ok(Outcome::Committed(committed)) = &result {
+            self.registry.telemetry.committed.inc();
+            if let Some(bus) = self.registry.others() {
+                self.deliver_among_nodes(&**bus, committed, &origin, answer)
+                    .await;
+            } else {
+                self.put_answer(&origin, answer);
                 self.deliver(committed, sender).await;
             }
+        } else {
+            self.put_answer(&origin, answer);
+        }
+        match &result {
             Ok(Outcome::Held { hold, .. }) => {
                 if let Change::Hold(held) = &change
                     && held.again.is_none()
@@ -79,6 +96,10 @@ impl Delivery {
                     self.registry
                         .push(held.author, sender, &Event::from_json(json));
                 }
+            }
+            // Who wrote it may have told nobody.
+            Ok(Outcome::Resent(first)) => {
+                self.journey.found.note(conversation_of(&change), first);
             }
             Ok(Outcome::Refused(refused)) => self.tell_refused(refused),
             Ok(Outcome::Member {
@@ -99,23 +120,23 @@ impl Delivery {
         }
     }
 
-    /// The answer to a session's request, queued at its place in the session's stream.
+    /// The answer to a session's request, as JSON; none where no session asked.
     async fn answer(
         &self,
         change: &Change,
         origin: &Origin,
         result: &Result<Outcome, CommitError>,
-    ) {
+    ) -> Option<Vec<u8>> {
         let Origin::Session {
             user,
-            session,
             request,
             arrived,
+            ..
         } = origin
         else {
-            return;
+            return None;
         };
-        let json = match result {
+        Some(match result {
             Ok(Outcome::Committed(committed)) => {
                 let telemetry = &self.registry.telemetry;
                 telemetry
@@ -147,6 +168,13 @@ impl Delivery {
                 | Outcome::Done,
             ) => ok_json(*request, &serde_json::json!({})),
             Err(error) => error_json(*request, &commit_refusal(error)),
+        })
+    }
+
+    /// Queues an answer at its place in the session's stream.
+    fn put_answer(&self, origin: &Origin, json: Option<Vec<u8>>) {
+        let (Origin::Session { user, session, .. }, Some(json)) = (origin, json) else {
+            return;
         };
         let now = self.registry.coarse_now();
         self.registry.with(*user, |sessions| {
@@ -179,14 +207,18 @@ impl Delivery {
     /// An entry to every session of every member but the one that sent it.
     async fn deliver(&self, committed: &Committed, sender: Option<SessionId>) {
         let entry = &*committed.entry;
-        let released = committed.released.is_some();
-        let sender = sender.filter(|_| !released);
+        let sender = sender.filter(|_| committed.released.is_none());
         if committed.conversation.kind == Kind::Group {
             return self.deliver_to_group(entry, sender).await;
         }
+        self.push_to_few(entry, &committed.conversation.users, sender);
+    }
+
+    /// An entry to the users of a conversation of few, who are on this node.
+    fn push_to_few(&self, entry: &Entry, users: &[UserId], sender: Option<SessionId>) {
         let mut events: [Option<Event>; 3] = [None, None, None];
         let mut delivered = 0;
-        for &member in &committed.conversation.users {
+        for &member in users {
             // What nobody gets is not encoded: most senders have no other session.
             if !self.registry.is_reached(member, sender) {
                 continue;
@@ -194,30 +226,51 @@ impl Delivery {
             let viewer = Viewer::of(entry, member);
             let event =
                 events[viewer as usize].get_or_insert_with(|| frames::entry_event(entry, viewer));
-            delivered += self.registry.push(member, sender, event);
+            delivered += self.registry.push_here(member, sender, event);
         }
         self.registry.telemetry.delivered.inc_by(delivered);
     }
 
     /// A conversation its members have just been given, before its first entry.
     async fn announce(&self, committed: &Committed, sender: Option<SessionId>) {
-        for &user in &committed.conversation.users {
+        let conversation = committed.entry.conversation;
+        self.push_summaries(&committed.conversation.users, conversation, sender)
+            .await;
+    }
+
+    /// The changed summary to users, each its own, on all nodes.
+    async fn push_summaries(
+        &self,
+        users: &[UserId],
+        conversation: ConversationId,
+        except: Option<SessionId>,
+    ) {
+        self.summarize_elsewhere(users, conversation);
+        for &user in users {
             if self.registry.is_online(user) {
-                self.push_summary(user, committed.entry.conversation, sender)
-                    .await;
+                self.push_summary_here(user, conversation, except).await;
             }
         }
     }
 
-    async fn push_summary(
+    async fn push_summary_here(
         &self,
         user: UserId,
         conversation: ConversationId,
         except: Option<SessionId>,
     ) {
-        if let Ok(Some(summary)) = self.journey.summary_json(user, conversation).await {
-            let json = frames::event_json("conversation", "conversation", &summary);
-            self.registry.push(user, except, &Event::from_json(json));
+        match self.journey.summary_json(user, conversation).await {
+            Ok(Some(summary)) => {
+                let json = frames::event_json("conversation", "conversation", &summary);
+                self.registry
+                    .push_here(user, except, &Event::from_json(json));
+            }
+            Ok(None) => {}
+            // It changed, and cannot be read now: the user's sessions look for it themselves.
+            Err(_) => self.registry.with(user, |sessions| {
+                let others = sessions.iter().filter(|one| Some(one.id) != except);
+                others.for_each(|session| session.outbox.fall_behind());
+            }),
         }
     }
 
@@ -227,12 +280,14 @@ impl Delivery {
             Change::Receipt {
                 conversation, user, ..
             } => {
-                self.push_summary(*user, *conversation, sender).await;
+                self.push_summaries(&[*user], *conversation, sender).await;
                 self.tell_receipt(*conversation, *user, member).await;
             }
             Change::Prefs {
                 conversation, user, ..
-            } => self.push_summary(*user, *conversation, sender).await,
+            } => {
+                self.push_summaries(&[*user], *conversation, sender).await;
+            }
             Change::Profile { conversation, user } => {
                 self.tell_profile(*conversation, *user).await;
             }
@@ -242,40 +297,41 @@ impl Delivery {
 
     /// The changed summary to the others, whose peer's name or picture it is.
     async fn tell_profile(&self, conversation: ConversationId, user: UserId) {
-        let Ok(members) = self.log.members(conversation).await else {
-            return;
+        let members = match self.log.members(conversation).await {
+            Ok(members) => members,
+            Err(error) => return self.cannot_tell(&error),
         };
-        for &other in members.iter().filter(|other| **other != user) {
-            if self.registry.is_online(other) {
-                self.push_summary(other, conversation, None).await;
-            }
-        }
+        let others: Vec<UserId> = members
+            .iter()
+            .copied()
+            .filter(|other| *other != user)
+            .collect();
+        self.push_summaries(&others, conversation, None).await;
     }
 
     async fn tell_receipt(&self, conversation: ConversationId, user: UserId, member: &Member) {
-        let Ok(members) = self.log.members(conversation).await else {
-            return;
+        let members = match self.log.members(conversation).await {
+            Ok(members) => members,
+            Err(error) => return self.cannot_tell(&error),
         };
         if members.len() > self.receipt_members {
             return;
         }
         let event = Event::from_json(frames::receipt_json(conversation, user, member));
-        for &other in members.iter().filter(|other| **other != user) {
-            self.registry.push(other, None, &event);
-        }
+        let others = members.iter().copied().filter(|other| *other != user);
+        self.registry.push_to(others, None, &event);
     }
 
     /// What the list shows may have gone with the oldest entries.
     async fn tell_erased(&self, conversation: &Conversation) {
         let members = match conversation.kind {
-            Kind::Group => self.log.members(conversation.id).await.ok(),
-            Kind::Direct | Kind::Own => Some(conversation.users.as_slice().into()),
+            Kind::Group => self.log.members(conversation.id).await,
+            Kind::Direct | Kind::Own => Ok(conversation.users.as_slice().into()),
         };
-        let members = members.filter(|members| members.len() <= self.receipt_members);
-        for &member in members.iter().flat_map(|members| members.iter()) {
-            if self.registry.is_online(member) {
-                self.push_summary(member, conversation.id, None).await;
-            }
+        match members {
+            Ok(members) if members.len() > self.receipt_members => {}
+            Ok(members) => self.push_summaries(&members, conversation.id, None).await,
+            Err(error) => self.cannot_tell(&error),
         }
     }
 

@@ -4,9 +4,11 @@
 use std::cell::OnceCell;
 
 use super::{Delivery, frames};
+use crate::bus::{Parcel, To};
 use crate::entry::{Entry, Viewer};
-use crate::ids::{SessionId, UserId};
+use crate::ids::SessionId;
 use crate::session::Event;
+use crate::store::StoreError;
 use crate::store::groups::{GroupDone, Roster};
 
 /// Entries of one change that are pushed. Of more, the newest: a client sees its seq jump and reads the gap, which is
@@ -16,12 +18,23 @@ const PUSHED_MOST: usize = 100;
 impl Delivery {
     /// An entry to every session of every member but the one that sent it.
     pub(super) async fn deliver_to_group(&self, entry: &Entry, sender: Option<SessionId>) {
-        if let Ok(roster) = self.log.roster(entry.conversation).await {
-            self.push_entry(&roster, entry, sender);
+        match self.log.roster(entry.conversation).await {
+            Ok(roster) => self.push_entry(&roster, entry, sender),
+            Err(error) => self.cannot_tell(&error),
         }
     }
 
-    fn push_entry(&self, roster: &Roster, entry: &Entry, sender: Option<SessionId>) {
+    /// Whom a commit concerns cannot be read: every session looks for itself what it has missed.
+    pub(super) fn cannot_tell(&self, why: &StoreError) {
+        tracing::warn!(error = %why, "a group's members cannot be read; every session is told to look");
+        self.registry.all_fall_behind();
+        if let Some(bus) = self.registry.others() {
+            bus.send(To::Everywhere, Parcel::Behind);
+        }
+    }
+
+    /// To those on this node.
+    pub(super) fn push_entry(&self, roster: &Roster, entry: &Entry, sender: Option<SessionId>) {
         let events: [OnceCell<Event>; 3] = Default::default();
         let delivered = self.registry.push_each(&roster.users, sender, |place| {
             if !roster.gets(place, entry.seq) {
@@ -36,37 +49,34 @@ impl Delivery {
     /// Everything that follows a change of a group, in the order its members are to see it.
     pub(super) async fn tell_group(&self, done: &GroupDone) {
         let id = done.conversation.id;
-        let Ok(roster) = self.log.roster(id).await else {
-            return;
+        let roster = match self.log.roster(id).await {
+            Ok(roster) => roster,
+            Err(error) => return self.cannot_tell(&error),
         };
-        for user in self.online(&done.joined) {
-            self.push_summary(user, id, None).await;
-        }
+        self.push_summaries(&done.joined, id, None).await;
         let newest = done.entries.len().saturating_sub(PUSHED_MOST);
         for entry in &done.entries[newest..] {
-            self.push_entry(&roster, entry, None);
+            match self.registry.others() {
+                Some(bus) => self.push_entry_among_nodes(&**bus, entry, &roster),
+                None => self.push_entry(&roster, entry, None),
+            }
         }
         let gone = Event::from_json(frames::gone_json(id));
-        for user in &done.left {
-            self.registry.push(*user, None, &gone);
-        }
+        self.registry
+            .push_to(done.left.iter().copied(), None, &gone);
         if done.conversation.dissolved().is_some() {
             let everyone = |_| Some(&gone);
             self.registry.push_each(&roster.users, None, everyone);
+            self.gone_elsewhere(&roster, &gone);
             return;
         }
-        let changed = if done.shown {
-            self.registry.online_among(&roster.users)
-        } else {
-            self.online(&done.touched)
-        };
-        for user in changed {
-            self.push_summary(user, id, None).await;
+        if !done.shown {
+            self.push_summaries(&done.touched, id, None).await;
+            return;
         }
-    }
-
-    fn online(&self, users: &[UserId]) -> Vec<UserId> {
-        let here = |user: &&UserId| self.registry.is_online(**user);
-        users.iter().filter(here).copied().collect()
+        self.summarize_all_elsewhere(id);
+        for user in self.registry.online_among(&roster.users) {
+            self.push_summary_here(user, id, None).await;
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Who watches whom, whose presence may have changed, and when users were last seen. Bounded: watches by session,
 //! the rest by users who came and went since it was last looked at. Tells nobody anything itself.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -22,12 +22,15 @@ pub struct Here {
 #[derive(Debug, Default)]
 struct Watched {
     watchers: Vec<(SessionId, UserId)>,
-    told: Here,
+    /// `None` where not all of them may know.
+    told: Option<Here>,
+    /// Those of them that had no room for what they were told.
+    missed: Vec<SessionId>,
 }
 
 #[derive(Debug, Default)]
 struct Watches {
-    by_user: HashMap<UserId, Watched>,
+    by_user: BTreeMap<UserId, Watched>,
     by_session: HashMap<SessionId, HashSet<UserId>>,
 }
 
@@ -35,8 +38,8 @@ struct Watches {
 #[derive(Debug, Default)]
 pub struct Presence {
     watches: Mutex<Watches>,
-    /// Users with a session that came or went.
-    changed: Mutex<HashSet<UserId>>,
+    /// Users with a session that came or went. In an order that does not differ from run to run, as all that is told.
+    changed: Mutex<BTreeSet<UserId>>,
     wake: Notify,
 }
 
@@ -62,7 +65,7 @@ impl Presence {
     }
 
     /// Those whose sessions came or went since this was last asked.
-    pub fn take_changed(&self) -> HashSet<UserId> {
+    pub fn take_changed(&self) -> BTreeSet<UserId> {
         std::mem::take(&mut self.changed.lock())
     }
 
@@ -92,7 +95,8 @@ impl Presence {
             watched.insert(user);
             let entry = by_user.entry(user).or_insert_with(|| Watched {
                 watchers: Vec::new(),
-                told: here(user),
+                told: Some(here(user)),
+                missed: Vec::new(),
             });
             entry.watchers.push((session, watcher));
         }
@@ -120,16 +124,52 @@ impl Presence {
         }
     }
 
-    /// Who is to be told that a user is here like this; nobody when they know.
+    /// Whether any session here watches a user.
+    pub fn is_watched(&self, user: UserId) -> bool {
+        self.watches.lock().by_user.contains_key(&user)
+    }
+
+    /// Users that sessions here watch.
+    pub fn watched(&self) -> Vec<UserId> {
+        self.watches.lock().by_user.keys().copied().collect()
+    }
+
+    /// Not everybody who watches a user could be told: the next look tells all of them.
+    pub fn untold(&self, user: UserId) {
+        if let Some(watched) = self.watches.lock().by_user.get_mut(&user) {
+            watched.told = None;
+        }
+    }
+
+    /// A session had no room for what it was told of a user: the next look tells it again.
+    pub fn missed(&self, user: UserId, session: SessionId) {
+        if let Some(watched) = self.watches.lock().by_user.get_mut(&user) {
+            watched.missed.push(session);
+        }
+    }
+
+    /// One who watches a user was answered that the user is here like this. Whether the watchers were told otherwise: then
+    /// they no longer know the same, and the next look tells all of them.
+    pub fn answered(&self, user: UserId, here: &Here) -> bool {
+        let mut watches = self.watches.lock();
+        let watched = watches.by_user.get_mut(&user);
+        let otherwise = watched.filter(|watched| watched.told.as_ref() != Some(here));
+        otherwise.map(|watched| watched.told = None).is_some()
+    }
+
+    /// Who is to be told that a user is here like this; nobody when they know, but for those who missed it.
     pub fn to_tell(&self, user: UserId, here: &Here) -> Vec<(SessionId, UserId)> {
         let mut watches = self.watches.lock();
-        match watches.by_user.get_mut(&user) {
-            Some(watched) if watched.told != *here => {
-                watched.told = here.clone();
-                watched.watchers.clone()
-            }
-            _ => Vec::new(),
+        let Some(watched) = watches.by_user.get_mut(&user) else {
+            return Vec::new();
+        };
+        let missed = std::mem::take(&mut watched.missed);
+        let mut to_tell = watched.watchers.clone();
+        if watched.told.as_ref() == Some(here) {
+            to_tell.retain(|(session, _)| missed.contains(session));
         }
+        watched.told = Some(here.clone());
+        to_tell
     }
 }
 
@@ -154,6 +194,35 @@ mod tests {
         Here {
             kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
         }
+    }
+
+    #[test]
+    fn whoever_had_no_room_for_it_is_told_again_and_nobody_else() {
+        let presence = Presence::default();
+        let (full, other, user) = (SessionId(1), SessionId(2), UserId(3));
+        for session in [full, other] {
+            let watched = presence.watch(session, UserId(1), &[user], |_| here(&[]));
+            assert_eq!(watched, Ok(()));
+        }
+        let online = here(&["web"]);
+        assert_eq!(presence.to_tell(user, &online).len(), 2);
+        presence.missed(user, full);
+        assert_eq!(presence.to_tell(user, &online), [(full, UserId(1))]);
+        assert_eq!(presence.to_tell(user, &online), []);
+    }
+
+    #[test]
+    fn an_answer_other_than_what_was_told_has_everybody_told_once_more() {
+        let presence = Presence::default();
+        let (session, watcher, user) = (SessionId(1), UserId(1), UserId(2));
+        let online = here(&["web"]);
+        let watched = presence.watch(session, watcher, &[user], |_| here(&["web"]));
+        assert_eq!(watched, Ok(()));
+        assert!(!presence.answered(user, &online));
+        assert_eq!(presence.to_tell(user, &online), []);
+        assert!(presence.answered(user, &here(&[])));
+        assert_eq!(presence.to_tell(user, &online), [(session, watcher)]);
+        assert!(!presence.answered(UserId(3), &online), "nobody watches");
     }
 
     #[test]

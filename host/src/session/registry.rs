@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::presence::Presence;
 use super::{Bye, Event, Session};
+use crate::bus::{Bus, Lease, Signal};
 use crate::ids::{SessionId, UserId};
 use crate::maps::HashMap;
 use crate::telemetry::Telemetry;
@@ -41,6 +42,11 @@ pub struct Registry {
     ending: watch::Sender<Option<Bye>>,
     pub presence: Presence,
     pub telemetry: Telemetry,
+    pub(super) bus: Option<Arc<dyn Bus>>,
+    /// Sessions that ended and that other nodes may still find.
+    pub(super) left: Mutex<Vec<Lease>>,
+    /// Sessions that other nodes may not find yet.
+    pub(super) unleased: Mutex<Vec<Arc<Session>>>,
 }
 
 impl Registry {
@@ -53,6 +59,17 @@ impl Registry {
             ending: watch::Sender::new(None),
             presence: Presence::default(),
             telemetry: Telemetry::default(),
+            bus: None,
+            left: Mutex::default(),
+            unleased: Mutex::default(),
+        }
+    }
+
+    /// With other nodes, once there are some.
+    pub fn with_bus(self, bus: Arc<dyn Bus>) -> Self {
+        Self {
+            bus: Some(bus),
+            ..self
         }
     }
 
@@ -121,7 +138,38 @@ impl Registry {
         if sessions.is_empty() {
             shard.remove(&session.user);
         }
+        drop(shard);
+        if self.others().is_some() {
+            self.note_left(session);
+        }
         self.presence.touched(session.user);
+    }
+
+    /// Whether this very session is here.
+    pub fn is_attached(&self, session: &Session) -> bool {
+        let this = |other: &Arc<Session>| other.id == session.id;
+        self.with(session.user, |sessions| sessions.iter().any(this))
+    }
+
+    /// Sessions of this one's user and kind that stay, itself among them.
+    pub(super) fn of_kind(&self, session: &Session) -> usize {
+        let alike =
+            |other: &&Arc<Session>| other.kind == session.kind && !other.outbox.is_closing();
+        self.with(session.user, |sessions| {
+            sessions.iter().filter(alike).count()
+        })
+    }
+
+    /// How many parts `part` has.
+    pub const PARTS: usize = SHARDS;
+
+    /// The sessions of one part of all users, those connected longest first; `number` is below `PARTS`.
+    pub fn part(&self, number: usize) -> Vec<Arc<Session>> {
+        let shard = self.shards[number % SHARDS].lock();
+        let mut sessions: Vec<_> = shard.values().flatten().cloned().collect();
+        drop(shard);
+        sessions.sort_unstable_by_key(|session| session.id);
+        sessions
     }
 
     /// Looks at a user's sessions.
@@ -130,8 +178,31 @@ impl Registry {
         look(shard.get(&user).map_or(&[], Vec::as_slice))
     }
 
-    /// Pushes an event to every session of a user but one; to how many.
+    /// Pushes an event to every session of a user but one, on other nodes too; to how many here.
     pub fn push(&self, user: UserId, except: Option<SessionId>, event: &Event) -> u64 {
+        if self.others().is_some() {
+            self.push_elsewhere(vec![user], event);
+        }
+        self.push_here(user, except, event)
+    }
+
+    /// Pushes an event to every session of several users but one, on other nodes too.
+    pub fn push_to(
+        &self,
+        users: impl Iterator<Item = UserId> + Clone,
+        except: Option<SessionId>,
+        event: &Event,
+    ) {
+        if self.others().is_some() {
+            self.push_elsewhere(users.clone().collect(), event);
+        }
+        for user in users {
+            self.push_here(user, except, event);
+        }
+    }
+
+    /// To every session of a user but one, on this node alone; to how many.
+    pub fn push_here(&self, user: UserId, except: Option<SessionId>, event: &Event) -> u64 {
         let now = self.coarse_now();
         self.with(user, |sessions| {
             let mut pushed = 0;
@@ -143,7 +214,7 @@ impl Registry {
         })
     }
 
-    /// Pushes to every session but one of those of some users who are here. `users` ascend; `event` is given a user's
+    /// Pushes to every session but one of those of some users who are on this node. `users` ascend; `event` is given a user's
     /// place among them. Costs as much as there are of users, or of those who are here, whichever are fewer. Answers to
     /// how many sessions.
     pub fn push_each<'a>(
@@ -214,8 +285,19 @@ impl Registry {
             .collect()
     }
 
-    /// Ends sessions of a user: of one device or all, except one device.
+    /// Ends sessions of a user, on all nodes: of one device or all, except one device.
     pub fn end(&self, user: UserId, device: Option<&str>, except: Option<&str>, bye: Bye) {
+        self.tell_nodes(|| Signal::EndUser {
+            user,
+            device: device.map(str::to_owned),
+            except: except.map(str::to_owned),
+            bye,
+        });
+        self.end_here(user, device, except, bye);
+    }
+
+    /// The same on this node alone.
+    pub fn end_here(&self, user: UserId, device: Option<&str>, except: Option<&str>, bye: Bye) {
         self.with(user, |sessions| {
             for session in sessions {
                 let named = device.is_none_or(|device| session.device == device);
@@ -226,8 +308,26 @@ impl Registry {
         });
     }
 
-    /// Ends every session of a device, whoever's it is.
+    /// Ends one session that is here.
+    pub fn end_session(&self, user: UserId, session: SessionId, bye: Bye) {
+        self.with(user, |sessions| {
+            if let Some(ended) = sessions.iter().find(|other| other.id == session) {
+                ended.outbox.close(bye);
+            }
+        });
+    }
+
+    /// Ends every session of a device, whoever's it is, on all nodes.
     pub fn end_devices(&self, device: &str, bye: Bye) {
+        self.tell_nodes(|| Signal::EndDevice {
+            device: device.to_owned(),
+            bye,
+        });
+        self.end_devices_here(device, bye);
+    }
+
+    /// The same on this node alone.
+    pub fn end_devices_here(&self, device: &str, bye: Bye) {
         for shard in &self.shards {
             let shard = shard.lock();
             let sessions = shard.values().flatten();
@@ -246,6 +346,15 @@ impl Registry {
                 .values()
                 .flatten()
                 .for_each(|session| session.outbox.close(bye));
+        }
+    }
+
+    /// Something that nobody can say whom it concerns was not told.
+    pub fn all_fall_behind(&self) {
+        for shard in &self.shards {
+            let sessions = shard.lock();
+            let each = sessions.values().flatten();
+            each.for_each(|session| session.outbox.fall_behind());
         }
     }
 
@@ -277,7 +386,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Codec, Drained, OutboxLimits};
+    use crate::session::{Codec, Drained, Holder, OutboxLimits};
 
     const RULES: SessionRules = SessionRules {
         heartbeat: Duration::from_secs(30),
@@ -287,15 +396,13 @@ mod tests {
 
     fn session(id: u64, device: &str, heard_at: u64) -> Arc<Session> {
         let limits = Arc::new(OutboxLimits::new(100, 1000, 100));
-        Session::new(
-            SessionId(id),
-            UserId(1),
-            device.into(),
-            "web".into(),
-            Codec::Json,
-            limits,
-            heard_at,
-        )
+        let holder = Holder {
+            user: UserId(1),
+            device: device.into(),
+            kind: "web".into(),
+            family: 1,
+        };
+        Session::new(SessionId(id), holder, Codec::Json, limits, heard_at)
     }
 
     #[test]
