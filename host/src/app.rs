@@ -2,15 +2,19 @@
 //! what runs by itself, and ends it all in the reverse order.
 
 mod background;
+mod bus;
 pub mod doctor;
+mod generations;
 mod limits;
 mod machine;
 mod measured;
 pub mod media;
+pub mod moving;
 mod names;
 mod plugins;
 mod replay;
 mod search;
+pub mod stores;
 pub mod upkeep;
 
 use std::path::Path;
@@ -22,10 +26,14 @@ use anyhow::{Result, anyhow};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use self::stores::{Log, Tables};
+use crate::bus::turns::Turns;
+use crate::bus::{Bus, Received};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::config::Config;
 use crate::content::ContentLimits;
 use crate::delivery::Delivery;
+use crate::delivery::arrivals::Arrivals;
 use crate::delivery::presence::PresenceTeller;
 use crate::gateway::admin::{self, Admin};
 use crate::gateway::conversations::Conversations;
@@ -35,14 +43,13 @@ use crate::gateway::listen::AddressCount;
 use crate::gateway::rate::StrangerRates;
 use crate::gateway::{ConnectionLimits, Gateway};
 use crate::identity::{Identity, PasswordCost, Passwords, TokenLife, Tokens};
-use crate::ids::IdSource;
 use crate::journey::Journey;
 use crate::journey::reads::PageLimits;
-use crate::journey::retention::Retention;
 use crate::journey::search::Finder;
 use crate::media::Media;
 use crate::moderation::bans::Bans;
 use crate::moderation::{HAPPENED_MOST, Rules};
+use crate::moving::Deployment;
 use crate::plugins::after::AfterCommit;
 use crate::plugins::after::services::Services;
 use crate::plugins::lines::PluginLines;
@@ -53,11 +60,8 @@ use crate::refusal::Refusal;
 use crate::search::serving::Serving;
 use crate::session::registry::Registry;
 use crate::session::{Bye, OutboxLimits};
+use crate::store::Settlement;
 use crate::store::accounts::Accounts;
-use crate::store::embedded_log::EmbeddedLog;
-use crate::store::feed::Feed;
-use crate::store::sqlite_accounts::SqliteAccounts;
-use crate::store::{MessageLog, Settlement};
 
 /// What only the command line, the environment or a test says.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +82,8 @@ pub struct App {
     pub address: std::net::SocketAddr,
     pub admin_address: std::net::SocketAddr,
     presence: Arc<PresenceTeller>,
-    log: Arc<EmbeddedLog>,
+    bus: Arc<dyn Bus>,
+    log: Arc<dyn Log>,
     index: Option<Arc<Serving>>,
     health: Arc<Health>,
     stop: watch::Sender<bool>,
@@ -95,25 +100,33 @@ impl App {
     pub async fn start(config: &Config, launch: Launch) -> Result<Self> {
         let clock = launch.clock();
         let data = machine::data_folder(config)?;
-        let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
-        let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
+        let opened = stores::open(config, &data, &clock).await?;
+        let (number, ids) = (opened.number, opened.ids());
+        let (log, settlements, tables) = (opened.log, opened.settlements, opened.tables);
         let accounts: Arc<dyn Accounts> = tables.clone();
         let bans = Arc::new(Bans::load(tables.clone(), clock.now_ms()).await?);
         let media = media::start(config, &data, (&tables, &log), &clock).await?;
+        let moving = moving::of(&log, &tables, &media);
         let index = search::index(config, &data, &clock)?;
-        let health = Arc::new(Health::new(log.clone(), accounts.clone(), index.clone()));
-        let ids = Arc::new(IdSource::new(0, 0));
+        let (bus, turns, heard) = bus::join(config, &clock).await?;
+        let health = Health::new((log.clone(), accounts.clone()), bus.clone(), index.clone());
+        let health = Arc::new(health);
+        let among = generations::among(&bus, &opened.generations);
         let (rollout, lines) =
-            plugins::start(config, &data, (&accounts, &log), (&clock, &ids)).await?;
+            plugins::start(config, &data, (&accounts, &log), (&clock, &ids), among).await?;
+        generations::watch(&health, &rollout);
         let journey = journey(config, (&log, &tables), (&rollout, &media, &bans), &clock);
-        let registry = Arc::new(Registry::new(limits::sessions(config), clock.now_ms()));
-        let after = after_commit(config, (&rollout, &journey, &registry), (&log, &tables));
+        let registry = Registry::new(limits::sessions(config), clock.now_ms());
+        let registry = Arc::new(registry.with_bus(bus.clone()));
+        let parts = (&rollout, &journey, &registry);
+        let after = after_commit((config, &turns), parts, (&log, &tables));
         let replays = replay::start(config, &data, (&rollout, &journey, &log), &clock)?;
-        let rules = rules((&tables, &log), &rollout, bans, &registry, &clock);
-        let identity = identity(config, &accounts, &rules).await?;
+        let rules = rules((&tables, &log), &rollout, bans, &registry, (&clock, &turns));
+        let identity = identity(config, &accounts, &rules, &bus).await?;
         let presence = Arc::new(PresenceTeller::new(journey.clone(), registry.clone()));
-        let strangers = limits::strangers(&config.limits);
-        let gateway = gateway(config, (&journey, &registry, &presence), &identity, &clock);
+        let strangers = limits::strangers(&config.limits, &bus);
+        let parts = (&journey, &registry, &presence);
+        let gateway = gateway((config, number), parts, &identity, &clock);
         let public = http::router(
             HttpState {
                 identity: identity.clone(),
@@ -130,9 +143,8 @@ impl App {
             },
             conversations(config, gateway, Finder::new(log.clone(), index.clone())),
         );
-        let stop = watch::Sender::new(false);
         let running = Running {
-            stop,
+            stop: watch::Sender::new(false),
             journey,
             registry,
             presence,
@@ -140,13 +152,17 @@ impl App {
             rules,
             after,
             media,
+            bus,
+            turns,
+            heard,
             log,
             index,
             health,
             settlements,
+            moving,
         };
         let owned = (accounts, replays, lines);
-        let admin = running.admin((config, &launch, &data), owned, (&clock, &identity));
+        let admin = running.admin((&launch, &data), owned, (&clock, &identity));
         running
             .listen(config, (public, admin), (clock, identity, strangers))
             .await
@@ -162,6 +178,7 @@ impl App {
             }
             // Until here requests were taken and refused with `unavailable`; who asks now finds nobody.
             self.presence.keep_seen().await;
+            self.bus.leave().await;
             self.log.close().await;
             let _ = self.stop.send(true);
             for listener in self.listeners {
@@ -212,25 +229,29 @@ struct Running {
     rules: Arc<Rules>,
     after: Arc<AfterCommit>,
     media: Arc<Media>,
-    log: Arc<EmbeddedLog>,
+    bus: Arc<dyn Bus>,
+    turns: Arc<Turns>,
+    heard: mpsc::Receiver<Received>,
+    log: Arc<dyn Log>,
     index: Option<Arc<Serving>>,
     health: Arc<Health>,
     settlements: mpsc::Receiver<Vec<Settlement>>,
+    moving: Deployment,
 }
 
 impl Running {
     /// What administrators reach.
     fn admin(
         &self,
-        (config, launch, data): (&Config, &Launch, &Path),
+        (launch, data): (&Launch, &Path),
         (accounts, replays, lines): (Arc<dyn Accounts>, Arc<Replays>, Arc<PluginLines>),
         (clock, identity): (&Arc<dyn Clock>, &Arc<Identity>),
     ) -> axum::Router {
         admin::router(Admin {
-            accounts: accounts.clone(),
+            accounts,
             journey: self.journey.clone(),
             registry: self.registry.clone(),
-            words: Arc::new(Words::new(accounts, self.rollout.clone())),
+            words: Arc::new(Words::new(self.rollout.clone())),
             rollout: self.rollout.clone(),
             after: self.after.clone(),
             replays,
@@ -240,9 +261,14 @@ impl Running {
             rules: self.rules.clone(),
             health: self.health.clone(),
             bootstrap: launch.clone().bootstrap(),
-            node: machine::node_name(config, clock.now_ms()).into(),
+            bus: self.bus.clone(),
             sources: measured::Stores::new(data, &self.log, &self.index),
             streams: admin::audit::Streams::new(self.stop.subscribe()),
+            exports: admin::export::Exports::new(
+                self.moving.clone(),
+                self.stop.subscribe(),
+                self.registry.rules().slow,
+            ),
         })
     }
 
@@ -253,69 +279,66 @@ impl Running {
         (public, admin): (axum::Router, axum::Router),
         (clock, identity, strangers): (Arc<dyn Clock>, Arc<Identity>, Option<Arc<StrangerRates>>),
     ) -> Result<App> {
-        let Self {
-            stop,
-            journey,
-            registry,
-            presence,
-            rollout,
-            rules,
-            after,
-            media,
-            log,
-            index,
-            health,
-            settlements,
-        } = self;
-        let delivery = Delivery {
-            journey: journey.clone(),
-            log: log.clone(),
-            registry: registry.clone(),
+        let delivery = Arc::new(Delivery {
+            journey: self.journey.clone(),
+            log: self.log.clone(),
+            registry: self.registry.clone(),
             receipt_members: config.limits.receipt_members,
+            arrivals: Arrivals::default(),
+        });
+        let wires = bus::Wires {
+            delivery: delivery.clone(),
+            presence: self.presence.clone(),
+            identity: identity.clone(),
+            rollout: self.rollout.clone(),
         };
-        let delivery = tokio::spawn(delivery.run(settlements));
-        let stopped = || stop.subscribe();
+        let mut background = wires.start(config, self.bus.clone(), self.heard);
+        let delivery = tokio::spawn(delivery.run(self.settlements));
+        let stopped = || self.stop.subscribe();
         let entrance = limits::entrance(config);
         let (address, public) =
             machine::listen_on(&config.server.listen, public, entrance, stopped()).await?;
         let entrance = limits::admin_entrance();
         let (admin_address, admin) =
             machine::listen_on(&config.server.admin_listen, admin, entrance, stopped()).await?;
-        let indexing = index.as_ref().map(|serving| {
-            let indexer = search::indexer(&log, serving, clock.clone());
-            tokio::spawn(indexer.run())
-        });
-        let sweep = background::sweep(registry.clone(), clock.clone(), identity, strangers);
-        let second = background::judge_held_again(journey.clone(), rollout.clone());
+        if let Some(serving) = &self.index {
+            background.extend(search::follow(&self.log, serving, (&self.turns, &clock)));
+        }
+        let sweep = background::sweep(self.registry.clone(), clock.clone(), identity, strangers);
+        let second = background::judge_held_again(self.journey.clone(), self.rollout.clone());
         let (happened, happens) = mpsc::channel(HAPPENED_MOST);
-        rollout.tell(happened);
-        let mut background = vec![
+        self.rollout.tell(happened);
+        background.extend([
             tokio::spawn(sweep),
-            tokio::spawn(rollout.clone().watch()),
+            tokio::spawn(self.rollout.clone().watch()),
             tokio::spawn(second),
-            tokio::spawn(rules.run(happens)),
-            tokio::spawn(after.run()),
-            tokio::spawn(background::keep_paying(journey.clone())),
-            tokio::spawn(media::sweep(media.clone(), clock.clone())),
-            tokio::spawn(presence.clone().run()),
-            tokio::spawn(background::scrub(scrub_of(&log))),
-            tokio::spawn(replay::forget(rollout.clone(), log.clone())),
-            tokio::spawn(background::retain(journey.clone(), retention(config))),
-        ];
-        background.extend(indexing);
-        health.ready();
+            tokio::spawn(self.rules.run(happens)),
+            tokio::spawn(self.after.run()),
+            tokio::spawn(self.turns.run()),
+            tokio::spawn(background::keep_paying(self.journey.clone())),
+            tokio::spawn(media::sweep(self.media.clone(), clock.clone())),
+            tokio::spawn(self.presence.clone().run()),
+            tokio::spawn(background::scrub(scrub_of(&self.log))),
+            tokio::spawn(replay::forget(self.rollout.clone(), self.log.clone())),
+            tokio::spawn(background::retain(
+                self.journey.clone(),
+                limits::retention(config),
+            )),
+        ]);
+        self.health.ready();
         Ok(App {
-            journey,
-            registry,
-            presence,
-            rollout,
-            media,
+            journey: self.journey,
+            registry: self.registry,
+            presence: self.presence,
+            rollout: self.rollout,
+            media: self.media,
             address,
             admin_address,
-            log,
-            index,
-            health,
-            stop,
+            bus: self.bus,
+            log: self.log,
+            index: self.index,
+            health: self.health,
+            stop: self.stop,
             listeners: vec![public, admin],
             delivery,
             background,
@@ -325,7 +348,7 @@ impl Running {
 
 fn journey(
     config: &Config,
-    (log, tables): (&Arc<EmbeddedLog>, &Arc<SqliteAccounts>),
+    (log, tables): (&Arc<dyn Log>, &Arc<dyn Tables>),
     (rollout, media, bans): (&Arc<Rollout>, &Arc<Media>, &Arc<Bans>),
     clock: &Arc<dyn Clock>,
 ) -> Arc<Journey> {
@@ -343,11 +366,11 @@ fn journey(
 }
 
 fn rules(
-    (tables, log): (&Arc<SqliteAccounts>, &Arc<EmbeddedLog>),
+    (tables, log): (&Arc<dyn Tables>, &Arc<dyn Log>),
     rollout: &Arc<Rollout>,
     bans: Arc<Bans>,
     registry: &Arc<Registry>,
-    clock: &Arc<dyn Clock>,
+    (clock, turns): (&Arc<dyn Clock>, &Arc<Turns>),
 ) -> Arc<Rules> {
     Arc::new(Rules {
         plugins: rollout.clone(),
@@ -356,20 +379,21 @@ fn rules(
         log: log.clone(),
         registry: registry.clone(),
         marks: log.clone(),
+        turns: turns.clone(),
         clock: clock.clone(),
     })
 }
 
 fn after_commit(
-    config: &Config,
+    (config, turns): (&Config, &Arc<Turns>),
     (rollout, journey, registry): (&Arc<Rollout>, &Arc<Journey>, &Arc<Registry>),
-    (log, tables): (&Arc<EmbeddedLog>, &Arc<SqliteAccounts>),
+    (log, tables): (&Arc<dyn Log>, &Arc<dyn Tables>),
 ) -> Arc<AfterCommit> {
     AfterCommit::new(
         (rollout.clone(), journey.clone(), registry.clone()),
         (log.clone(), log.clone()),
         tables.clone(),
-        Services::default(),
+        (Services::default(), turns.clone()),
         config.limits.receipt_members,
     )
 }
@@ -378,6 +402,7 @@ async fn identity(
     config: &Config,
     accounts: &Arc<dyn Accounts>,
     rules: &Arc<Rules>,
+    bus: &Arc<dyn Bus>,
 ) -> Result<Arc<Identity>> {
     let cost = PasswordCost {
         memory_kib: config.auth.argon2_memory_kib,
@@ -395,12 +420,12 @@ async fn identity(
         },
         devices_most: config.devices.signed_in,
         rules: rules.clone(),
-        rates: limits::users(&config.limits),
+        rates: limits::users(&config.limits, bus),
     }))
 }
 
 fn gateway(
-    config: &Config,
+    (config, number): (&Config, u16),
     (journey, registry, presence): (&Arc<Journey>, &Arc<Registry>, &Arc<PresenceTeller>),
     identity: &Arc<Identity>,
     clock: &Arc<dyn Clock>,
@@ -425,7 +450,7 @@ fn gateway(
             requests: limits::devices(&config.limits),
             typing_members: config.limits.receipt_members,
         },
-        next_session: AtomicU64::new(1),
+        next_session: AtomicU64::new(first_session(number)),
     })
 }
 
@@ -436,6 +461,14 @@ fn conversations(config: &Config, gateway: Arc<Gateway>, finder: Finder) -> Conv
         finder: Arc::new(finder),
     }
 }
+
+/// Sessions of nodes that run at the same time have different ids.
+fn first_session(number: u16) -> u64 {
+    (u64::from(number) << SESSIONS_BITS) + 1
+}
+
+/// Sessions of one node; with a node's number before them they are still exact as a JSON number.
+const SESSIONS_BITS: u32 = 42;
 
 /// What every session may have waiting even when all sessions together have too much.
 const FAIR_QUEUE_BYTES: usize = 16 * 1024;
@@ -454,16 +487,9 @@ fn page_limits(config: &Config) -> PageLimits {
     }
 }
 
-fn scrub_of(log: &Arc<EmbeddedLog>) -> background::Scrub {
+fn scrub_of(log: &Arc<dyn Log>) -> background::Scrub {
     let log = log.clone();
     Arc::new(move |wait| log.scrub_when_due(wait))
-}
-
-fn retention(config: &Config) -> Retention {
-    Retention {
-        days: config.retention.days,
-        count: config.retention.count,
-    }
 }
 
 fn refused(refusal: Refusal) -> anyhow::Error {

@@ -7,6 +7,7 @@ mod echo;
 pub mod link;
 mod load;
 mod memory;
+mod nodes;
 pub mod people;
 mod plugins;
 mod report;
@@ -29,7 +30,7 @@ pub struct Args {
     /// Messages a second over all pairs, with `rate` and `stalled`.
     #[arg(long, default_value_t = 500.0)]
     pub rate: f64,
-    /// Connections [default: 200, with w16 40, with idle 10000, with stalled 1000]
+    /// Connections [default: 200, with w16 and nodes 40, with idle 10000, with stalled 1000]
     #[arg(long)]
     pub connections: Option<usize>,
     /// Measure the bare relay beside it, and what every figure is in its terms.
@@ -56,6 +57,12 @@ pub struct Args {
     /// A folder on the disk to be measured; what is written there is deleted [default: the system's temporary folder]
     #[arg(long)]
     pub dir: Option<PathBuf>,
+    /// Where MongoDB is, with `nodes`; the databases made there stay [such as mongodb://127.0.0.1:27017]
+    #[arg(long)]
+    pub store_url: Option<String>,
+    /// Where Redis is, with `nodes` [such as redis://127.0.0.1:6379]
+    #[arg(long)]
+    pub bus_url: Option<String>,
     /// Serve as one of the yardsticks; the measurement starts these itself.
     #[arg(long, hide = true)]
     pub serve: Option<Yardstick>,
@@ -75,6 +82,8 @@ pub enum Mode {
     Stalled,
     /// What the plugins in the folder cost by themselves, without a server.
     Plugins,
+    /// Three nodes against one on the same servers: CPU and round trips of a message, sixteen of each pair under way.
+    Nodes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,6 +117,7 @@ pub fn run(args: Args) -> Result<()> {
         Mode::Idle => memory::idle(&bench),
         Mode::Stalled => stalled::run(&bench),
         Mode::Plugins => plugins::run(&bench),
+        Mode::Nodes => nodes::run(&bench),
     }
 }
 
@@ -155,7 +165,10 @@ impl Bench {
 
     /// How many pairs talk.
     fn pairs(&self) -> usize {
-        let default = if self.args.mode == Mode::W16 { 40 } else { 200 };
+        let default = match self.args.mode {
+            Mode::W16 | Mode::Nodes => 40,
+            _ => 200,
+        };
         (self.args.connections.unwrap_or(default) / 2).max(1)
     }
 
@@ -186,6 +199,7 @@ impl Bench {
             data: &self.folder.path().join(data),
             plugins,
             bootstrap_token: &self.token,
+            settings: &[],
         };
         Contender::kith(name, self.cores, &server)
     }

@@ -6,6 +6,9 @@ pub mod admin;
 pub mod api;
 pub mod audit;
 pub mod doctor;
+pub mod health;
+pub mod migrate;
+pub mod moving;
 pub mod plugin;
 pub mod print;
 pub mod reindex;
@@ -44,6 +47,8 @@ pub enum Command {
     Admin(admin::Command),
     /// Try the configuration and every outside server; says what is wrong.
     Doctor(doctor::Args),
+    /// Ask a server whether it serves.
+    Health(health::Args),
     /// Talk through a server, from a terminal.
     Chat(chat::Args),
     /// Measure what a message and a connection cost.
@@ -57,6 +62,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Plugin(command) => plugin::run(command).map(succeeded),
         Command::Admin(command) => admin::run(command).map(succeeded),
         Command::Doctor(args) => doctor::run(args),
+        Command::Health(args) => api::block_on(health::run(args)),
         Command::Chat(args) => talk(args),
         Command::Bench(args) => bench::run(args).map(succeeded),
     };

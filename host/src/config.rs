@@ -1,12 +1,14 @@
 //! The configuration: one TOML file, every key also as environment `KITH_SECTION__KEY`, flags over environment over
 //! file. Unknown keys are refused by name, and so is what cannot work together.
 
+mod check;
 mod sections;
 
 use std::path::Path;
 
 use toml::{Table, Value};
 
+pub use check::database_of;
 pub use sections::*;
 
 /// Why a configuration was not taken: one line, what and how to mend it.
@@ -61,146 +63,6 @@ impl Config {
         config.check()?;
         Ok(config)
     }
-
-    /// What cannot work, with the way to mend it.
-    fn check(&self) -> Result<(), ConfigError> {
-        let refuse = |what: &str| Err(ConfigError(what.to_owned()));
-        if self.store.engine == StoreEngine::Mongodb && self.bus.engine == BusEngine::Local {
-            return refuse(
-                "nodes that share a store must share a bus: set bus.engine = \"redis\" beside store.engine = \"mongodb\"",
-            );
-        }
-        if self.bus.engine == BusEngine::Redis && self.store.engine == StoreEngine::Embedded {
-            return refuse(
-                "an embedded store is one node's alone: set store.engine = \"mongodb\" beside bus.engine = \"redis\"",
-            );
-        }
-        if self.store.engine == StoreEngine::Mongodb && self.search.engine == SearchEngine::Embedded
-        {
-            return refuse(
-                "an embedded index is one node's alone: set search.engine to \"elasticsearch\" or \"none\"",
-            );
-        }
-        if self.store.engine == StoreEngine::Mongodb && self.media.engine == MediaEngine::Local {
-            return refuse(
-                "local media are one node's alone: set media.engine to \"s3\" or \"none\"",
-            );
-        }
-        if self.store.engine == StoreEngine::Mongodb || self.bus.engine == BusEngine::Redis {
-            return refuse(
-                "this build runs on the embedded store only: leave store.engine and bus.engine as they are",
-            );
-        }
-        self.check_search()?;
-        self.check_media()?;
-        for key in &self.plugins.trusted_keys {
-            kith_runtime::check_key(key)
-                .map_err(|error| ConfigError(format!("plugins.trusted_keys: {error}")))?;
-        }
-        if self.plugins.drift_percent > 100 {
-            return refuse("plugins.drift_percent is 0 to 100");
-        }
-        if self.auth.argon2_memory_kib < 8 || self.auth.argon2_passes < 1 {
-            return refuse(
-                "auth.argon2_memory_kib must be at least 8 and auth.argon2_passes at least 1",
-            );
-        }
-        if self.limits.frame_bytes < 1024 {
-            return refuse("limits.frame_bytes must be at least 1024");
-        }
-        let zero =
-            self.session.heartbeat_ms == 0 || self.session.hello_ms == 0 || self.limits.batch == 0;
-        if zero || rates(&self.limits).contains(&0) {
-            return refuse(
-                "session.heartbeat_ms, session.hello_ms, limits.batch and the rates must be at least 1",
-            );
-        }
-        Ok(())
-    }
-
-    fn check_search(&self) -> Result<(), ConfigError> {
-        let refuse = |what: &str| Err(ConfigError(what.to_owned()));
-        let search = &self.search;
-        if search.engine != SearchEngine::Elasticsearch {
-            return Ok(());
-        }
-        if search.url.is_empty() {
-            return refuse(
-                "search.engine = \"elasticsearch\" needs search.url, the server's address: \"http://host:9200\"",
-            );
-        }
-        if !search.url.starts_with("http://") && !search.url.starts_with("https://") {
-            return refuse("search.url must begin with http:// or https://");
-        }
-        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
-        let begins = search.prefix.starts_with(|c: char| c.is_ascii_lowercase());
-        if !begins || !search.prefix.chars().all(known) || search.prefix.len() > 100 {
-            return refuse(
-                "search.prefix must be a small letter, then small letters, digits, - and _, at most 100",
-            );
-        }
-        if search.user.is_empty() && !search.password.is_empty() {
-            return refuse("search.password needs search.user");
-        }
-        Ok(())
-    }
-
-    fn check_media(&self) -> Result<(), ConfigError> {
-        let refuse = |what: &str| Err(ConfigError(what.to_owned()));
-        let media = &self.media;
-        if media.engine == MediaEngine::S3 {
-            if !media.url.starts_with("s3://") {
-                return refuse(
-                    "media.engine = \"s3\" needs media.url, the bucket: \"s3://bucket\"",
-                );
-            }
-            if media.access_key.is_empty() || media.secret_key.is_empty() {
-                return refuse("media.engine = \"s3\" needs media.access_key and media.secret_key");
-            }
-        }
-        // The longest that S3 signs for.
-        let week = 1..=604_800;
-        if !week.contains(&media.ticket_ttl_s) || !week.contains(&media.link_ttl_s) {
-            return refuse("media.ticket_ttl_s and media.link_ttl_s must be 1 to 604800");
-        }
-        if media.open_tickets == 0 || media.uploads == 0 || media.uploads_of_one == 0 {
-            return refuse(
-                "media.open_tickets, media.uploads and media.uploads_of_one must be at least 1",
-            );
-        }
-        let well_formed = |pattern: &String| {
-            pattern
-                .split_once('/')
-                .is_some_and(|(family, name)| !family.is_empty() && !name.is_empty())
-        };
-        if !media.types.iter().all(well_formed) {
-            return refuse(
-                "media.types must be types such as \"image/png\", \"image/*\" or \"*/*\"",
-            );
-        }
-        Ok(())
-    }
-}
-
-/// Every rate: a rate of nothing would keep everybody out.
-fn rates(limits: &LimitsConfig) -> [u32; 15] {
-    [
-        limits.sends_per_s,
-        limits.sends_burst,
-        limits.requests_per_s,
-        limits.requests_burst,
-        limits.device_requests_per_s,
-        limits.device_requests_burst,
-        limits.searches_per_s,
-        limits.searches_burst,
-        limits.friend_requests_per_hour,
-        limits.reports_per_hour,
-        limits.requests_per_s_per_address,
-        limits.requests_burst_per_address,
-        limits.sign_ins_per_minute_per_address,
-        limits.sign_ins_per_minute_per_user,
-        limits.registers_per_hour_per_address,
-    ]
 }
 
 /// A text as the type its setting has.
@@ -359,6 +221,21 @@ mod tests {
         ]
     }
 
+    const BUS: &str = "redis://cache:6379";
+    const STORE: &str = "mongodb://one,two/kith?replicaSet=set";
+
+    /// On a bus of nodes, and with what else that asks for.
+    fn on_redis<'a>(url: &'a str, store: &'a str) -> [(&'a str, &'a str); 6] {
+        [
+            ("KITH_STORE__ENGINE", "mongodb"),
+            ("KITH_STORE__URL", store),
+            ("KITH_BUS__ENGINE", "redis"),
+            ("KITH_BUS__URL", url),
+            ("KITH_SEARCH__ENGINE", "none"),
+            ("KITH_MEDIA__ENGINE", "none"),
+        ]
+    }
+
     #[test]
     fn what_cannot_work_together_is_refused_with_the_way_to_mend_it() {
         for (environment, mended_by) in [
@@ -373,6 +250,14 @@ mod tests {
                 "search.engine",
             ),
             (&[("KITH_SEARCH__ENGINE", "elasticsearch")], "search.url"),
+            (&on_redis("", STORE), "needs bus.url"),
+            (&on_redis("cache:6379", STORE), "redis://"),
+            (&on_redis(BUS, ""), "needs store.url"),
+            (&on_redis(BUS, "host/kith"), "mongodb://"),
+            (&on_redis(BUS, "mongodb://host:27017"), "no database"),
+            (&on_redis(BUS, "mongodb://host/?ssl=true"), "no database"),
+            (&[("KITH_NODE__NAME", "node one")], "node.name"),
+            (&[("KITH_SESSION__LEASE_MS", "999")], "session.lease_ms"),
             (&searching("URL", "host:9200"), "http://"),
             (&searching("PREFIX", "Team"), "search.prefix"),
             (&searching("PASSWORD", "secret"), "search.user"),
@@ -394,6 +279,12 @@ mod tests {
             let error = with(environment).expect_err("cannot work").to_string();
             assert!(error.contains(mended_by), "{error}");
         }
+    }
+
+    #[test]
+    fn a_store_of_many_nodes_names_its_database() {
+        let config = with(&on_redis(BUS, STORE)).expect("good");
+        assert_eq!(database_of(&config.store.url), Some("kith"));
     }
 
     #[test]

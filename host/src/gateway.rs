@@ -38,6 +38,8 @@ use crate::session::registry::Registry;
 pub struct Caller {
     pub user: UserId,
     pub device: String,
+    /// The sign-in of the device that the token belongs to.
+    pub family: u64,
 }
 
 /// Checks access tokens and rates; the identity's side of a connection.

@@ -18,6 +18,7 @@ pub use self::passwords::{PasswordCost, Passwords};
 pub use self::tokens::Tokens;
 use crate::clock::Clock;
 use crate::conversation::Profile;
+use crate::delivery::restoring::StillGood;
 use crate::gateway::rate::UserRates;
 use crate::gateway::{Caller, Doorkeeper};
 use crate::ids::UserId;
@@ -26,8 +27,8 @@ use crate::moderation::Rules;
 use crate::moderation::bans::Visitor;
 use crate::plugins::Occasion;
 use crate::refusal::{Code, Refusal};
-use crate::session::Bye;
 use crate::session::registry::Registry;
+use crate::session::{Bye, Session};
 use crate::store::accounts::{Accounts, Device, Rotation, User, UserKind};
 
 /// How long tokens last.
@@ -346,6 +347,7 @@ impl Doorkeeper for Identity {
             Some(_) => Ok(Caller {
                 user: claims.user,
                 device: claims.device,
+                family: claims.family,
             }),
             None => Err(Refusal::new(
                 Code::Unauthenticated,
@@ -412,6 +414,31 @@ impl Doorkeeper for Identity {
 
     fn admit_signal(&self, user: UserId) -> Result<(), Refusal> {
         self.admit(|rates| rates.admit_signal(user))
+    }
+}
+
+#[async_trait]
+impl StillGood for Identity {
+    async fn ended(&self, session: &Session) -> Option<Bye> {
+        let user = self.accounts.user(session.user).await.ok()?;
+        if user.is_none_or(|user| user.disabled) {
+            return Some(Bye::Banned);
+        }
+        let visitor = Visitor {
+            user: Some(session.user),
+            device: Some(&session.device),
+            address: None,
+        };
+        if self.rules.bans.admit(visitor, self.clock.now_ms()).is_err() {
+            return Some(Bye::Banned);
+        }
+        let device = self
+            .accounts
+            .device(session.user, &session.device)
+            .await
+            .ok()?;
+        let good = device.is_some_and(|device| device.family == session.family);
+        (!good).then_some(Bye::Unauthenticated)
     }
 }
 

@@ -250,6 +250,11 @@ impl IdSource {
         }
     }
 
+    /// From now on every id is higher than this one, which another source may have given out.
+    pub fn raise(&self, seen: u64) {
+        self.last.fetch_max(seen, Ordering::AcqRel);
+    }
+
     /// The highest id given out so far.
     pub fn last(&self) -> u64 {
         self.last.load(Ordering::Acquire)

@@ -10,6 +10,7 @@ pub mod change;
 pub mod command;
 pub mod decide;
 pub mod edit;
+pub mod found;
 pub mod friends;
 pub mod groups;
 pub mod held;
@@ -57,6 +58,8 @@ pub struct Journey {
     pub(crate) limits: ContentLimits,
     pub(crate) people_limits: PeopleLimits,
     pub(crate) debts: notices::Debts,
+    /// What was asked for again and found.
+    pub(crate) found: found::Found,
     /// Members one group may have.
     pub(crate) group_members: usize,
     pub(crate) media: Arc<Media>,
@@ -113,6 +116,7 @@ impl Journey {
             limits,
             people_limits,
             debts: notices::Debts::default(),
+            found: found::Found::default(),
             group_members: GROUP_MEMBERS_DEFAULT,
             media,
             bans: None,
@@ -279,7 +283,10 @@ impl Journey {
     ) -> Result<Option<Step>, Refusal> {
         let found = self.log.first_answer(conversation, author, key).await;
         match found.map_err(|e| store_refusal(&e))? {
-            Some(Ok(first)) => Ok(Some(Step::Answered(conversation, first))),
+            Some(Ok(first)) => {
+                self.found.note(conversation, &first);
+                Ok(Some(Step::Answered(conversation, first)))
+            }
             Some(Err(error)) => Err(commit_refusal(&error)),
             None => Ok(None),
         }

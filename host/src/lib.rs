@@ -2,6 +2,8 @@
 
 pub mod app;
 pub mod bench;
+mod breaker;
+pub mod bus;
 pub mod chat;
 pub mod cli;
 pub mod client;
@@ -20,6 +22,7 @@ pub mod journey;
 pub mod maps;
 pub mod media;
 pub mod moderation;
+pub mod moving;
 pub mod oci;
 pub mod plugins;
 pub mod refusal;

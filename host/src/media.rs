@@ -97,6 +97,11 @@ impl Media {
         }
     }
 
+    /// Where the bytes are; `None`: this deployment keeps none.
+    pub fn kept(&self) -> Option<Arc<dyn Blobs>> {
+        self.blobs.clone()
+    }
+
     fn blobs(&self) -> Result<&dyn Blobs, Refusal> {
         self.blobs
             .as_deref()

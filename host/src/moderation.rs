@@ -10,6 +10,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use self::bans::Bans;
+use crate::bus::Signal;
+use crate::bus::turns::Turns;
 use crate::clock::Clock;
 use crate::ids::UserId;
 use crate::journey::held::settle;
@@ -50,6 +52,8 @@ pub struct Rules {
     pub registry: Arc<Registry>,
     /// Where it is kept which times were due.
     pub marks: Arc<dyn Feed>,
+    /// Which node tells the times.
+    pub turns: Arc<Turns>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -301,6 +305,7 @@ impl Rules {
     /// Puts a ban in force and ends the sessions it keeps out; those from an address end when they come again.
     pub async fn ban(&self, new: NewBan) -> Result<Ban, Refusal> {
         let ban = self.bans.put(new).await.map_err(|e| store_refusal(&e))?;
+        self.registry.tell_nodes(|| Signal::Bans);
         match ban.made.kind {
             BanKind::User => {
                 if let Ok(user) = ban.made.subject.parse() {
@@ -311,6 +316,13 @@ impl Rules {
             BanKind::Address | BanKind::Speech => {}
         }
         Ok(ban)
+    }
+
+    /// Lifts a ban on all nodes; `None` where there is no such one.
+    pub async fn lift(&self, id: u64) -> Result<Option<Ban>, Refusal> {
+        let lifted = self.bans.lift(id).await.map_err(|e| store_refusal(&e))?;
+        self.registry.tell_nodes(|| Signal::Bans);
+        Ok(lifted)
     }
 }
 

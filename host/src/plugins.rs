@@ -5,6 +5,7 @@
 pub mod after;
 pub mod bindings;
 mod flags;
+mod lapsed;
 pub mod lines;
 pub mod measured;
 pub mod replay;
@@ -302,6 +303,8 @@ pub trait Plugins: Send + Sync + 'static {
     fn pin(&self) -> Arc<dyn Judge>;
     /// The number of the generation in force, for those who wait for a newer one.
     fn generations(&self) -> watch::Receiver<u64>;
+    /// Told that something was judged by a newer one than is in force here.
+    fn is_outdated(&self) {}
 }
 
 /// The record kept with an entry.

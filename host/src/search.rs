@@ -137,6 +137,12 @@ pub trait Search: Send + Sync + 'static {
     /// an index that could not be used was taken away. Nothing else works before.
     async fn open(&self) -> Result<Option<FeedPosition>, SearchError>;
 
+    /// Opens the index to be asked alone, where another node writes it; how far it has come.
+    async fn look(&self) -> Result<Option<FeedPosition>, SearchError> {
+        let why = "this index is one process's alone";
+        Err(SearchError::Unavailable(why.to_owned()))
+    }
+
     /// Takes everything out and begins again.
     async fn clear(&self) -> Result<(), SearchError>;
 

@@ -1,9 +1,9 @@
-//! The breaker of one hook of one version: it stops asking a guest that keeps failing and tries again with growing
-//! pauses. It never judges; while it is open the binding's failure policy does.
-//!
-//! It opens on 3 failed calls in 10 s (a call counts once, after its second try), on more than 20 % errors over at
-//! least 50 calls, or on 2 slow ones among 100 measured in thread CPU time: a call over three budgets by the wall
-//! clock starts such a measurement, so that a busy machine opens nothing.
+//! The breaker of one hook of one version: it stops asking a guest that keeps failing and tries again with growing pauses;
+//! while it is open the binding's failure policy judges. It opens on 3 failed calls in 10 s (a call counts once, after its
+//! second try), on more than 20 % errors over at least 50 calls, or when the 99th percentile of what calls take is over 3
+//! budgets: a call over them by the wall clock begins a window of 1,000 calls that are measured in thread CPU time (others
+//! cost no clock, and a busy machine opens nothing), and more than a hundredth of the window decides, as soon as it is
+//! sure.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -20,8 +20,10 @@ const TRAPS_WITHIN: Duration = Duration::from_secs(10);
 const ERRORS_OVER: u64 = 50;
 const ERROR_SHARE: u64 = 5;
 const ERROR_WINDOW: Duration = Duration::from_secs(60);
-const MEASURED: u32 = 100;
-const SLOW_AMONG_MEASURED: u32 = 2;
+/// Calls of a window of which the 99th percentile is looked at.
+const WINDOW: u32 = 1000;
+/// More slow ones in it, and the 99th percentile is slow whatever the rest of the window is.
+const SLOW_MOST: u32 = WINDOW / 100;
 const SLOW_BUDGETS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -240,13 +242,13 @@ impl Breaker {
         let mut inner = self.inner.lock();
         inner.measured += 1;
         inner.slow += u32::from(is_slow);
-        if inner.slow >= SLOW_AMONG_MEASURED && self.state() == BreakerState::Closed {
+        if inner.slow > SLOW_MOST && self.state() == BreakerState::Closed {
             let why = format!(
-                "{} of {} calls took over {SLOW_BUDGETS} budgets",
+                "the 99th percentile is over {SLOW_BUDGETS} budgets: {} of {} calls took longer",
                 inner.slow, inner.measured
             );
             self.open_as(&mut inner, FIRST_PAUSE, why, true);
-        } else if inner.measured >= MEASURED {
+        } else if inner.measured >= WINDOW {
             (inner.measured, inner.slow) = (0, 0);
             self.measuring.store(false, Ordering::Relaxed);
         }
@@ -400,8 +402,40 @@ mod tests {
             BreakerState::Closed,
             "a busy machine opens nothing"
         );
-        breaker.answered(Admission::Ordinary, slow, Some(slow), BUDGET);
-        breaker.answered(Admission::Ordinary, slow, Some(slow), BUDGET);
+        let (breaker, _heard) = self::breaker();
+        for _ in 0..=SLOW_MOST {
+            assert_eq!(breaker.state(), BreakerState::Closed);
+            breaker.answered(Admission::Ordinary, slow, Some(slow), BUDGET);
+        }
         assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
+    /// Calls, of which each `nth` is slow, as they are measured while the breaker asks for it.
+    fn answer(breaker: &Breaker, calls: u32, nth: u32) {
+        let (slow, fast) = (Duration::from_millis(7), Duration::from_micros(5));
+        for number in 1..=calls {
+            let took = if number % nth == 0 { slow } else { fast };
+            let cpu = breaker.is_measuring().then_some(took);
+            breaker.answered(Admission::Ordinary, took, cpu, BUDGET);
+        }
+    }
+
+    #[test]
+    fn a_slow_call_in_two_hundred_opens_nothing_and_one_in_fifty_does() {
+        let (breaker, mut heard) = breaker();
+        answer(&breaker, 20_000, 200);
+        assert_eq!(
+            breaker.state(),
+            BreakerState::Closed,
+            "the 99th percentile is well below three budgets"
+        );
+        answer(&breaker, 1000, 50);
+        assert_eq!(breaker.state(), BreakerState::Open);
+        let told = heard.try_recv().expect("it is told");
+        assert!(told.slow, "{told:?}");
+        let HealthChange::Opened(why) = told.change else {
+            panic!("{told:?}");
+        };
+        assert!(why.contains("99th percentile"), "{why}");
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct CodeCache {
     folder: PathBuf,
     /// Components compiled since the start: a test counts them.
     compiled: AtomicU64,
+    /// Components baked since the start.
+    baked: AtomicU64,
     written: AtomicU64,
     /// Compiled files whose hash was right: inode, bytes and change of each. A file of a name is never written twice.
     checked: Mutex<HashMap<String, (u64, u64, i64)>>,
@@ -44,6 +46,7 @@ impl CodeCache {
         Ok(Self {
             folder: folder.to_owned(),
             compiled: AtomicU64::new(0),
+            baked: AtomicU64::new(0),
             written: AtomicU64::new(0),
             checked: Mutex::default(),
             sweeping: RwLock::new(()),
@@ -100,6 +103,14 @@ impl CodeCache {
 
     pub fn compiled(&self) -> u64 {
         self.compiled.load(Ordering::Relaxed)
+    }
+
+    pub fn note_baked(&self) {
+        self.baked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn baked(&self) -> u64 {
+        self.baked.load(Ordering::Relaxed)
     }
 
     /// The compiled component of this name, compiled now when it is not there or not whole.

@@ -73,6 +73,8 @@ pub struct Usage {
     pub memory_budget_bytes: usize,
     /// Components compiled, not taken from the cache, since the start.
     pub compiled: u64,
+    /// Components configured and baked here, not fetched from another node, since the start.
+    pub baked: u64,
 }
 
 impl Runtime {
@@ -125,6 +127,7 @@ impl Runtime {
             memory_bytes,
             memory_budget_bytes: loader.settings.memory_budget_bytes,
             compiled: loader.cache.compiled(),
+            baked: loader.cache.baked(),
         }
     }
 
@@ -309,6 +312,7 @@ impl Runtime {
         };
         let name = self.binary_key(&prepared.inspection.digest, "instrumented");
         let loader = &self.inner.loader;
+        loader.cache.note_baked();
         let component = match loader.cache.component(&loader.engine, &name, &instrumented) {
             Ok(component) => component,
             Err(error) => return Ok(Baked::Not(error.to_string())),

@@ -9,9 +9,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
-use super::{media, search};
+use super::{media, search, stores};
+use crate::bus::redis::RedisBus;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, MediaEngine, SearchEngine};
+use crate::config::{BusEngine, Config, MediaEngine, SearchEngine, StoreEngine};
 use crate::ids::MediaId;
 use crate::media::blobs::{BlobError, Blobs};
 use crate::search::SearchError;
@@ -31,7 +32,8 @@ pub struct Finding {
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let data = Path::new(&config.server.data);
     let parts = [
-        ("store", within(store(data)).await),
+        ("store", within(store(config)).await),
+        ("bus", within(bus(config)).await),
         ("media", within(blobs(config, data)).await),
         ("search", within(index(config)).await),
     ];
@@ -43,9 +45,14 @@ async fn within(trial: impl Future<Output = Result<String>>) -> Result<String> {
     ended.unwrap_or_else(|_| Err(anyhow!("no answer within {PATIENCE:?}")))
 }
 
-async fn store(data: &Path) -> Result<String> {
-    let data = data.to_owned();
-    tokio::task::spawn_blocking(move || store_in(&data)).await?
+async fn store(config: &Config) -> Result<String> {
+    match config.store.engine {
+        StoreEngine::Embedded => {
+            let data = Path::new(&config.server.data).to_owned();
+            tokio::task::spawn_blocking(move || store_in(&data)).await?
+        }
+        StoreEngine::Mongodb => Box::pin(stores::check_up(config)).await,
+    }
 }
 
 fn store_in(data: &Path) -> Result<String> {
@@ -112,6 +119,13 @@ async fn round_trip(blobs: &dyn Blobs) -> Result<()> {
         bail!("what was read is not what was written");
     }
     Ok(())
+}
+
+async fn bus(config: &Config) -> Result<String> {
+    match config.bus.engine {
+        BusEngine::Local => Ok("local: this node is alone".to_owned()),
+        BusEngine::Redis => Ok(RedisBus::check_up(&config.bus.url).await?),
+    }
 }
 
 async fn index(config: &Config) -> Result<String> {

@@ -5,9 +5,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bus::Bus;
 use crate::config::{Config, LimitsConfig};
 use crate::gateway::listen::Entrance;
 use crate::gateway::rate::{Pace, StrangerPaces, StrangerRates, UserPaces, UserRates};
+use crate::journey::retention::Retention;
 use crate::session::registry::SessionRules;
 use crate::store::people::PeopleLimits;
 
@@ -30,16 +32,17 @@ fn pace(per_s: u32, burst: u32) -> Pace {
     }
 }
 
-pub fn users(limits: &LimitsConfig) -> Option<UserRates> {
+pub fn users(limits: &LimitsConfig, bus: &Arc<dyn Bus>) -> Option<UserRates> {
     limits.rate.then(|| {
-        UserRates::new(UserPaces {
+        let rates = UserRates::new(UserPaces {
             sends: pace(limits.sends_per_s, limits.sends_burst),
             requests: pace(limits.requests_per_s, limits.requests_burst),
             searches: pace(limits.searches_per_s, limits.searches_burst),
             signals: pace(SIGNALS_PER_S, SIGNALS_PER_S),
             friend_requests_per_hour: some(limits.friend_requests_per_hour),
             reports_per_hour: some(limits.reports_per_hour),
-        })
+        });
+        rates.with_bus(bus.clone())
     })
 }
 
@@ -49,9 +52,9 @@ pub fn devices(limits: &LimitsConfig) -> Option<Pace> {
         .then(|| pace(limits.device_requests_per_s, limits.device_requests_burst))
 }
 
-pub fn strangers(limits: &LimitsConfig) -> Option<Arc<StrangerRates>> {
+pub fn strangers(limits: &LimitsConfig, bus: &Arc<dyn Bus>) -> Option<Arc<StrangerRates>> {
     limits.rate.then(|| {
-        Arc::new(StrangerRates::new(StrangerPaces {
+        let rates = StrangerRates::new(StrangerPaces {
             registrations_per_hour: some(limits.registers_per_hour_per_address),
             sign_ins_per_minute: some(limits.sign_ins_per_minute_per_address),
             guesses_per_minute: some(limits.sign_ins_per_minute_per_user),
@@ -59,7 +62,8 @@ pub fn strangers(limits: &LimitsConfig) -> Option<Arc<StrangerRates>> {
                 limits.requests_per_s_per_address,
                 limits.requests_burst_per_address,
             ),
-        }))
+        });
+        Arc::new(rates.with_bus(bus.clone()))
     })
 }
 
@@ -90,5 +94,12 @@ pub fn people(limits: &LimitsConfig) -> PeopleLimits {
         friends: limits.friends,
         waiting_sent: limits.friend_requests_waiting,
         waiting_received: limits.friend_requests_waiting,
+    }
+}
+
+pub fn retention(config: &Config) -> Retention {
+    Retention {
+        days: config.retention.days,
+        count: config.retention.count,
     }
 }

@@ -11,13 +11,18 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::gateway::listen::{self, Entrance};
 
+/// Of the host's name, in a node's.
+const HOST_CHARS: usize = 40;
+
 /// The configured name, or one of this host and this start.
 pub fn node_name(config: &Config, now_ms: u64) -> String {
     if !config.node.name.is_empty() {
         return config.node.name.clone();
     }
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}-{now_ms}", host.trim())
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let host: String = host.trim().chars().take(HOST_CHARS).map(plain).collect();
+    format!("{host}-{now_ms}")
 }
 
 /// Binds, and serves until told to stop; the address bound.

@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::stores::Log;
 use crate::gateway::admin::metrics::Sources;
-use crate::ids::EntryId;
 use crate::search::serving::Serving;
-use crate::store::embedded_log::EmbeddedLog;
-use crate::store::feed::Feed as _;
 
 /// How long sizes are good for.
 const FRESH: Duration = Duration::from_secs(10);
@@ -20,13 +18,13 @@ type Sizes = Vec<(&'static str, u64)>;
 
 pub struct Stores {
     data: PathBuf,
-    log: Arc<EmbeddedLog>,
+    log: Arc<dyn Log>,
     index: Option<Arc<Serving>>,
     sizes: Mutex<Option<(Instant, Sizes)>>,
 }
 
 impl Stores {
-    pub fn new(data: &Path, log: &Arc<EmbeddedLog>, index: &Option<Arc<Serving>>) -> Arc<Self> {
+    pub fn new(data: &Path, log: &Arc<dyn Log>, index: &Option<Arc<Serving>>) -> Arc<Self> {
         Arc::new(Self {
             data: data.to_owned(),
             log: log.clone(),
@@ -41,15 +39,13 @@ impl Sources for Stores {
         self.log.flushes()
     }
 
+    fn round_trips(&self) -> Option<(u64, u64)> {
+        self.log.round_trips()
+    }
+
     fn index_lag_ms(&self) -> Option<u64> {
         let reached = self.index.as_ref()?.newest();
-        let newest = *self.log.commits().borrow();
-        // The numbers of commits are the stamps of their last entries.
-        let ms = |stamp| EntryId(stamp).at_ms();
-        Some(match reached >= newest {
-            true => 0,
-            false => ms(newest).saturating_sub(ms(reached)),
-        })
+        Some(self.log.behind_ms(reached))
     }
 
     fn store_bytes(&self) -> Sizes {

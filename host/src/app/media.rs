@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::mpsc;
 
+use super::stores::{Log, Tables};
 use crate::clock::Clock;
 use crate::config::{Config, MediaEngine};
 use crate::media::blobs::Blobs;
@@ -19,8 +20,6 @@ use crate::media::sweep::GRACE;
 use crate::media::{Media, MediaRules};
 use crate::refusal::Refusal;
 use crate::store::accounts::Accounts;
-use crate::store::embedded_log::EmbeddedLog;
-use crate::store::sqlite_accounts::SqliteAccounts;
 use crate::store::{Origin, Settlement};
 
 /// Between two rounds of the sweep when there is nothing more to do at once.
@@ -56,7 +55,7 @@ pub fn rules(config: &Config) -> MediaRules {
 pub async fn start(
     config: &Config,
     data: &Path,
-    (tables, log): (&Arc<SqliteAccounts>, &Arc<EmbeddedLog>),
+    (tables, log): (&Arc<dyn Tables>, &Arc<dyn Log>),
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<Media>> {
     Ok(Arc::new(Media::new(
@@ -70,7 +69,7 @@ pub async fn start(
 }
 
 /// Where the bytes of media are kept; `None` when they are not.
-fn blobs(config: &Config, data: &Path) -> Result<Option<Arc<dyn Blobs>>> {
+pub fn blobs(config: &Config, data: &Path) -> Result<Option<Arc<dyn Blobs>>> {
     let media = &config.media;
     Ok(match media.engine {
         MediaEngine::None => None,

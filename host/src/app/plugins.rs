@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::stores::Log;
 use crate::clock::Clock;
 use crate::config::{Config, SignaturePolicy};
 use crate::ids::IdSource;
 use crate::plugins::lines::PluginLines;
-use crate::plugins::rollout::{Rollout, RolloutRules, Signatures};
+use crate::plugins::rollout::{Among, Rollout, RolloutRules, Signatures};
 use crate::plugins::values::StoredValues;
 use crate::store::accounts::Accounts;
-use crate::store::feed::Feed;
-use crate::store::values::PluginValues;
 
 /// Starts the runtime and what was active, or what is there at first start.
-pub async fn start<L: PluginValues + Feed>(
+pub async fn start(
     config: &Config,
     data: &Path,
-    (accounts, log): (&Arc<dyn Accounts>, &Arc<L>),
+    (accounts, log): (&Arc<dyn Accounts>, &Arc<dyn Log>),
     (clock, ids): (&Arc<dyn Clock>, &Arc<IdSource>),
+    among: Option<Arc<Among>>,
 ) -> Result<(Arc<Rollout>, Arc<PluginLines>)> {
     let mut settings = kith_runtime::Settings::new(data.join("plugin-cache"));
     settings.hard_stop = Duration::from_millis(config.plugins.hard_stop_ms.max(1));
@@ -56,6 +56,7 @@ pub async fn start<L: PluginValues + Feed>(
         rules,
         super::content_limits(config),
         folder.as_deref(),
+        among,
     )
     .await;
     let rollout = started.map_err(super::refused)?;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::stores::Log;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::journey::Journey;
 use crate::plugins::replay::files::{FileLimits, FileRules};
 use crate::plugins::replay::{Aside, AsideRules, Files, Replays};
 use crate::plugins::rollout::Rollout;
-use crate::store::embedded_log::EmbeddedLog;
 use crate::store::judged::BesideLimits;
 
 const DAY_MS: u64 = 86_400_000;
@@ -24,7 +24,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(600);
 pub fn start(
     config: &Config,
     data: &Path,
-    (rollout, journey, log): (&Arc<Rollout>, &Arc<Journey>, &Arc<EmbeddedLog>),
+    (rollout, journey, log): (&Arc<Rollout>, &Arc<Journey>, &Arc<dyn Log>),
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<Replays>> {
     log.keep_beside(beside_limits(config));
@@ -66,14 +66,14 @@ fn aside(config: &Config, data: &Path, clock: &Arc<dyn Clock>) -> Result<Arc<Asi
 }
 
 /// Lets go of what was kept for long enough, now and then. Runs for ever.
-pub async fn forget(rollout: Arc<Rollout>, log: Arc<EmbeddedLog>) {
+pub async fn forget(rollout: Arc<Rollout>, log: Arc<dyn Log>) {
     let mut ticks = tokio::time::interval(FORGET_EVERY);
     loop {
         ticks.tick().await;
         if let Some(aside) = rollout.aside() {
             aside.forget_old();
         }
-        if let Err(error) = log.forget_beside() {
+        if let Err(error) = log.forget_beside().await {
             tracing::warn!(%error, "what hooks read is kept for longer than it should be");
         }
     }

@@ -4,14 +4,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 
+use super::stores::{self, Log};
 use super::{media, refused, search};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, SearchEngine};
-use crate::search::indexer::{Indexer, Progress};
-use crate::store::MessageLog;
-use crate::store::embedded_log::{EmbeddedLog, upkeep};
+use crate::config::{Config, SearchEngine, StoreEngine};
+use crate::search::indexer::{Indexer, Progress, always};
+use crate::store::embedded_log::upkeep;
 use crate::store::sqlite_accounts::SqliteAccounts;
 
 /// Cuts a damaged message log before its damage; prints what was done.
@@ -34,6 +34,11 @@ pub fn repair(data: &Path) -> Result<()> {
 
 /// Deletes what nobody uses any more, rewrites the stores and the index, so that erased content is gone.
 pub async fn compact(config: &Config) -> Result<()> {
+    if config.store.engine == StoreEngine::Mongodb {
+        bail!(
+            "erased content is gone from MongoDB's documents already; its files are rewritten by its own `compact`"
+        );
+    }
     let data = Path::new(&config.server.data);
     let deleted = delete_unused_media(data).await?;
     println!("{deleted} unused media are deleted");
@@ -42,7 +47,7 @@ pub async fn compact(config: &Config) -> Result<()> {
     println!("the message log and the accounts are rewritten");
     let embedded = config.search.engine == SearchEngine::Embedded;
     if config.search.engine != SearchEngine::None && (!embedded || data.join("search").exists()) {
-        let (indexer, log) = idle_indexer(config)?;
+        let (indexer, log) = idle_indexer(config).await?;
         let purged = indexer.purge().await;
         indexer.serving.close().await;
         log.close().await;
@@ -54,7 +59,7 @@ pub async fn compact(config: &Config) -> Result<()> {
 
 /// Makes the search index anew from the message log; how many commits it followed.
 pub async fn reindex(config: &Config, progress: Progress<'_>) -> Result<u64> {
-    let (indexer, log) = idle_indexer(config)?;
+    let (indexer, log) = idle_indexer(config).await?;
     let read = indexer.rebuild(progress).await;
     indexer.serving.close().await;
     log.close().await;
@@ -62,17 +67,17 @@ pub async fn reindex(config: &Config, progress: Progress<'_>) -> Result<u64> {
 }
 
 /// For work while no server runs.
-fn idle_indexer(config: &Config) -> Result<(Indexer, Arc<EmbeddedLog>)> {
+async fn idle_indexer(config: &Config) -> Result<(Indexer, Arc<dyn Log>)> {
     let data = Path::new(&config.server.data);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let serving = search::index(config, data, &clock)?
         .ok_or_else(|| anyhow!("there is no index: search.engine is \"none\""))?;
     let folder = data.join("log");
-    if !folder.is_dir() {
-        return Err(anyhow!("there is no message log in {}", folder.display()));
+    if config.store.engine == StoreEngine::Embedded && !folder.is_dir() {
+        bail!("there is no message log in {}", folder.display());
     }
-    let (log, _) = EmbeddedLog::open(&folder, clock.clone())?;
-    Ok((search::indexer(&log, &serving, clock), log))
+    let log = stores::open(config, data, &clock).await?.log;
+    Ok((search::indexer(&log, &serving, clock, always()), log))
 }
 
 /// While no server runs nobody can begin to use what nobody uses: both looks are taken at once.
@@ -81,10 +86,10 @@ async fn delete_unused_media(data: &Path) -> Result<usize> {
         return Ok(0);
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (log, settlements) = EmbeddedLog::open(&data.join("log"), clock.clone())?;
-    let tables = SqliteAccounts::open(&data.join("accounts.sqlite"))?;
-    let unused = media::start(&Config::default(), data, (&tables, &log), &clock).await?;
-    let answers = tokio::spawn(media::answer_callers(settlements));
+    let opened = stores::embedded(data, &clock)?;
+    let log = opened.log;
+    let unused = media::start(&Config::default(), data, (&opened.tables, &log), &clock).await?;
+    let answers = tokio::spawn(media::answer_callers(opened.settlements));
     let deleted = media::sweep_twice(&unused, clock.now_ms()).await;
     log.close().await;
     let _ = answers.await;

@@ -58,6 +58,8 @@ pub struct KithServer<'a> {
     /// Empty for no plugins at all.
     pub plugins: &'a Path,
     pub bootstrap_token: &'a str,
+    /// More of its environment.
+    pub settings: &'a [(&'static str, String)],
 }
 
 impl Contender {
@@ -93,7 +95,8 @@ impl Contender {
             // Whoever is silent, or never reads, is to stay for the whole measurement.
             .env("KITH_SESSION__HEARTBEAT_MS", "3600000")
             .env("KITH_SESSION__SLOW_MS", "3600000")
-            .env("KITH_LOG", "warn");
+            .env("KITH_LOG", "warn")
+            .envs(server.settings.iter().map(|(name, value)| (name, value)));
         Self::start(name, Speech::Kith, cores, command)
     }
 

@@ -31,7 +31,9 @@ pub fn run(bench: &Bench) -> Result<()> {
             Pace::Rate(bench.args.rate),
             format!("{} messages/s", bench.args.rate),
         ),
-        Mode::Idle | Mode::Stalled | Mode::Plugins => bail!("this mode sends no rounds"),
+        Mode::Idle | Mode::Stalled | Mode::Plugins | Mode::Nodes => {
+            bail!("this mode sends no rounds")
+        }
     };
     let plan = Plan {
         pace,

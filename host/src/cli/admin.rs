@@ -74,6 +74,13 @@ pub enum Command {
     /// Rewrite the message log, the accounts and the search index so that erased content is gone from the disk (the
     /// server must not run).
     Compact(super::settings::Args),
+    /// Write everything of a deployment into one file: a backup, or what `import` takes (no server may run, unless it is
+    /// asked with --running).
+    Export(super::moving::Export),
+    /// Put a file that `export` wrote into an empty deployment, of whichever engines (the server must not run).
+    Import(super::moving::Import),
+    /// Create or update MongoDB's collections, indexes and shard keys; done already where a server has started.
+    Migrate(super::migrate::Args),
     /// Make the search index anew from the message log (the server must not run).
     Reindex(super::reindex::Args),
 }
@@ -158,6 +165,9 @@ pub fn run(command: Command) -> Result<()> {
         Command::Audit { server, args } => block_on(super::audit::run(server, args, "")),
         Command::Repair { data } => super::serve::repair(&data),
         Command::Compact(settings) => block_on(super::serve::compact(settings)),
+        Command::Migrate(args) => block_on(super::migrate::run(args)),
+        Command::Export(args) => block_on(super::moving::export(args)),
+        Command::Import(args) => block_on(super::moving::import(args)),
         Command::Reindex(args) => block_on(super::reindex::run(args)),
     }
 }

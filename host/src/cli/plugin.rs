@@ -3,6 +3,7 @@
 
 pub mod author;
 mod bind;
+mod consumers;
 mod grants;
 mod logs;
 mod named;
@@ -74,6 +75,13 @@ pub enum Command {
         #[command(flatten)]
         server: Server,
     },
+    /// Show where the hooks after the commit stand, and how far each is behind.
+    Consumers {
+        #[command(flatten)]
+        server: Server,
+        /// Of this plugin alone.
+        name: Option<String>,
+    },
     /// Make a version serve.
     Activate {
         #[command(flatten)]
@@ -126,6 +134,11 @@ pub enum Command {
         #[command(flatten)]
         server: Server,
         name: String,
+    },
+    /// Show the nodes, and the generation each serves and has loaded.
+    Nodes {
+        #[command(flatten)]
+        server: Server,
     },
     /// Show what was done to plugins, by whom and from what to what.
     Events {
@@ -192,6 +205,7 @@ pub fn run(command: Command) -> Result<()> {
             follow,
         } => block_on(logs::show(server, name, follow)),
         Command::List { server } => block_on(list(server)),
+        Command::Consumers { server, name } => block_on(consumers::show(server, name)),
         Command::Activate {
             server,
             version,
@@ -212,6 +226,7 @@ pub fn run(command: Command) -> Result<()> {
             version,
         } => block_on(rollout::canary(server, version, percent)),
         Command::Rollout { server, name } => block_on(rollout::report(server, name)),
+        Command::Nodes { server } => block_on(rollout::nodes(server)),
         Command::Events { server, args } => block_on(audit::run(server, args, "plugin.")),
         Command::Rollback { server, name } => block_on(simple(server, name, "rollback")),
         Command::Enable { server, name } => block_on(simple(server, name, "enable")),
@@ -317,6 +332,10 @@ async fn list(server: Server) -> Result<()> {
                 "name", "version", "state", "hooks", "grants", "note", "digest",
             ]
             .map(|field| print::text(row, field));
+            if let Some(trouble) = row["trouble"].as_str() {
+                let joint = if cells[5].is_empty() { "" } else { "; " };
+                cells[5].push_str(&format!("{joint}{trouble}"));
+            }
             if let Some(percent) = row["percent"].as_u64() {
                 cells[2].push_str(&format!(" {percent} %"));
             }
@@ -415,6 +434,10 @@ fn show_switched(server: &Server, done: &Value) {
     if server.json {
         print::json(done);
         return;
+    }
+    let behind = done["behind"].as_array().into_iter().flatten();
+    for node in behind.filter_map(Value::as_str) {
+        eprintln!("kith: {node} is not ready and judges nothing until it is");
     }
     let (name, version) = (print::text(done, "name"), print::text(done, "version"));
     for trial in done["ended"].as_array().into_iter().flatten() {

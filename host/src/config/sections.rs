@@ -1,9 +1,9 @@
 //! Every setting: its type, its default,
 //! and the comment that the example file shows. Units stand in the names.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
+
+use crate::gateway::listen::AddressRange;
 
 /// What the example file is made of: sections, what they are about, their fields with their comments.
 pub type SectionDocs = (
@@ -72,9 +72,9 @@ sections! {
         admin_listen: String = "127.0.0.1:7701",
         /// The folder everything embedded is kept in. Not reloadable.
         data: String = "data",
-        /// Addresses of proxies in front, whose X-Forwarded-For says whom a request came from; without, limits by address
-        /// count all that comes through a proxy as one. Not reloadable.
-        proxies: Vec<IpAddr> = Vec::new(),
+        /// Addresses of proxies in front, or their networks as 10.0.0.0/8, whose X-Forwarded-For says whom a request came
+        /// from; without, limits by address count all that comes through a proxy as one. Not reloadable.
+        proxies: Vec<AddressRange> = Vec::new(),
         /// Where clients reach this server, such as https://chat.example.org, for links to uploads; empty is the
         /// host each client asked for. Not reloadable.
         public_url: String = "",
@@ -87,12 +87,16 @@ sections! {
         engine: StoreEngine = StoreEngine::Embedded,
         /// mongodb://host/database. Not reloadable.
         url: String = "",
+        /// How long one request to MongoDB may take, milliseconds; after that it is unknown what it did, and looked up. Not
+        /// reloadable.
+        timeout_ms: u64 = 5_000_u64,
     }
     /// What connects nodes.
     bus: BusConfig {
         /// "local" or "redis". Not reloadable.
         engine: BusEngine = BusEngine::Local,
-        /// redis://, redis+sentinel:// or redis+cluster://. Not reloadable.
+        /// redis://user:password@host:port/db, redis+sentinel://host:port,host:port/master/db (Sentinels' own login as
+        /// ?sentinel_user= and &sentinel_password=) or redis+cluster://host:port,host:port. Not reloadable.
         url: String = "",
     }
     /// What searches messages.
@@ -154,7 +158,8 @@ sections! {
     }
     /// This node.
     node: NodeConfig {
-        /// Unique in a cluster; empty is the host's name and the process's start. Not reloadable.
+        /// Unique in a cluster, 1 to 64 letters, digits, -, _ and .; empty is the host's name and the process's start. Not
+        /// reloadable.
         name: String = "",
     }
     /// Passwords and tokens.
@@ -183,10 +188,13 @@ sections! {
         heartbeat_ms: u64 = 30_000_u64,
         /// Bytes that may wait for one session before pushes are left out. Not reloadable.
         queue_bytes: usize = 262_144_usize,
-        /// Milliseconds a session's queue may stay full. Not reloadable.
+        /// Milliseconds a session's queue may stay full, and the reader of an export may take nothing. Not reloadable.
         slow_ms: u64 = 30_000_u64,
         /// Bytes that may wait for all sessions together before each is cut to its share. Not reloadable.
         total_queue_bytes: usize = 33_554_432_usize,
+        /// In a cluster: milliseconds after which a node that says nothing counts as gone, with its sessions; at least 1000.
+        /// It is renewed at a third of it. Not reloadable.
+        lease_ms: u64 = 30_000_u64,
     }
     /// How long entries are kept; what is over is erased for good.
     retention: RetentionConfig {
@@ -269,8 +277,8 @@ sections! {
         idle_ms: u64 = 300_000_u64,
         /// Plugins whose code is in memory at once; those not called longest leave first. Not reloadable.
         resident: u32 = 1024_u32,
-        /// Seconds an activation is watched that replaces a version: till then it is rolled back by itself when it fails, is
-        /// slow, grows or decides otherwise. Not reloadable.
+        /// Seconds an activation is watched: till then it is rolled back by itself when it fails, is slow, grows or decides
+        /// otherwise, or unbound when it fails or is slow and there is nothing to go back to. Not reloadable.
         watch_s: u64 = 60_u64,
         /// By how many of a hundred decisions a fresh or canary version's share of rejected, held, dropped or replaced may
         /// differ from the other version's, 0 to 100; 0 is any. Not reloadable.

@@ -3,9 +3,11 @@
 
 pub mod audit;
 pub mod bans;
+pub mod export;
 pub mod handovers;
 pub mod held;
 pub mod metrics;
+mod nodes;
 pub mod people;
 pub mod plugins;
 pub mod replay;
@@ -28,6 +30,7 @@ use utoipa_axum::routes;
 
 use super::document::{self, Audience};
 use super::respond::Answer;
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::conversation::Profile;
 use crate::entry::Viewer;
@@ -66,9 +69,10 @@ pub struct Admin {
     /// Accepted until the first administrator's token exists.
     pub bootstrap: Option<Arc<str>>,
     pub health: Arc<super::http::health::Health>,
-    pub node: Arc<str>,
+    pub bus: Arc<dyn Bus>,
     pub sources: Arc<dyn metrics::Sources>,
     pub streams: audit::Streams,
+    pub exports: export::Exports,
 }
 
 /// A request with a good administrator's token; `0` is the token's name.
@@ -179,6 +183,7 @@ pub fn router(admin: Admin) -> Router {
             plugins::routes()
                 .merge(rollout::routes())
                 .merge(audit::routes())
+                .merge(export::routes())
                 .merge(words::routes())
                 .merge(held::routes())
                 .merge(people::routes())
@@ -186,6 +191,7 @@ pub fn router(admin: Admin) -> Router {
                 .merge(handovers::routes())
                 .merge(reports::routes())
                 .merge(replay::routes())
+                .merge(nodes::routes())
                 .merge(own_routes()),
         )
         .split_for_parts();
@@ -211,9 +217,7 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 }
 
 fn own_routes() -> OpenApiRouter<Admin> {
-    OpenApiRouter::new()
-        .routes(routes!(entry))
-        .routes(routes!(nodes))
+    OpenApiRouter::new().routes(routes!(entry))
 }
 
 /// An entry with the decision that let it in; with `made`, where a plugin made it.
@@ -254,14 +258,6 @@ async fn entry(
         shown["made"] = json!(made);
     }
     Ok(Json(shown))
-}
-
-/// The nodes and the generation each serves.
-#[utoipa::path(get, path = "/nodes", responses((status = 200, description = "a list of `name`, `generation`, `state`")))]
-async fn nodes(State(admin): State<Admin>, _: Administrator) -> Json<Value> {
-    Json(
-        json!([{"name": &*admin.node, "generation": admin.rollout.generation(), "state": "ready"}]),
-    )
 }
 
 /// A user as administrators see it.

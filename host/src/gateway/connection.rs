@@ -17,7 +17,7 @@ use crate::delivery::{error_json, ok_json};
 use crate::ids::SessionId;
 use crate::refusal::{Code, Refusal};
 use crate::session::registry::Registry;
-use crate::session::{Bye, Codec, Drained, Session, to_msgpack};
+use crate::session::{Bye, Codec, Drained, Holder, Session, to_msgpack};
 use crate::telemetry::Telemetry;
 
 /// Requests read in a row before what waits is written.
@@ -191,18 +191,18 @@ async fn greet<'a>(
     let user = gateway.doorkeeper.profile(caller.user).await?;
     let id = SessionId(gateway.next_session.fetch_add(1, Ordering::Relaxed));
     let now = gateway.clock.now_ms();
-    let session = Session::new(
-        id,
-        caller.user,
-        device_id,
+    let holder = Holder {
+        user: caller.user,
+        device: device_id,
         kind,
-        codec,
-        gateway.outboxes.clone(),
-        now,
-    );
+        family: caller.family,
+    };
+    let session = Session::new(id, holder, codec, gateway.outboxes.clone(), now);
     gateway.registry.attach(&session);
     let registry = &*gateway.registry;
     let attached = Attached { registry, session };
+    // Other nodes find it from here on, so what is committed after `since` reaches it.
+    registry.lease(&attached.session).await;
     // Asked again once attached: whoever ended the device in between has not seen this session.
     gateway.doorkeeper.authenticate(&token).await?;
     let limits = &gateway.limits;

@@ -1,6 +1,8 @@
 //! The accept loop: sockets in, HTTP connections served,
 //! counted by address, drained at the end.
 
+mod range;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
+
+pub use range::AddressRange;
 
 use super::rate::network;
 use crate::refusal::Refusal;
@@ -38,12 +42,12 @@ pub struct Entrance {
     /// Sockets of one address.
     by_address: AddressCount,
     /// Their word on whom a request came from is taken, and their sockets are nobody's in particular.
-    proxies: Arc<[IpAddr]>,
+    proxies: Arc<[AddressRange]>,
 }
 
 impl Entrance {
     /// So many sockets of `all` and of each address (0 is no limit) that is none of the `proxies`.
-    pub fn new(all: usize, by_address: usize, proxies: &[IpAddr]) -> Self {
+    pub fn new(all: usize, by_address: usize, proxies: &[AddressRange]) -> Self {
         Self {
             all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
             by_address: AddressCount::new(by_address),
@@ -53,15 +57,19 @@ impl Entrance {
 
     fn enter(&self, address: IpAddr) -> Option<(OwnedSemaphorePermit, Option<AddressGuard>)> {
         let permit = self.all.clone().try_acquire_owned().ok()?;
-        if self.proxies.contains(&address) {
+        if self.is_proxy(&address) {
             return Some((permit, None));
         }
         Some((permit, Some(self.by_address.enter(address)?)))
     }
 
+    fn is_proxy(&self, address: &IpAddr) -> bool {
+        self.proxies.iter().any(|range| range.contains(address))
+    }
+
     /// Whom a request came from: the socket's other end or, behind proxies, the nearest address that is none of them.
     fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
-        if !self.proxies.contains(&peer.ip()) {
+        if !self.is_proxy(&peer.ip()) {
             return peer;
         }
         let values = headers.get_all("x-forwarded-for").iter();
@@ -71,7 +79,7 @@ impl Entrance {
             .map(|hop| hop.trim().parse::<IpAddr>())
             .collect();
         let mut nearest = hops.into_iter().rev();
-        match nearest.find(|hop| !hop.as_ref().is_ok_and(|hop| self.proxies.contains(hop))) {
+        match nearest.find(|hop| !hop.as_ref().is_ok_and(|hop| self.is_proxy(hop))) {
             Some(Ok(client)) => SocketAddr::new(client, 0),
             Some(Err(_)) | None => peer,
         }
@@ -218,7 +226,8 @@ mod tests {
     #[test]
     fn only_a_known_proxy_is_believed_about_whom_a_request_came_from() {
         let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let entrance = Entrance::new(1, 1, &[ip("10.0.0.1"), ip("10.0.0.2")]);
+        let range = |text: &str| AddressRange::try_from(text.to_owned()).expect("a range");
+        let entrance = Entrance::new(1, 1, &[range("10.0.0.1"), range("10.0.0.2/31")]);
         let client = |peer: &str, forwarded: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in forwarded {

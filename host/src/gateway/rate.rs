@@ -1,15 +1,19 @@
 //! How often: what a user, an address, a name or a device may ask for in a time. Every table of keys is bounded (I5);
 //! idle keys are given back. Addresses of IPv6 count by their network, since one host has any number of them.
 
+mod together;
+
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use crate::bus::Bus;
 use crate::ids::UserId;
 use crate::refusal::Refusal;
 
@@ -19,6 +23,7 @@ const KEYS_MOST: usize = 200_000;
 /// A rate by key.
 struct Keyed<K: std::hash::Hash + Eq + Clone> {
     limiter: DefaultKeyedRateLimiter<K>,
+    quota: Quota,
     clock: DefaultClock,
     message: &'static str,
     began: Instant,
@@ -30,6 +35,7 @@ impl<K: std::hash::Hash + Eq + Clone> Keyed<K> {
     fn new(quota: Quota, message: &'static str) -> Self {
         Self {
             limiter: RateLimiter::keyed(quota),
+            quota,
             clock: DefaultClock::default(),
             message,
             began: Instant::now(),
@@ -94,6 +100,8 @@ pub struct UserRates {
     signals: Keyed<UserId>,
     friend_requests: Keyed<UserId>,
     reports: Keyed<UserId>,
+    /// Where nodes count together.
+    bus: Option<Arc<dyn Bus>>,
 }
 
 impl UserRates {
@@ -106,6 +114,7 @@ impl UserRates {
             signals: Keyed::new(paces.signals.quota(), "too many signals at once"),
             friend_requests: hourly(paces.friend_requests_per_hour, "too many friend requests"),
             reports: hourly(paces.reports_per_hour, "too many reports"),
+            bus: None,
         }
     }
 
@@ -174,6 +183,8 @@ pub struct StrangerRates {
     requests: Keyed<IpAddr>,
     /// Names are kept as their hash: they have no bound of their own.
     names: RandomState,
+    /// Where nodes count together.
+    bus: Option<Arc<dyn Bus>>,
 }
 
 impl StrangerRates {
@@ -196,6 +207,7 @@ impl StrangerRates {
                 "too many requests from this address",
             ),
             names: RandomState::new(),
+            bus: None,
         }
     }
 

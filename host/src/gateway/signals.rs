@@ -29,9 +29,8 @@ pub async fn typing(
         .await?;
     if !members.is_empty() {
         let event = Event::from_json(typing_json(conversation, user, on));
-        for &member in members.iter().filter(|member| **member != user) {
-            gateway.registry.push(member, None, &event);
-        }
+        let others = members.iter().copied().filter(|member| *member != user);
+        gateway.registry.push_to(others, None, &event);
     }
     Ok(json!({}))
 }

@@ -1,7 +1,7 @@
 //! Fixtures: what a plugin is asked and what it must answer, run on the real component under the real limits.
 //!
 //! A file `fixtures/NAME.json` has `config`, `kv` and one of: `scan` and `hits`, with `conversation_kind`; `command` and `verdict`; `invoke` and
-//! `answer`; `occasion`, `ruling` and `actions`; `observe` and `observed`; `respond` and what comes of it. How each looks is
+//! `answer`; `occasion`, `ruling` and `actions`; `upgrade`, `needs` and `writes`; `observe` and `observed`; `respond` and what comes of it. How each looks is
 //! said below; what is asked has the fields of the contract, in snake case, those left out at their defaults.
 
 mod after;
@@ -9,6 +9,7 @@ mod baseline;
 mod host;
 mod path;
 mod report;
+mod upgrade;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -58,6 +59,13 @@ struct Fixture {
     ruling: Option<String>,
     #[serde(default)]
     actions: Vec<Act>,
+    /// Which version it takes over from (`from`), with keys of that (`items`: `key`, `value`, `ends_at_ms`) …
+    upgrade: Option<upgrade::Asked>,
+    /// … what it says: `compatible`, `migrate`, `rebuild:COMMITS`, `refuse:TEXT` …
+    needs: Option<String>,
+    /// … and what is written over the keys.
+    #[serde(default)]
+    writes: Vec<upgrade::Kept>,
     /// An observer's events …
     observe: Option<Vec<Map<String, Value>>>,
     /// … and what it says: `done`, `effects` (`event`, `kind`, `key`, `value`), `retry` (`after_ms`, `reason`).
@@ -229,6 +237,9 @@ impl Bench {
                 );
             }
             return Ok(took);
+        }
+        if let (Some(asked), Some(needs)) = (&fixture.upgrade, &fixture.needs) {
+            return upgrade::run(version, asked, needs, &fixture.writes);
         }
         if let (Some(command), Some(expected)) = (&fixture.command, &fixture.verdict) {
             let verdict = path::decide(&generation, command)?;

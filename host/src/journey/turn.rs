@@ -14,6 +14,9 @@ impl Journey {
     /// Returns when a generation above this one is in force.
     pub(crate) async fn wait_for_newer(&self, judged: u64) -> Result<(), Refusal> {
         let mut generations = self.plugins.generations();
+        if *generations.borrow() <= judged {
+            self.plugins.is_outdated();
+        }
         let newer = generations.wait_for(|number| *number > judged);
         match tokio::time::timeout(TURN_MOST, newer).await {
             Ok(Ok(_)) => Ok(()),

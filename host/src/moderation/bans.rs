@@ -38,17 +38,26 @@ pub struct Visitor<'a> {
 impl Bans {
     /// Those that are in force at this time.
     pub async fn load(store: Arc<dyn Moderation>, now: u64) -> Result<Self, StoreError> {
+        let bans = Self {
+            store,
+            known: RwLock::default(),
+            count: AtomicUsize::new(0),
+            changing: Mutex::new(()),
+        };
+        bans.read_again(now).await?;
+        Ok(bans)
+    }
+
+    /// Reads the store again: another node has changed it.
+    pub async fn read_again(&self, now: u64) -> Result<(), StoreError> {
+        let _changing = self.changing.lock().await;
         let mut known = Known::default();
-        for ban in store.bans(now).await? {
+        for ban in self.store.bans(now).await? {
             known[ban.made.kind as usize].insert(ban.made.subject.clone(), ban);
         }
-        let count = known.iter().map(HashMap::len).sum();
-        Ok(Self {
-            store,
-            known: RwLock::new(known),
-            count: AtomicUsize::new(count),
-            changing: Mutex::new(()),
-        })
+        self.recount(&known);
+        *self.known.write() = known;
+        Ok(())
     }
 
     /// The ban of a kind that a subject is under.

@@ -1,17 +1,19 @@
-//! Rules called by the clock: each time that is due is an occasion for the rule that named it. What it wants done is done before
-//! the time is noted as past, so a kill in between does it again: bans and labels are the same then, a notice is told once.
+//! Rules called by the clock: each time that is due is an occasion for the rule that named it, on one of the nodes. What it wants
+//! done is done before the time is noted as past, so a kill in between does it again: bans and labels are the same then, a
+//! notice is told once.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use kith_runtime::Hook;
+
 use super::{Occasion, Rules};
+use crate::plugins::after::consumer_name;
 use crate::plugins::schedule::{Marks, at};
 use crate::store::StoreError;
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(500);
-/// The hook's name in the contract.
-const HOOK: &str = "admin-rule";
 
 impl Rules {
     /// Tells rules the times they have asked for. Runs for ever.
@@ -32,10 +34,21 @@ impl Rules {
         marks: &mut HashMap<String, Marks>,
     ) -> Result<(), StoreError> {
         for (plugin, times) in self.plugins.pin().rule_schedules() {
+            if !self.turns.is_own(&consumer_name(&plugin, Hook::AdminRule)) {
+                marks.remove(&plugin);
+                continue;
+            }
             let own = marks.entry(plugin.clone()).or_default();
             loop {
                 let now = self.clock.now_ms();
-                let due = own.due(&*self.marks, (&plugin, HOOK), &times, now).await?;
+                let due = own
+                    .due(
+                        &*self.marks,
+                        (&plugin, Hook::AdminRule.as_str()),
+                        &times,
+                        now,
+                    )
+                    .await?;
                 let Some(due) = due else {
                     break;
                 };
@@ -50,8 +63,11 @@ impl Rules {
                     tracing::error!(plugin, schedule = due.name, why = %refusal.message,
                         "what a rule wants done is not done");
                 }
-                self.marks.put_cursor(&due.mark, &at(now)).await?;
-                own.done(&due, now);
+                let (from, to) = (Some(&due.from), at(now));
+                match self.marks.move_cursor(&due.mark, from, &to).await? {
+                    true => own.done(&due, now),
+                    false => *own = Marks::default(),
+                }
             }
         }
         Ok(())

@@ -1,19 +1,23 @@
 //! What follows a commit: each plugin with a hook of that tier is a consumer of the feed with a durable place of its own,
-//! whatever its version, across restarts and while it is disabled. Every entry is shown at least once; effects happen once.
+//! whatever its version, across restarts and while it is disabled. Every entry is shown at least once; effects happen once. Of
+//! several nodes one at a time shows them, each plugin's hook for itself.
 //!
 //! Nothing here stands on a message's path.
 
 mod abilities;
 mod accounts;
+mod consumers;
 mod effects;
 pub(super) mod events;
 mod follow;
 pub mod handover;
 mod http;
+mod kinds;
 mod ledger;
 pub mod moving;
 mod observing;
 mod places;
+mod questions;
 mod replies;
 mod responding;
 mod scheduled;
@@ -25,6 +29,7 @@ use std::sync::Arc;
 use kith_runtime::{Binding, Generation, Hook, Share};
 use serde_json::{Value, json};
 
+use crate::bus::turns::Turns;
 use crate::ids::ConversationId;
 use crate::journey::Journey;
 use crate::plugins::rollout::Rollout;
@@ -53,6 +58,7 @@ pub struct AfterCommit {
     kv: Arc<dyn PluginKv>,
     moderation: Arc<dyn Moderation>,
     services: Services,
+    turns: Arc<Turns>,
     /// Members of larger groups do not watch a reply being written.
     watchers_most: usize,
     ledger: Ledger,
@@ -64,7 +70,7 @@ impl AfterCommit {
         (rollout, journey, registry): (Arc<Rollout>, Arc<Journey>, Arc<Registry>),
         (feed, kv): (Arc<dyn Feed>, Arc<dyn PluginKv>),
         moderation: Arc<dyn Moderation>,
-        services: Services,
+        (services, turns): (Services, Arc<Turns>),
         watchers_most: usize,
     ) -> Arc<Self> {
         let after = Arc::new(Self {
@@ -75,6 +81,7 @@ impl AfterCommit {
             kv,
             moderation,
             services,
+            turns,
             watchers_most,
             ledger: Ledger::default(),
             namespaces: Namespaces::default(),
@@ -130,6 +137,11 @@ impl AfterCommit {
             report["moving"] = progress.json();
         }
         Ok(report)
+    }
+
+    /// What went wrong with a plugin's hooks after the commit, as a sentence.
+    pub fn trouble(&self, plugin: &str) -> Option<String> {
+        self.ledger.trouble(plugin)
     }
 
     /// Every number that plugins keep, for whoever gathers numbers.

@@ -19,6 +19,9 @@ pub struct Plan {
     /// By plugin name: versions that decide in a share of the conversations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub canaries: BTreeMap<String, Trial>,
+    /// By plugin name, where nodes share the store: the print of the configuration it is under.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
 }
 
 /// A version that is tried beside the one that serves.
@@ -54,6 +57,9 @@ pub struct PluginPlan {
     /// Until when its activation is watched, milliseconds since 1970 UTC: till then it is rolled back by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watched_until: Option<u64>,
+    /// What tells the configuration in force from others; not known of generations of long ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
 }
 
 fn is_first(namespace: &u64) -> bool {
@@ -376,6 +382,7 @@ mod tests {
             namespace: 0,
             previous_namespace: 0,
             watched_until: None,
+            config: None,
         };
         plan.plugins.insert("dice".into(), disabled);
         assert_eq!(clash(&plan, "cards"), None);

@@ -35,6 +35,17 @@ pub fn measure(rollout: &Rollout, after: &AfterCommit, families: &mut Families) 
         "The generation of plugins in force.",
         number(rollout.generation()),
     );
+    if let Some(among) = rollout.among() {
+        let standing = among.standing();
+        let lag = standing.in_force.saturating_sub(standing.state.serving);
+        let help = "Generations this node is behind the one in force.";
+        families.gauge("kith_generation_lag", help, number(lag));
+        let help = "The newest generation this node has loaded.";
+        families.gauge("kith_generation_ready", help, number(standing.state.ready));
+        let help = "Whether this node may judge by the generation it serves.";
+        let judges = u64::from(standing.lapsed.is_none());
+        families.gauge("kith_generation_judges", help, number(judges));
+    }
     memory(rollout, families);
     let seen = seen(rollout);
     calls(&seen, families);

@@ -3,11 +3,15 @@
 //!
 //! A number of a generation is used once: numbers are reserved in durable blocks before any is given out.
 
+mod among;
 mod bind;
 mod build;
 mod configure;
+mod follow;
 mod grants;
 mod loaded;
+mod proposal;
+mod provisions;
 mod prune;
 mod replayed;
 mod report;
@@ -20,7 +24,7 @@ mod trial;
 mod versions;
 mod watch;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, Weak};
 
 use kith_runtime as runtime;
@@ -28,7 +32,9 @@ use kith_runtime::{GenerationCell, Runtime};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 
-use loaded::Loaded;
+pub use among::{Among, AmongRules, NodeStanding};
+use loaded::{Configuration, Loaded};
+pub use proposal::is_outrun;
 pub use replayed::{Served, ToReplay};
 use shadows::Shadows;
 use tallies::Tallies;
@@ -36,6 +42,7 @@ use tallies::Tallies;
 use super::after::AfterCommit;
 use super::bindings::Plan;
 use super::flags::Flags;
+use super::lapsed::Lapsed;
 use super::replay::Aside;
 use super::replay::aside::Writer;
 use super::wasm::Pinned;
@@ -54,6 +61,9 @@ pub const COMPONENT_BYTES_MAX: usize = runtime::MAX_COMPONENT_BYTES;
 /// How many generation numbers are reserved at once.
 const NUMBERS: u64 = 1000;
 
+/// Configurations, by plugin.
+type Settings = HashMap<String, Arc<Configuration>>;
+
 /// Who may sign what is pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signatures {
@@ -69,7 +79,7 @@ pub struct RolloutRules {
     pub signatures: Signatures,
     /// `ed25519:` and base64 each.
     pub trusted_keys: Vec<String>,
-    /// How long an activation is watched that replaces a version.
+    /// How long an activation is watched.
     pub watch_ms: u64,
     /// By how much of a hundred a version's share of an outcome may differ from the other's; 0 is any.
     pub drift_percent: u8,
@@ -103,6 +113,8 @@ pub struct Rollout {
     pub(super) aside: OnceLock<Arc<Aside>>,
     /// The number of the generation in force, for those who follow it.
     pub(super) generations: tokio::sync::watch::Sender<u64>,
+    /// Where other nodes share the store: this one's place among them.
+    pub(super) among: Option<Arc<Among>>,
 }
 
 /// What only one change at a time may touch.
@@ -169,13 +181,17 @@ impl Rollout {
     pub fn judge(&self) -> Arc<dyn Judge> {
         let generation = self.cell.pin();
         let told = self.happened.get().filter(|_| generation.has_rules());
-        Arc::new(Pinned {
+        let pinned = Arc::new(Pinned {
             flags: told.cloned().map(Flags::new),
             aside: self.aside.get().cloned(),
             writer: Writer::default(),
             generation,
             limits: self.limits,
-        })
+        });
+        match &self.among {
+            Some(among) if !among.may_judge() => Arc::new(Lapsed(pinned)),
+            _ => pinned,
+        }
     }
 
     /// What the serving filters make of a text, in whatever kind of conversation or name it were: the strictest
@@ -283,5 +299,11 @@ impl Plugins for Rollout {
 
     fn generations(&self) -> tokio::sync::watch::Receiver<u64> {
         Self::generations(self)
+    }
+
+    fn is_outdated(&self) {
+        if let Some(among) = &self.among {
+            among.wake();
+        }
     }
 }

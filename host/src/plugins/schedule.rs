@@ -24,6 +24,8 @@ pub struct Due {
     pub at_ms: u64,
     /// Under which name it is kept that it was.
     pub mark: String,
+    /// What is kept there while it was not.
+    pub from: FeedPosition,
 }
 
 impl Marks {
@@ -39,12 +41,12 @@ impl Marks {
             let last = match self.0.get(name) {
                 Some(last) => *last,
                 None => {
-                    let kept = last(feed, (plugin, hook), name).await?;
-                    if kept.is_none() {
-                        let mark = mark(plugin, hook, name);
-                        feed.put_cursor(&mark, &at(now)).await?;
-                    }
-                    let last = kept.unwrap_or(now);
+                    let mark = mark(plugin, hook, name);
+                    let last = match last(feed, (plugin, hook), name).await? {
+                        Some(last) => last,
+                        None if feed.move_cursor(&mark, None, &at(now)).await? => now,
+                        None => continue, // another node was faster
+                    };
                     self.0.insert(name.clone(), last);
                     last
                 }
@@ -54,6 +56,7 @@ impl Marks {
                     name: name.clone(),
                     at_ms,
                     mark: mark(plugin, hook, name),
+                    from: at(last),
                 }));
             }
         }

@@ -10,10 +10,8 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use super::rollout::Rollout;
-use crate::journey::store_refusal;
+use super::rollout::{Rollout, is_outrun};
 use crate::refusal::Refusal;
-use crate::store::accounts::Accounts;
 
 /// The plugin whose configuration the words are.
 pub const FILTER: &str = "word-filter";
@@ -41,15 +39,13 @@ type List = BTreeMap<String, (String, Option<String>)>;
 
 /// The list of words and the filter that is given it.
 pub struct Words {
-    accounts: Arc<dyn Accounts>,
     rollout: Arc<Rollout>,
     changing: Mutex<()>,
 }
 
 impl Words {
-    pub fn new(accounts: Arc<dyn Accounts>, rollout: Arc<Rollout>) -> Self {
+    pub fn new(rollout: Arc<Rollout>) -> Self {
         Self {
-            accounts,
             rollout,
             changing: Mutex::new(()),
         }
@@ -67,29 +63,48 @@ impl Words {
             check(word)
                 .map_err(|what| Refusal::bad_request(format!("word {}: {what}", row + 1)))?;
         }
-        let _changing = self.changing.lock().await;
-        let mut list = self.load().await?;
-        for Word {
-            word,
-            level,
-            category,
-        } in words
-        {
-            list.insert(word, (level, category));
-        }
-        self.put(list).await
+        self.change(|list| {
+            for Word {
+                word,
+                level,
+                category,
+            } in &words
+            {
+                list.insert(word.clone(), (level.clone(), category.clone()));
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Takes words away; one that is not there is named and nothing changes.
     pub async fn remove(&self, words: &[String]) -> Result<Value, Refusal> {
+        self.change(|list| {
+            for word in words {
+                if list.remove(word).is_none() {
+                    return Err(Refusal::not_found(format!("{word} is not in the list")));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes the list; again where another node was faster.
+    async fn change(
+        &self,
+        change: impl Fn(&mut List) -> Result<(), Refusal>,
+    ) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
-        let mut list = self.load().await?;
-        for word in words {
-            if list.remove(word).is_none() {
-                return Err(Refusal::not_found(format!("{word} is not in the list")));
+        loop {
+            let basis = self.rollout.basis().await?;
+            let mut list = self.load().await?;
+            change(&mut list)?;
+            match self.put(basis, list).await {
+                Err(refusal) if is_outrun(&refusal) => {}
+                done => return done,
             }
         }
-        self.put(list).await
     }
 
     /// Adds the rows of a CSV text with the header `word,level,category`.
@@ -103,15 +118,10 @@ impl Words {
     }
 
     async fn load(&self) -> Result<List, Refusal> {
-        let stored = self
-            .accounts
-            .document(DOCUMENT)
-            .await
-            .map_err(|e| store_refusal(&e))?;
-        let Some(stored) = stored else {
+        let Some(stored) = self.rollout.words().await? else {
             return Ok(List::new());
         };
-        let rows: Vec<Word> = serde_json::from_str(&stored).map_err(|_| {
+        let rows: Vec<Word> = serde_json::from_value(stored).map_err(|_| {
             Refusal::new(
                 crate::refusal::Code::Internal,
                 "the stored words could not be read",
@@ -124,13 +134,13 @@ impl Words {
     }
 
     /// The filter takes the list first: one it refuses is not kept.
-    async fn put(&self, list: List) -> Result<Value, Refusal> {
+    async fn put(&self, basis: u64, list: List) -> Result<Value, Refusal> {
         if list.len() > WORDS_MAX {
             return Err(Refusal::bad_request(format!("more than {WORDS_MAX} words")));
         }
         let rows = to_rows(&list);
         let asked = serde_json::to_value(&rows).expect("words encode");
-        let applied = self.rollout.replace_words(asked).await?;
+        let applied = self.rollout.replace_words(basis, asked).await?;
         Ok(json!({"count": rows.len(), "generation": applied["generation"]}))
     }
 }

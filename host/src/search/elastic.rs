@@ -3,7 +3,6 @@
 //! crash some changes come again, under the same ids and with higher versions, and none is skipped.
 
 mod ask;
-mod breaker;
 mod kept;
 mod server;
 mod writing;
@@ -18,10 +17,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use self::breaker::Breaker;
 use self::server::{Server, Trouble};
 use self::writing::{Writing, place};
 use super::{Candidate, IndexChange, Query, Search, SearchError};
+use crate::breaker::{Breaker, BreakerRules};
 use crate::clock::Clock;
 use crate::store::feed::FeedPosition;
 
@@ -30,6 +29,11 @@ pub const ASK: Duration = Duration::from_secs(3);
 /// The same of small requests that do not look through anything, and of large ones.
 const SHORT: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(60);
+const BREAKER: BreakerRules = BreakerRules {
+    failures: 3,
+    spread: Duration::ZERO,
+    pause: Duration::from_secs(5),
+};
 
 /// Where the server is, and what the index is called.
 #[derive(Debug, Clone)]
@@ -89,7 +93,7 @@ impl ElasticSearch {
             clock,
             alias: format!("{}-messages", settings.prefix),
             ask: settings.ask,
-            breaker: Breaker::default(),
+            breaker: Breaker::new(BREAKER),
             opened: AtomicBool::new(false),
             removed_at: Mutex::new(None),
             writing: tokio::sync::Mutex::new(None),
@@ -242,6 +246,20 @@ impl Search for ElasticSearch {
         *opened = Some(writing);
         self.opened.store(true, Ordering::Release);
         Ok(Some(position)
+            .filter(|position| !position.is_empty())
+            .map(FeedPosition))
+    }
+
+    async fn look(&self) -> Result<Option<FeedPosition>, SearchError> {
+        self.writing.lock().await.take();
+        let usable = matches!(self.standing().await?, Standing::Ours { usable: true, .. });
+        self.opened.store(usable, Ordering::Release);
+        if !usable {
+            let why = "the node that writes the index is making it anew";
+            return Err(SearchError::Unavailable(why.to_owned()));
+        }
+        let (note, _) = self.note().await?;
+        Ok(Some(note.position)
             .filter(|position| !position.is_empty())
             .map(FeedPosition))
     }

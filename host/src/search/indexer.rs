@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::serving::{Phase, Serving};
 use super::{Document, IndexChange, SearchError};
 use crate::clock::Clock;
@@ -41,6 +43,14 @@ pub struct Indexer {
     pub feed: Arc<dyn Feed>,
     pub serving: Arc<Serving>,
     pub clock: Arc<dyn Clock>,
+    /// Whether this node writes the index. Of several nodes one does; should two believe it for a moment, the index is the
+    /// later one's.
+    pub turn: watch::Receiver<bool>,
+}
+
+/// Of a node that is alone.
+pub fn always() -> watch::Receiver<bool> {
+    watch::Sender::new(true).subscribe()
 }
 
 /// What was applied to the index and not committed.
@@ -79,10 +89,15 @@ impl Indexer {
     /// Runs for ever; opens again after trouble, and begins anew after damage.
     pub async fn run(self) {
         let mut wait = AGAIN;
+        let mut turn = self.turn.clone();
         loop {
+            if !*turn.borrow_and_update() {
+                self.stand_by(&mut turn).await;
+            }
             let began = tokio::time::Instant::now();
             let trouble = tokio::select! {
                 trouble = self.follow() => trouble,
+                () = is(&mut turn, false) => continue,
                 () = self.serving.damage.notified() => {
                     IndexError::Search(SearchError::Damaged("met by a search".to_owned()))
                 }
@@ -105,6 +120,38 @@ impl Indexer {
             };
             tokio::time::sleep(wait / 2).await;
         }
+    }
+
+    /// Lets the index be asked while another node writes it, until it is this one's turn.
+    async fn stand_by(&self, turn: &mut watch::Receiver<bool>) {
+        loop {
+            match self.is_followed().await {
+                Ok(true) => self.serving.enter(Phase::Ready),
+                Ok(false) => self.serving.enter(Phase::Behind),
+                Err(_) => self.serving.enter(Phase::Down),
+            }
+            tokio::select! {
+                () = is(turn, true) => return,
+                () = self.serving.damage.notified() => {}
+                () = tokio::time::sleep(CHECK) => {}
+            }
+        }
+    }
+
+    /// Whether what another node writes has been brought up to date; afterwards it is, however far behind it falls.
+    async fn is_followed(&self) -> Result<bool, IndexError> {
+        let position = self.serving.engine.look().await?;
+        self.serving.engine.check().await?;
+        let position = position.unwrap_or_default();
+        let reaches = *self.feed.commits().borrow();
+        let page = self.feed.feed(&position, PAGE).await?;
+        if page.items.is_empty() && !page.reset {
+            self.serving.reached.send_replace(reaches);
+        } else if let Some(stamp) = page.places.first() {
+            // Everything before it is in the index.
+            self.serving.reached.send_replace(stamp.saturating_sub(1));
+        }
+        Ok(self.serving.phase() == Phase::Ready || !page.more && !page.reset)
     }
 
     /// Follows until there is trouble.
@@ -300,6 +347,13 @@ impl Indexer {
                 seq: target.seq,
             },
         }))
+    }
+}
+
+/// Returns once it is so; never where nobody says any more.
+async fn is(turn: &mut watch::Receiver<bool>, wanted: bool) {
+    if turn.wait_for(|turn| *turn == wanted).await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -8,17 +8,20 @@ use serde::{Deserialize, Serialize};
 
 /// Abilities that need a grant, with the keys of their scopes.
 const SCOPES: [(&str, &[&str]); 10] = [
-    ("directory", &[]),
-    ("history", &["conversations"]),
+    ("directory", &["kind"]),
+    ("history", &["conversations", "kind"]),
     ("http", &["host", "private"]),
     ("knowledge", &["base"]),
     ("kv", &["bytes"]),
     ("llm", &["model"]),
     ("metrics", &[]),
     ("random", &[]),
-    ("reply", &[]),
-    ("send", &[]),
+    ("reply", &["kind"]),
+    ("send", &["kind"]),
 ];
+
+/// The kinds of conversations a grant can be held to.
+const KINDS: [&str; 3] = ["direct", "group", "self"];
 
 /// The abilities that need a grant.
 pub const ABILITIES: [&str; 10] = [
@@ -128,6 +131,20 @@ impl Grants {
         values.into_iter().flatten().map(String::as_str)
     }
 
+    /// Whether an ability reaches conversations of a kind (`direct`, `group`, `self`): all of them where its grant names none.
+    pub fn reaches(&self, ability: &str, kind: &str) -> bool {
+        self.allows(ability) && (!self.is_of_kinds(ability) || self.names_kind(ability, kind))
+    }
+
+    /// Whether an ability is held to kinds of conversations.
+    pub fn is_of_kinds(&self, ability: &str) -> bool {
+        self.scope(ability, "kind").next().is_some()
+    }
+
+    fn names_kind(&self, ability: &str, kind: &str) -> bool {
+        self.scope(ability, "kind").any(|named| named == kind)
+    }
+
     /// The quota of `kv`, bytes of keys and values.
     pub fn kv_bytes(&self) -> u64 {
         self.scope("kv", "bytes")
@@ -175,6 +192,7 @@ fn check(ability: &str, key: &str, value: &str) -> Result<(), GrantError> {
     let good = match (ability, key) {
         ("kv", "bytes") => value.parse::<u64>().is_ok(),
         ("history", "conversations") => value == "all",
+        (_, "kind") => KINDS.contains(&value),
         ("http", _) => is_host(value),
         ("knowledge" | "llm", _) => is_name(value),
         _ => true,
@@ -183,6 +201,10 @@ fn check(ability: &str, key: &str, value: &str) -> Result<(), GrantError> {
         return Ok(());
     }
     Err(GrantError(match (ability, key) {
+        (_, "kind") => format!(
+            "{ability}:kind={value}: conversations are of the kind {}",
+            KINDS.join(", ")
+        ),
         ("kv", _) => format!("kv:bytes={value}: a number of bytes is wanted"),
         ("history", _) => format!("history:conversations={value}: only `all` can be granted"),
         ("knowledge" | "llm", _) => format!("{ability}:{key}={value} is no name"),
@@ -233,12 +255,26 @@ mod tests {
             "kv:bytes=many",
             "random:bytes=3",
             "history:conversations=some",
+            "history:kind=all",
+            "send:kind=",
+            "kv:kind=group",
             "llm:tokens=5",
             "llm:model=a b",
             "knowledge:base=",
         ] {
             assert!(Grants::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_grant_that_names_kinds_reaches_no_other_one() {
+        let mut grants = Grants::parse("history,send:kind=group").expect("grants");
+        assert!(grants.reaches("history", "direct") && !grants.is_of_kinds("history"));
+        assert!(grants.reaches("send", "group") && !grants.reaches("send", "direct"));
+        assert!(!grants.reaches("reply", "group"), "it is not granted");
+        grants.extend(Grants::parse("send:kind=self").expect("a grant"));
+        assert!(grants.reaches("send", "self") && !grants.reaches("send", "direct"));
+        assert_eq!(grants.to_string(), "history,send:kind=group,send:kind=self");
     }
 
     #[test]

@@ -129,6 +129,17 @@ fn show(report: &Value) {
             report["approximate"]
         );
     }
+    if report["config_changed"].as_u64() > Some(0) {
+        say!(
+            "{} judged with another configuration than today's: what differs may be the configuration's doing",
+            report["config_changed"]
+        );
+    }
+    let missing = report["not_covered"].as_array().into_iter().flatten();
+    let missing: Vec<&str> = missing.filter_map(Value::as_str).map(not_covered).collect();
+    if !missing.is_empty() {
+        say!("not covered: {}", missing.join(", "));
+    }
     let differ = report["differ"].as_array().into_iter().flatten();
     let rows: Vec<_> = differ.map(row).collect();
     if !rows.is_empty() {
@@ -168,6 +179,19 @@ fn meaning(why: &str) -> &str {
         "context" => "an entry the plugin was shown is changed or gone",
         "not_kept" => "what the plugin was asked with is not kept",
         "between" => "two plugins changed the content; what stood between them is not kept",
+        other => other,
+    }
+}
+
+fn not_covered(what: &str) -> &str {
+    match what {
+        "system_entries" => "system entries",
+        "recalls" => "recalls that went through",
+        "group_changes" => "changes of groups",
+        "friend_requests" => "friend requests",
+        "names" => "names of users",
+        "observer" => "what the observer does after the commit",
+        "responder" => "what the responder answers",
         other => other,
     }
 }

@@ -25,6 +25,23 @@ pub async fn canary(server: Server, Named { name, version }: Named, percent: u8)
     Ok(())
 }
 
+/// The nodes, and how each stands to generations.
+pub async fn nodes(server: Server) -> Result<()> {
+    let nodes = Api::new(&server)?.get("/nodes").await?;
+    if server.json {
+        print::json(&nodes);
+        return Ok(());
+    }
+    let fields = ["name", "state", "generation", "ready", "lag", "note"];
+    let row = |node: &Value| fields.map(|field| print::text(node, field)).to_vec();
+    let rows: Vec<_> = nodes.as_array().into_iter().flatten().map(row).collect();
+    print::table(
+        &["NAME", "STATE", "GENERATION", "READY", "LAG", "NOTE"],
+        &rows,
+    );
+    Ok(())
+}
+
 /// What serves and is tried, what each decided, and how a shadow differs.
 pub async fn report(server: Server, name: String) -> Result<()> {
     let path = format!("/plugins/{}/rollout", segment(&name));

@@ -149,8 +149,7 @@ async fn remove(
     let named = format!("{} {}", ban.made.kind.as_str(), ban.made.subject);
     let rules = &admin.rules;
     rules.ask_action(&who.0, "ban.remove", user, &named).await?;
-    let lifted = rules.bans.lift(number).await;
-    lifted.map_err(|e| store_refusal(&e))?.ok_or_else(none)?;
+    rules.lift(number).await?.ok_or_else(none)?;
     admin.audit(&who, "ban.remove", &named).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -38,6 +38,7 @@ pub fn routes() -> OpenApiRouter<Admin> {
         .routes(routes!(prune))
         .routes(routes!(activate))
         .routes(routes!(grant))
+        .routes(routes!(every_consumer))
         .routes(routes!(consumers))
         .routes(routes!(logs))
         .routes(routes!(rollback))
@@ -76,9 +77,20 @@ async fn read_component(body: Body) -> Result<Vec<u8>, Refusal> {
 }
 
 /// Every version the registry has, with its state.
-#[utoipa::path(get, path = "/plugins", responses((status = 200, description = "`plugins`")))]
+#[utoipa::path(get, path = "/plugins",
+    responses((status = 200, description = "`plugins`; `note` says what is unusual about one, `trouble` what went wrong with its hooks after the commit since the server started")))]
 async fn list(State(admin): State<Admin>, _: Administrator) -> Result<Json<Value>, Answer> {
-    Ok(Json(json!({"plugins": admin.rollout.list().await?})))
+    let mut plugins = admin.rollout.list().await?;
+    for row in &mut plugins {
+        let is_bound = matches!(row["state"].as_str(), Some("active" | "disabled"));
+        let trouble = row["name"]
+            .as_str()
+            .and_then(|name| admin.after.trouble(name));
+        if let Some(trouble) = trouble.filter(|_| is_bound) {
+            row["trouble"] = trouble.into();
+        }
+    }
+    Ok(Json(json!({"plugins": plugins})))
 }
 
 /// Keeps a component as a version that can be activated.
@@ -241,6 +253,16 @@ async fn consumers(
     Ok(Json(admin.after.report(&name).await?))
 }
 
+/// Where each hook after the commit stands, of every plugin.
+#[utoipa::path(get, path = "/consumers",
+    responses((status = 200, description = "`consumers`, each `plugin`, `hook`, `version`, `state`, `cursor`, `behind` (commits it has not looked at, counted up to 1000; `more`, where there are more), `behind_ms`, `delivered`, `skipped`, `refused`, `failures`, `waiting_for`; of several nodes `node`, which shows them what was committed, and the last five as the node that was asked counts them")))]
+async fn every_consumer(
+    State(admin): State<Admin>,
+    _: Administrator,
+) -> Result<Json<Value>, Answer> {
+    Ok(Json(json!({"consumers": admin.after.consumers().await?})))
+}
+
 /// Which lines of a plugin's log are asked for.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -295,7 +317,8 @@ async fn disable(
 }
 
 /// Binds a disabled plugin again.
-#[utoipa::path(post, path = "/plugins/{name}/enable", params(("name" = String, Path)), responses((status = 200), (status = 404)))]
+#[utoipa::path(post, path = "/plugins/{name}/enable", params(("name" = String, Path)),
+    responses((status = 200), (status = 404), (status = 409, description = "quarantined, or another plugin answers one of its commands")))]
 async fn enable(
     State(admin): State<Admin>,
     who: Administrator,

@@ -72,7 +72,7 @@ fn id_of(id: &str) -> Result<u64, Refusal> {
 
 /// A replay's report, whole or so far.
 #[utoipa::path(get, path = "/replays/{id}", params(("id" = String, Path)),
-    responses((status = 200, description = "`state` (`running`, `done`, `cancelled`, `failed`), `last`, `seen`, `replayed`, `skipped` by reason, `approximate`, `differing`, and `differ`: a list of `conversation`, `seq`, `at`, `operation`, `hook`, `recorded`, `now`"), (status = 404)))]
+    responses((status = 200, description = "`state` (`running`, `done`, `cancelled`, `failed`), `last`, `seen`, `replayed`, `skipped` by reason, `approximate`, `config_changed` (judged with another configuration than today's), `not_covered` (what no replay asks about), `differing`, and `differ`: a list of `conversation`, `seq`, `at`, `operation`, `hook`, `recorded`, `now`"), (status = 404)))]
 async fn report(
     State(admin): State<Admin>,
     _: Administrator,

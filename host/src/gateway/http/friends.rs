@@ -182,9 +182,9 @@ async fn ask(
     Body(new): Body<NewRequest>,
 ) -> Result<Response, Answer> {
     let asked = user_id(&new.user)?;
-    state
-        .identity
-        .admit(|rates| rates.admit_friend_request(caller.user))?;
+    if let Some(rates) = &state.identity.rates {
+        rates.friend_request(caller.user).await?;
+    }
     let made = state
         .journey
         .ask_friend(caller.user, asked, new.text)

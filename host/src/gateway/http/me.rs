@@ -102,7 +102,9 @@ async fn change_password(
     check_password(&change.new)?;
     // The current password can be guessed here as well as at the token endpoint.
     if let (Some(rates), Some(Extension(Peer(address)))) = (&state.strangers, peer) {
-        rates.admit_attempt(address.ip(), &caller.user.to_string())?;
+        rates
+            .attempt(address.ip(), &caller.user.to_string())
+            .await?;
     }
     state
         .identity
@@ -126,6 +128,7 @@ async fn devices(State(state): State<HttpState>, caller: Caller) -> Result<Json<
             .map(|session| (session.device.clone(), session.heard_at()))
             .collect()
     });
+    let elsewhere = state.identity.registry.devices_elsewhere(caller.user).await;
     let heard = |device: &str| online.iter().find(|(online, _)| online == device);
     let rows: Vec<_> = devices
         .iter()
@@ -136,7 +139,7 @@ async fn devices(State(state): State<HttpState>, caller: Caller) -> Result<Json<
                 "name": device.name,
                 "created_at": device.created_at,
                 "seen_at": heard(&device.id).map_or(device.seen_at, |(_, at)| device.seen_at.max(*at)),
-                "online": heard(&device.id).is_some(),
+                "online": heard(&device.id).is_some() || elsewhere.contains(&device.id),
                 "current": device.id == caller.device,
             })
         })

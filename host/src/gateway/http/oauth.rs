@@ -92,7 +92,7 @@ async fn password_grant(
     }
     let address = peer.map(|Extension(Peer(address))| address.ip());
     if let (Some(rates), Some(address)) = (&state.strangers, address) {
-        rates.admit_attempt(address, &username)?;
+        rates.attempt(address, &username).await?;
     }
     state
         .identity
@@ -107,7 +107,7 @@ async fn refresh_grant(
 ) -> Result<Issued, GrantError> {
     let address = peer.map(|Extension(Peer(address))| address.ip());
     if let (Some(rates), Some(address)) = (&state.strangers, address) {
-        rates.admit_sign_in(address)?;
+        rates.sign_in(address).await?;
     }
     state.identity.refresh(token, address).await
 }

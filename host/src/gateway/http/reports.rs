@@ -58,9 +58,9 @@ async fn file(
         reason: new.reason,
         text: new.text,
     };
-    state
-        .identity
-        .admit(|rates| rates.admit_report(caller.user))?;
+    if let Some(rates) = &state.identity.rates {
+        rates.report(caller.user).await?;
+    }
     let told = (
         complaint.reason.trim().to_owned(),
         complaint.text.clone().unwrap_or_default(),

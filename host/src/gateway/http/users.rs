@@ -66,7 +66,7 @@ async fn register(
     };
     let address = peer.map(|Extension(Peer(address))| address.ip());
     if let (Some(rates), Some(address)) = (&state.strangers, address) {
-        rates.admit_registration(address)?;
+        rates.registration(address).await?;
     }
     let waits = ruled_on(&state, &new.username, address).await?;
     state.names.check("username", &new.username).await?;

@@ -25,13 +25,15 @@ const WISHES: [&str; 6] = [
     "scope",
 ];
 /// The abilities a manifest may name; `log` is always there.
-const ABILITIES: [&str; 11] = [
+const ABILITIES: [&str; 13] = [
     "clock",
     "directory",
     "history",
     "http",
+    "knowledge",
     "kv",
     "kv-snapshot",
+    "llm",
     "metrics",
     "random",
     "reply",
@@ -63,6 +65,8 @@ pub struct Hooks {
     pub prepares: bool,
     /// `schedules` is exported too.
     pub schedules: bool,
+    /// `upgrade` is exported too.
+    pub upgrade: bool,
 }
 
 /// What stands in the manifest as `kith`, checked; hooks are a list of names or a table.
@@ -85,6 +89,7 @@ impl Said<'_> {
         };
         let prepares = named.remove("preparation").is_some();
         let schedules = named.remove("schedules").is_some();
+        let upgrade = named.remove("upgrade").is_some();
         if named.is_empty() {
             bail!("{} names no hooks: one of {}", self.file, HOOKS.join(", "));
         }
@@ -117,6 +122,7 @@ impl Said<'_> {
             wished: all,
             prepares,
             schedules,
+            upgrade,
         })
     }
 
@@ -182,6 +188,9 @@ impl Manifest {
         if self.hooks.schedules {
             exports.push("schedules");
         }
+        if self.hooks.upgrade {
+            exports.push("upgrade");
+        }
         exports.extend(self.hooks.wished.keys().map(String::as_str));
         exports
     }
@@ -208,6 +217,7 @@ impl Manifest {
             "abilities": self.abilities,
             "prepares": self.hooks.prepares,
             "schedules": self.hooks.schedules,
+            "upgrade": self.hooks.upgrade,
         })
     }
 
@@ -260,10 +270,10 @@ mod tests {
 
     #[test]
     fn hooks_are_names_or_a_table_of_wishes() {
-        let names = json!(["observer", "preparation", "schedules"]);
+        let names = json!(["observer", "preparation", "schedules", "upgrade"]);
         let hooks = said(&names, &Value::Null).hooks().expect("hooks");
         assert_eq!(hooks.wished.keys().collect::<Vec<_>>(), ["observer"]);
-        assert!(hooks.prepares && hooks.schedules);
+        assert!(hooks.prepares && hooks.schedules && hooks.upgrade);
         let table = json!({"command": {"onFailed": "hold", "budget_us": 500}});
         let hooks = said(&table, &Value::Null).hooks().expect("hooks");
         assert_eq!(

@@ -258,6 +258,7 @@ impl Abilities for Call {
         limit: u32,
     ) -> Result<Vec<(String, String)>, AbilityError> {
         let conversation = id(conversation)?;
+        self.within("directory", conversation).await?;
         self.may_read(conversation).await?;
         let after = match after {
             "" => None,
@@ -292,6 +293,7 @@ impl Abilities for Call {
         limit: u32,
     ) -> Result<Vec<HistoryEntry>, AbilityError> {
         let conversation = id(conversation)?;
+        self.within("history", conversation).await?;
         let everything = self.may_read(conversation).await?;
         let span = Span {
             after: None,
@@ -342,6 +344,8 @@ impl Abilities for Call {
             .account(&self.plugin)
             .await
             .map_err(|e| refused(&e))?;
+        let reach = self.shared.check_kind(&self.grants, "send", (author, to));
+        reach.await.map_err(|e| refused(&e))?;
         let speech = Speech {
             author,
             to,
@@ -358,6 +362,7 @@ impl Abilities for Call {
     }
 
     async fn reply_open(&self) -> Result<u32, AbilityError> {
+        self.may_answer().await?;
         self.open()
     }
 
@@ -370,6 +375,7 @@ impl Abilities for Call {
     }
 
     async fn hand_over(&self, reason: String) -> Result<(), AbilityError> {
+        self.may_answer().await?;
         self.hand_to_a_person(reason).await
     }
 

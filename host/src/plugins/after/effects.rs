@@ -12,9 +12,10 @@ use super::events::Placed;
 use super::places::Place;
 use crate::entry::Made;
 use crate::ids::UserId;
-use crate::refusal::Refusal;
+use crate::journey::Target;
+use crate::refusal::{Code, Refusal};
 use crate::store::feed::FeedPosition;
-use crate::store::kv::{KvChange, KvWrite};
+use crate::store::kv::{Advance, KvChange, KvWrite};
 
 /// Tries of a message whose trouble passes, and the pause before the next.
 const TRIES: u32 = 6;
@@ -57,7 +58,7 @@ impl AfterCommit {
                     let text = String::from_utf8_lossy(&effect.value);
                     let speech = speech(binding, account, cause, (&effect.key, &text), number);
                     match speech {
-                        Ok(speech) => self.say(speech).await,
+                        Ok((to, speech)) => self.say_within(binding, (account, to), speech).await,
                         Err(refusal) => Err(refusal),
                     }
                 }
@@ -79,6 +80,17 @@ impl AfterCommit {
             }
         }
         self.move_on(binding, writes, place, next).await
+    }
+
+    async fn say_within(
+        &self,
+        binding: &Binding,
+        (account, to): (UserId, Target),
+        speech: impl Fn() -> Speech,
+    ) -> Result<(), Refusal> {
+        self.check_kind(&binding.grants, "send", (account, to))
+            .await?;
+        self.say(speech).await
     }
 
     async fn say(&self, speech: impl Fn() -> Speech) -> Result<(), Refusal> {
@@ -110,7 +122,11 @@ impl AfterCommit {
             namespace: binding.namespace.to_string(),
             writes,
             quota: binding.grants.kv_bytes(),
-            cursor: Some((place.consumer.clone(), next.clone())),
+            cursor: Some(Advance {
+                consumer: place.consumer.clone(),
+                from: place.at.clone(),
+                to: next.clone(),
+            }),
         };
         match self.settle_kv(change).await {
             Ok(_) => {
@@ -118,6 +134,11 @@ impl AfterCommit {
                 Ok(())
             }
             Err(refusal) if is_passing(&refusal) => Err(refusal),
+            Err(refusal) if refusal.code == Code::Conflict => {
+                // What another node has decided of these events stands.
+                place.is_elsewhere();
+                Ok(())
+            }
             Err(refusal) => {
                 let notice = format!("values were not kept: {refusal}");
                 self.ledger.refused(&binding.plugin, Hook::Observer, notice);
@@ -133,7 +154,7 @@ fn speech<'a>(
     cause: &'a Placed,
     (to, content): (&str, &str),
     ordinal: usize,
-) -> Result<impl Fn() -> Speech + use<'a>, Refusal> {
+) -> Result<(Target, impl Fn() -> Speech + use<'a>), Refusal> {
     granted(binding, "send")?;
     let to = target(to).ok_or_else(|| {
         Refusal::bad_request("an effect `send` goes to user:ID or conversation:ID")
@@ -141,7 +162,7 @@ fn speech<'a>(
     let content: serde_json::Value = serde_json::from_str(content)
         .map_err(|_| Refusal::bad_request("the content of an effect `send` is not JSON"))?;
     let client_id = once(&binding.plugin, "effect", &cause.event.id, ordinal);
-    Ok(move || Speech {
+    let speech = move || Speech {
         author,
         to,
         client_id: client_id.clone(),
@@ -152,7 +173,8 @@ fn speech<'a>(
             depth: cause.depth.saturating_add(1),
             stream: None,
         },
-    })
+    };
+    Ok((to, speech))
 }
 
 pub fn write(binding: &Binding, key: String, value: Option<Vec<u8>>) -> Result<KvWrite, Refusal> {
@@ -175,7 +197,7 @@ fn granted(binding: &Binding, ability: &str) -> Result<(), Refusal> {
     match binding.grants.allows(ability) {
         true => Ok(()),
         false => Err(Refusal::new(
-            crate::refusal::Code::Forbidden,
+            Code::Forbidden,
             format!("{ability} is not granted"),
         )),
     }

@@ -1,4 +1,4 @@
-//! One consumer's life: rounds, and what it waits for between them.
+//! One consumer's life: rounds, and what it waits for between them. Of several nodes one at a time does a consumer's rounds.
 //! What a round does is in `observing` and `responding`.
 
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use kith_runtime::Hook;
 use tokio::sync::RwLock;
 
-use super::AfterCommit;
 use super::places::Place;
 use super::scheduled::{Scheduled, TICK};
+use super::{AfterCommit, consumer_name};
 use crate::refusal::Refusal;
 
 /// How long what was committed is gathered before it is shown.
-const GATHER: Duration = Duration::from_millis(10);
+pub const GATHER: Duration = Duration::from_millis(10);
 /// The pause after trouble of the host's own.
-const AFTER_TROUBLE: Duration = Duration::from_secs(1);
+pub const AFTER_TROUBLE: Duration = Duration::from_secs(1);
 /// Rows of the feed read at once: the largest batch.
 pub const BATCH: usize = 64;
 /// Failures of an event before it is skipped.
@@ -25,6 +25,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Longest that a plugin's own wish is waited for.
 const RETRY_MOST: Duration = Duration::from_secs(3600);
 const RETRY_LEAST: Duration = Duration::from_millis(20);
+
+const BEHIND: &str = "it is not known here which generation is in force";
 
 /// How a round ended.
 pub enum Round {
@@ -68,10 +70,20 @@ pub async fn run(shared: Arc<AfterCommit>, plugin: Arc<str>, hook: Hook) {
     };
     let mut commits = shared.feed.commits();
     let mut generations = shared.rollout.generations();
+    let mut turns = shared.turns.changes();
     loop {
+        turns.borrow_and_update();
+        if !shared.turns.is_own(&consumer.place.consumer) {
+            consumer.stand_by();
+            if turns.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
         let newest = *commits.borrow_and_update();
         generations.borrow_and_update();
         let round = match hook {
+            _ if !shared.rollout.may_serve() => Err(Refusal::unavailable(BEHIND)),
             Hook::Responder => consumer.answer().await,
             _ => consumer.observe().await,
         };
@@ -85,19 +97,47 @@ pub async fn run(shared: Arc<AfterCommit>, plugin: Arc<str>, hook: Hook) {
                         return;
                     },
                     _ = generations.changed() => {}
+                    _ = turns.changed() => continue,
                     () = tokio::time::sleep(TICK), if consumer.has_schedules() => continue,
                 }
                 tokio::time::sleep(GATHER).await;
             }
             Round::Wait(pause) => {
-                // A new version may do better at once.
-                let _ = tokio::time::timeout(pause, generations.changed()).await;
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    // A new version may do better at once.
+                    _ = generations.changed() => {}
+                    _ = turns.changed() => {}
+                }
+            }
+        }
+    }
+}
+
+impl AfterCommit {
+    /// Returns once another node does a consumer's rounds.
+    pub(super) async fn turn_ends(&self, plugin: &str, hook: Hook) {
+        let mut turns = self.turns.changes();
+        let consumer = consumer_name(plugin, hook);
+        while self.turns.is_own(&consumer) {
+            if turns.changed().await.is_err() {
+                // The host is ending, and the call with it.
+                std::future::pending::<()>().await;
             }
         }
     }
 }
 
 impl Consumer {
+    /// Another node goes on, from the place that is kept.
+    fn stand_by(&mut self) {
+        self.place.at = None;
+        self.ended_at = (String::new(), 0);
+        (self.failures, self.single_until) = (0, 0);
+        self.scheduled = Scheduled::default();
+        self.shared.ledger.stands_by(&self.plugin, self.hook);
+    }
+
     fn in_trouble(&self, refusal: &Refusal) -> Round {
         let why = refusal.to_string();
         self.shared

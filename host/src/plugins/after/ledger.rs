@@ -104,6 +104,14 @@ impl Ledger {
         self.change(plugin, hook, |row| row.reached = commit);
     }
 
+    /// Another node does its work.
+    pub fn stands_by(&self, plugin: &str, hook: Hook) {
+        self.change(plugin, hook, |row| {
+            row.reached = 0;
+            row.waiting_for = None;
+        });
+    }
+
     /// How far each is behind a commit, milliseconds of the log's own time; and what it did and did not do.
     pub fn followers(&self, newest: u64) -> Vec<Follower> {
         let consumers = self.consumers.lock();
@@ -128,6 +136,20 @@ impl Ledger {
         change(consumers.entry((plugin.to_owned(), hook)).or_default());
     }
 
+    /// What a hook did and did not do since this server started.
+    pub fn counts(&self, plugin: &str, hook: Hook) -> Value {
+        let consumers = self.consumers.lock();
+        let row = consumers.get(&(plugin.to_owned(), hook));
+        let count = |of: fn(&Row) -> u64| row.map_or(0, of);
+        json!({
+            "delivered": count(|row| row.delivered),
+            "skipped": count(|row| row.skipped),
+            "refused": count(|row| row.refused),
+            "failures": count(|row| row.failures),
+            "waiting_for": row.and_then(|row| row.waiting_for.clone()),
+        })
+    }
+
     pub fn consumers(&self, plugin: &str) -> Vec<Value> {
         let consumers = self.consumers.lock();
         let own = consumers.iter().filter(|((name, _), _)| name == plugin);
@@ -143,6 +165,15 @@ impl Ledger {
             })
         })
         .collect()
+    }
+
+    /// What went wrong with a plugin's hooks since this server started, as a sentence; none where nothing did.
+    pub fn trouble(&self, plugin: &str) -> Option<String> {
+        let consumers = self.consumers.lock();
+        let own = consumers.iter().filter(|((name, _), _)| name == plugin);
+        let told = own
+            .filter_map(|((_, hook), row)| Some(format!("{}: {}", hook.as_str(), row.trouble()?)));
+        Some(told.collect::<Vec<_>>().join("; ")).filter(|told| !told.is_empty())
     }
 
     pub fn count(&self, plugin: &str, name: &str, count: u64) -> Result<(), AbilityError> {
@@ -220,9 +251,50 @@ impl Ledger {
     }
 }
 
+impl Row {
+    fn trouble(&self) -> Option<String> {
+        let counts = [
+            (self.failures, "calls failed"),
+            (self.skipped, "events skipped"),
+            (self.refused, "effects refused"),
+        ];
+        let mut told: Vec<String> = counts
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        told.extend(self.waiting_for.as_ref().map(|why| format!("waits: {why}")));
+        if self.waiting_for.is_none() {
+            told.extend(self.notices.back().map(|notice| format!("last: {notice}")));
+        }
+        Some(told.join(", ")).filter(|told| !told.is_empty())
+    }
+}
+
 fn note(row: &mut Row, notice: String) {
     if row.notices.len() == NOTICES {
         row.notices.pop_front();
     }
     row.notices.push_back(notice);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_what_went_wrong_and_nothing_else() {
+        let ledger = Ledger::default();
+        ledger.delivered("words", Hook::Observer, 3);
+        assert_eq!(ledger.trouble("words"), None);
+        ledger.waits("words", Hook::Observer, true, "it trapped");
+        let waits = "observer: 1 calls failed, waits: it trapped";
+        assert_eq!(ledger.trouble("words").as_deref(), Some(waits));
+        ledger.skipped("words", Hook::Observer, "entry 7 was skipped".to_owned());
+        ledger.refused("words", Hook::Responder, "no account".to_owned());
+        let all = "observer: 1 calls failed, 1 events skipped, last: entry 7 was skipped; \
+                   responder: 1 effects refused, last: no account";
+        assert_eq!(ledger.trouble("words").as_deref(), Some(all));
+        assert_eq!(ledger.trouble("other"), None);
+    }
 }

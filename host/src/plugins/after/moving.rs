@@ -23,6 +23,8 @@ use rebuilding::Rebuild;
 
 /// Longest that calls of the version before are waited for, beyond their own stop.
 const CALLS_MOST: Duration = Duration::from_secs(90);
+/// The same on a node that follows: tried again, and whoever makes the change waits for it no longer than it waits for others.
+const QUIET_MOST: Duration = Duration::from_secs(5);
 /// Longest that messages wait for the last of it: then the version before goes on.
 const TURN_MOST: Duration = Duration::from_secs(5);
 
@@ -134,6 +136,34 @@ impl Rollout {
         };
         moving.make(&need).await?;
         Ok(Some(moving))
+    }
+
+    /// From here on what an older generation than this one judged is given back here; what it has submitted is committed.
+    pub(in crate::plugins) async fn turn(&self, generation: u64) -> Result<(), Refusal> {
+        let Some(shared) = self.after.get().and_then(std::sync::Weak::upgrade) else {
+            return Ok(()); // nothing is judged yet
+        };
+        let turn = Change::Turn { generation };
+        shared.journey.settle(turn).await.map(drop)
+    }
+
+    /// No call of these plugins' hooks after the commit runs here while what is returned is held.
+    pub(in crate::plugins) async fn quiet(
+        &self,
+        plugins: &[String],
+    ) -> Result<Vec<OwnedRwLockWriteGuard<()>>, Refusal> {
+        let Some(shared) = self.after.get().and_then(std::sync::Weak::upgrade) else {
+            return Ok(Vec::new()); // nothing is shown yet
+        };
+        let mut quiet = Vec::new();
+        for plugin in plugins {
+            let calls = shared.namespaces.calls(plugin).write_owned();
+            let calls = tokio::time::timeout(QUIET_MOST, calls).await;
+            quiet.push(calls.map_err(|_| {
+                Refusal::unavailable(format!("calls of {plugin} did not end in time"))
+            })?);
+        }
+        Ok(quiet)
     }
 
     /// Refuses a version that cannot work beside the one that serves, on the same state.

@@ -113,6 +113,9 @@ impl Consumer {
             let shared = self.shared.clone();
             let who = (bound.binding(), account);
             shared.carry_out(who, decided, &mut self.place).await?;
+            if self.place.at.is_none() {
+                return Ok(Round::More); // another node has shown them
+            }
             self.is_done(&events[..done]);
         }
         match observed.retry {

@@ -1,10 +1,12 @@
 //! A consumer's place in the feed: read when it begins, noted when it has moved. At least once: what is noted is never ahead
-//! of what is done.
+//! of what is done. It moves on from where it was read alone: where another node moved it meanwhile, it is read anew.
 
 use super::{AfterCommit, consumer_name};
 use crate::store::StoreError;
 use crate::store::feed::{FeedPage, FeedPosition};
 use kith_runtime::Hook;
+
+const ELSEWHERE: &str = "its place was moved by another node";
 
 /// Where one consumer stands.
 pub struct Place {
@@ -32,7 +34,10 @@ impl Place {
                 Some(at) => at,
                 None => {
                     let end = shared.feed.feed_end();
-                    shared.feed.put_cursor(&self.consumer, &end).await?;
+                    let first = shared.feed.move_cursor(&self.consumer, None, &end);
+                    if !first.await? {
+                        return Err(StoreError::Unavailable(ELSEWHERE.to_owned()));
+                    }
                     end
                 }
             },
@@ -52,10 +57,22 @@ impl Place {
 
     /// Moves on.
     pub async fn note(&mut self, shared: &AfterCommit, at: FeedPosition) -> Result<(), StoreError> {
-        if self.at.as_ref() != Some(&at) {
-            shared.feed.put_cursor(&self.consumer, &at).await?;
+        if self.at.as_ref() == Some(&at) {
+            return Ok(());
+        }
+        let from = self.at.take();
+        let moved = shared.feed.move_cursor(&self.consumer, from.as_ref(), &at);
+        if moved.await? {
             self.at = Some(at);
+        } else {
+            self.is_elsewhere();
         }
         Ok(())
+    }
+
+    /// Another node moved it: it is read anew.
+    pub fn is_elsewhere(&mut self) {
+        tracing::debug!(consumer = self.consumer, "{ELSEWHERE}");
+        self.at = None;
     }
 }

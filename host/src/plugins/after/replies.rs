@@ -142,9 +142,8 @@ impl Call {
         let members = self.shared.journey.log.members(conversation).await;
         let members = members.map_err(|e| stored(&e))?;
         if members.len() <= self.shared.watchers_most {
-            for &member in members.iter() {
-                self.shared.registry.push(member, None, &event);
-            }
+            let members = members.iter().copied();
+            self.shared.registry.push_to(members, None, &event);
         }
         Ok(())
     }

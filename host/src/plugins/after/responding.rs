@@ -1,18 +1,19 @@
 //! One round of a responder: the messages of a page, conversations side by side, in order within each. The place moves on
-//! when all of them are answered; what a crash repeats is sent once by its client id.
+//! when all of them are answered or taken back; what a crash repeats is sent once by its client id.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kith_runtime::{AfterCall, Event, Failure, Hook};
+use kith_runtime::{AfterCall, Event, Failure, Hook, Retry};
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::abilities::{Call, Cause};
 use super::events::{self, Placed};
 use super::follow::{BATCH, Consumer, FAILURES_MOST, Round, pause, wished};
+use super::questions::{self, Questions};
 use super::{AfterCommit, Bound};
 use crate::entry::Entry;
 use crate::ids::{ConversationId, UserId};
@@ -21,7 +22,7 @@ use crate::plugins::replay::aside::failure_kind;
 use crate::plugins::replay::asked::{Asked, AskedEvent, AskedEvents};
 use crate::plugins::replay::files::Made;
 use crate::refusal::Refusal;
-use crate::store::feed::FeedItem;
+use crate::store::feed::{FeedItem, FeedPosition};
 
 /// Conversations answered at once by one responder.
 const LANES: usize = 8;
@@ -39,6 +40,15 @@ struct Waiting {
     stamp: u64,
 }
 
+/// How a call about a message ended.
+enum Called {
+    Ended(Result<Result<(), Retry>, Failure>),
+    /// Nobody answers there any more.
+    Unbound,
+    /// There is nothing to answer any more.
+    Over,
+}
+
 impl Consumer {
     pub(super) async fn answer(&mut self) -> Result<Round, Refusal> {
         let shared = self.shared.clone();
@@ -53,6 +63,7 @@ impl Consumer {
         let page = self.place.next(&shared, BATCH).await;
         let page = page.map_err(|e| store_refusal(&e))?;
         let mut lanes: BTreeMap<ConversationId, Vec<Waiting>> = BTreeMap::new();
+        let mut questions = Questions::default();
         for (item, stamp) in page.items.iter().zip(&page.places) {
             if let FeedItem::Entry(entry) = item
                 && let Some((bound, account)) = speaker_in(&speakers, entry.conversation)
@@ -61,6 +72,7 @@ impl Consumer {
                     .is_bound_here(bound, entry.conversation, *account)
                     .await?
             {
+                questions.add(entry);
                 let lane = lanes.entry(entry.conversation).or_default();
                 lane.push(Waiting {
                     entry: entry.clone(),
@@ -68,26 +80,45 @@ impl Consumer {
                 });
             }
         }
-        let places = Arc::new(Semaphore::new(LANES));
-        let mut running = JoinSet::new();
-        for lane in lanes.into_values() {
-            let (shared, places) = (shared.clone(), places.clone());
-            let plugin = self.plugin.clone();
-            running.spawn(async move {
-                let _place = places.acquire_owned().await;
-                shared.answer_all(plugin, lane).await
-            });
-        }
-        let mut all = true;
-        while let Some(answered) = running.join_next().await {
-            all &= answered.unwrap_or(false);
-        }
-        if !all {
-            return Ok(Round::Idle); // it was unbound meanwhile; the page comes again
+        if !self.answer_lanes(lanes, questions, &page.next).await {
+            return Ok(Round::Idle); // nobody answers here any more; the page comes again
         }
         let noted = self.place.note(&shared, page.next).await;
         noted.map_err(|e| store_refusal(&e))?;
         Ok(if page.more { Round::More } else { Round::Idle })
+    }
+
+    /// What a page asks, conversations side by side; false where nobody answers any more. What is taken back behind the page
+    /// is heard of meanwhile.
+    async fn answer_lanes(
+        &self,
+        lanes: BTreeMap<ConversationId, Vec<Waiting>>,
+        questions: Questions,
+        behind: &FeedPosition,
+    ) -> bool {
+        let (questions, stand) = watch::channel(questions);
+        let places = Arc::new(Semaphore::new(LANES));
+        let mut running = JoinSet::new();
+        for lane in lanes.into_values() {
+            let (shared, places) = (self.shared.clone(), places.clone());
+            let (plugin, stand) = (self.plugin.clone(), stand.clone());
+            running.spawn(async move {
+                let _place = places.acquire_owned().await;
+                shared.answer_all(plugin, lane, stand).await
+            });
+        }
+        let answered = async {
+            let mut all = true;
+            while let Some(answered) = running.join_next().await {
+                all &= answered.unwrap_or(false);
+            }
+            all
+        };
+        tokio::select! {
+            biased; // A page without questions reads nothing ahead.
+            all = answered => all,
+            never = self.shared.take_back(behind.clone(), &questions) => match never {},
+        }
     }
 }
 
@@ -130,9 +161,14 @@ impl AfterCommit {
     }
 
     /// Messages of one conversation, one after another; false where nobody answers any more.
-    async fn answer_all(self: Arc<Self>, plugin: Arc<str>, lane: Vec<Waiting>) -> bool {
+    async fn answer_all(
+        self: Arc<Self>,
+        plugin: Arc<str>,
+        lane: Vec<Waiting>,
+        stand: watch::Receiver<Questions>,
+    ) -> bool {
         for waiting in lane {
-            match self.answer_one(&plugin, &waiting).await {
+            match self.answer_one(&plugin, &waiting, &stand).await {
                 Ok(true) => {}
                 Ok(false) => return false,
                 Err(refusal) => {
@@ -148,46 +184,22 @@ impl AfterCommit {
         self: &Arc<Self>,
         plugin: &Arc<str>,
         waiting: &Waiting,
+        stand: &watch::Receiver<Questions>,
     ) -> Result<bool, Refusal> {
         let (mut failures, mut wishes, mut attempt) = (0, 0, 0);
         let mut failed_by = SKIPPED;
         loop {
-            // As in `observe`.
-            let calling = self.namespaces.calls(plugin).read_owned().await;
-            let entry = &waiting.entry;
-            let Some(bound) = self.bound_in(plugin, Hook::Responder, entry.conversation) else {
-                return Ok(false);
+            let called = self.call(plugin, (&waiting.entry, attempt), stand);
+            let answer = match called.await? {
+                Called::Ended(answer) => answer,
+                Called::Unbound => return Ok(false),
+                Called::Over => {
+                    // It waits for nothing any more.
+                    self.ledger.delivered(plugin, Hook::Responder, 0);
+                    return Ok(true);
+                }
             };
-            let account = self.speaker(&bound).await?;
-            if self.is_handed_over(entry.conversation, account).await? {
-                return Ok(true);
-            }
-            let standing = self.journey.log.standing(entry.conversation, account).await;
-            let kind = standing.map_err(|e| store_refusal(&e))?;
-            let kind = kind.map(|standing| standing.conversation.kind);
-            let mut event = events::of_entry(entry, kind);
-            event.attempt = attempt;
             attempt += 1;
-            let cause = Cause {
-                name: event.id.clone(),
-                conversations: vec![entry.conversation],
-                depth: events::depth(entry),
-                answering: Some((entry.conversation, entry.seq)),
-            };
-            let host = Call::new(self, (plugin, Hook::Responder), account, &bound, cause);
-            let call = AfterCall {
-                grants: bound.binding().grants.clone(),
-                host: host.clone(),
-                namespace: bound.binding().namespace.clone(),
-                now_ms: self.journey.clock.now_ms(),
-            };
-            let account = account.to_string().as_str().into();
-            let answer = bound
-                .binding()
-                .respond(call, Arc::new(event), account)
-                .await;
-            host.end().await;
-            drop(calling);
             let (why, wait) = match answer {
                 Ok(Ok(())) => {
                     self.ledger.delivered(plugin, Hook::Responder, 1);
@@ -212,7 +224,88 @@ impl AfterCommit {
                 self.give_up(plugin, waiting, (&why, failed_by)).await;
                 return Ok(true);
             }
-            tokio::time::sleep(wait).await;
+            let over = questions::is_gone(stand, &waiting.entry);
+            // One that was taken back is found so by the next turn.
+            let _ = tokio::time::timeout(wait, over).await;
+        }
+    }
+
+    /// Asks for an answer once. It ends at once when nobody is to give it any more, or when what it answers is taken back:
+    /// what was begun of it then ends for those who watch.
+    async fn call(
+        self: &Arc<Self>,
+        plugin: &Arc<str>,
+        (entry, attempt): (&Entry, u32),
+        stand: &watch::Receiver<Questions>,
+    ) -> Result<Called, Refusal> {
+        // As in `observe`.
+        let _calling = self.namespaces.calls(plugin).read_owned().await;
+        let Some(bound) = self.bound_in(plugin, Hook::Responder, entry.conversation) else {
+            return Ok(Called::Unbound);
+        };
+        let account = self.speaker(&bound).await?;
+        if self.is_handed_over(entry.conversation, account).await? {
+            return Ok(Called::Over);
+        }
+        let event = self.question(entry, account, attempt).await?;
+        let cause = Cause {
+            name: event.id.clone(),
+            conversations: vec![entry.conversation],
+            depth: events::depth(entry),
+            answering: Some((entry.conversation, entry.seq)),
+        };
+        let host = Call::new(self, (plugin, Hook::Responder), account, &bound, cause);
+        let call = AfterCall {
+            grants: bound.binding().grants.clone(),
+            host: host.clone(),
+            namespace: bound.binding().namespace.clone(),
+            now_ms: self.journey.clock.now_ms(),
+        };
+        let account = account.to_string().as_str().into();
+        let asked = bound.binding().respond(call, Arc::new(event), account);
+        let called = tokio::select! {
+            biased; // What is gone already is not asked about.
+            () = questions::is_gone(stand, entry) => Called::Over,
+            () = self.is_unbound(plugin, entry.conversation) => Called::Unbound,
+            () = self.turn_ends(plugin, Hook::Responder) => Called::Unbound,
+            answer = asked => Called::Ended(answer),
+        };
+        host.end().await;
+        Ok(called)
+    }
+
+    /// A message as the one who is to answer it is shown it.
+    async fn question(
+        &self,
+        entry: &Entry,
+        account: UserId,
+        attempt: u32,
+    ) -> Result<Event, Refusal> {
+        let standing = self.journey.log.standing(entry.conversation, account).await;
+        let standing = standing.map_err(|e| store_refusal(&e))?;
+        let kind = standing.map(|standing| standing.conversation.kind);
+        Ok(Event {
+            attempt,
+            ..events::of_entry(entry, kind)
+        })
+    }
+
+    /// Returns once nobody answers there any more, in the middle of an answer too: it was disabled or unbound, or may speak there
+    /// no longer. A version that takes over is no reason: the older one finishes what it has begun.
+    async fn is_unbound(&self, plugin: &Arc<str>, conversation: ConversationId) {
+        let mut generations = self.rollout.generations();
+        loop {
+            generations.borrow_and_update();
+            if self
+                .bound_in(plugin, Hook::Responder, conversation)
+                .is_none()
+            {
+                return;
+            }
+            if generations.changed().await.is_err() {
+                // The host is ending, and the call with it.
+                std::future::pending::<()>().await;
+            }
         }
     }
 

@@ -84,10 +84,14 @@ impl Consumer {
                 };
                 let mut place = Place {
                     consumer: due.mark.clone(),
-                    at: None,
+                    at: Some(due.from.clone()),
                 };
                 let who = (bound.binding(), account);
                 shared.carry_out(who, decided, &mut place).await?;
+                if place.at.is_none() {
+                    self.scheduled = Scheduled::default();
+                    return Ok(Round::More); // another node has shown it
+                }
                 self.is_over(&due, now);
                 shared.ledger.delivered(&self.plugin, self.hook, 1);
                 return Ok(Round::More);
@@ -107,8 +111,12 @@ impl Consumer {
         if self.scheduled.failures < FAILURES_MOST {
             return Ok(Round::Wait(pause(self.scheduled.failures)));
         }
-        let kept = shared.feed.put_cursor(&due.mark, &at(now)).await;
-        kept.map_err(|e| store_refusal(&e))?;
+        let (from, given_up) = (Some(&due.from), at(now));
+        let kept = shared.feed.move_cursor(&due.mark, from, &given_up).await;
+        if !kept.map_err(|e| store_refusal(&e))? {
+            self.scheduled = Scheduled::default();
+            return Ok(Round::More);
+        }
         self.is_over(&due, now);
         let who = (&*self.plugin, self.hook);
         shared.tell_skipped(who, &placed, (&why, SKIPPED)).await;

@@ -29,6 +29,8 @@ pub(super) struct Ready {
     pub place: Value,
     pub reads: Vec<HookRead>,
     pub questions: Vec<Question>,
+    /// The plugin was configured otherwise then.
+    pub config_changed: bool,
     pub skipped: Option<Skipped>,
 }
 
@@ -41,6 +43,7 @@ pub(super) fn skipped(why: Skipped) -> Ready {
         place: Value::Null,
         reads: Vec::new(),
         questions: Vec::new(),
+        config_changed: false,
         skipped: Some(why),
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use kith_runtime::Hook;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -39,6 +40,26 @@ impl Skipped {
     }
 }
 
+/// What a version is asked about, or does, when it serves, and no replay asks; by its hooks.
+const NOT_COVERED: [(&str, &[Hook]); 7] = [
+    (
+        "system_entries",
+        &[Hook::MessageStrategy, Hook::ContentFilter],
+    ),
+    ("recalls", &[Hook::MessageStrategy]),
+    (
+        "group_changes",
+        &[Hook::MessageStrategy, Hook::ContentFilter],
+    ),
+    (
+        "friend_requests",
+        &[Hook::MessageStrategy, Hook::ContentFilter],
+    ),
+    ("names", &[Hook::ContentFilter]),
+    ("observer", &[Hook::Observer]),
+    ("responder", &[Hook::Responder]),
+];
+
 pub struct Job {
     pub id: u64,
     plugin: String,
@@ -52,6 +73,9 @@ pub struct Job {
 #[derive(Default)]
 struct Found {
     ended: Option<Result<(), String>>,
+    not_covered: Vec<&'static str>,
+    /// Judged with another configuration than today's.
+    config_changed: usize,
     seen: usize,
     replayed: usize,
     /// Hooks that read what nobody had read then, or looked further back.
@@ -66,6 +90,7 @@ struct Found {
 pub struct Came {
     pub replayed: bool,
     pub approximate: bool,
+    pub config_changed: bool,
     pub skipped: Option<Skipped>,
     pub differ: Vec<Value>,
 }
@@ -81,6 +106,13 @@ impl Job {
             cancelled: AtomicBool::new(false),
             found: Mutex::default(),
         }
+    }
+
+    /// The version has these hooks.
+    pub fn asks(&self, hooks: &[Hook]) {
+        let missing = NOT_COVERED.into_iter();
+        let missing = missing.filter(|(_, of)| of.iter().any(|hook| hooks.contains(hook)));
+        self.found.lock().not_covered = missing.map(|(what, _)| what).collect();
     }
 
     pub fn is_running(&self) -> bool {
@@ -119,6 +151,7 @@ impl Job {
         found.seen += 1;
         found.replayed += usize::from(came.replayed);
         found.approximate += usize::from(came.approximate);
+        found.config_changed += usize::from(came.replayed && came.config_changed);
         // Of each command one count: where one of its hooks was asked again it is replayed.
         if let (Some(skipped), false) = (came.skipped, came.replayed) {
             *found.skipped.entry(skipped.as_str()).or_default() += 1;
@@ -147,7 +180,9 @@ impl Job {
             "seen": found.seen,
             "replayed": found.replayed,
             "approximate": found.approximate,
+            "config_changed": found.config_changed,
             "skipped": found.skipped,
+            "not_covered": found.not_covered,
             "differing": found.differing,
             "differ": found.differ,
         })
@@ -166,6 +201,7 @@ mod tests {
             digest: String::new(),
             component: Vec::new(),
             config: json!({}),
+            config_print: String::new(),
         };
         let job = Job::new(1, &wanted, 10);
         for (replayed, skipped) in [
@@ -182,5 +218,34 @@ mod tests {
         let told = job.json();
         let counts = (&told["seen"], &told["replayed"], &told["skipped"]);
         assert_eq!(counts, (&json!(3), &json!(2), &json!({"between": 1})));
+    }
+
+    #[test]
+    fn what_is_not_covered_follows_from_the_hooks() {
+        let wanted = ToReplay {
+            plugin: "tried".into(),
+            version: "1.0.0".into(),
+            digest: String::new(),
+            component: Vec::new(),
+            config: json!({}),
+            config_print: String::new(),
+        };
+        let job = Job::new(1, &wanted, 10);
+        for (hooks, missing) in [
+            (&[Hook::Command, Hook::AdminRule][..], json!([])),
+            (&[Hook::Observer][..], json!(["observer"])),
+            (
+                &[Hook::ContentFilter][..],
+                json!([
+                    "system_entries",
+                    "group_changes",
+                    "friend_requests",
+                    "names"
+                ]),
+            ),
+        ] {
+            job.asks(hooks);
+            assert_eq!(job.json()["not_covered"], missing, "{hooks:?}");
+        }
     }
 }

@@ -41,6 +41,10 @@ const HOOKS: [Hook; 4] = [
 /// What is asked.
 struct Asking {
     plugin: String,
+    /// Every hook it has, those that are not asked again among them.
+    exported: Vec<Hook>,
+    /// What tells today's configuration from others.
+    config_print: String,
     generation: Generation,
     /// Those it has, and where it would be asked were it bound as it wishes.
     hooks: Vec<(Hook, BindingScope)>,
@@ -60,6 +64,7 @@ impl Replays {
 
     async fn ask_all(&self, wanted: ToReplay, job: &Arc<Job>) -> Result<(), Refusal> {
         let asking = Arc::new(self.prepare(wanted).await?);
+        job.asks(&asking.exported);
         let mut plans = HashMap::new();
         let mut aside = self.aside_of(job.last).await?;
         let mut before = u64::MAX;
@@ -91,7 +96,7 @@ impl Replays {
     async fn prepare(&self, wanted: ToReplay) -> Result<Asking, Refusal> {
         let recorded = Arc::new(Recorded::new(StoredValues(self.values.clone())));
         let (settings, values) = (self.rollout.trial_settings(), recorded.clone());
-        let plugin = wanted.plugin.clone();
+        let (plugin, config_print) = (wanted.plugin.clone(), wanted.config_print.clone());
         let limits = self.rollout.content_limits();
         let prepared = tokio::task::spawn_blocking(move || {
             let runtime = Runtime::with_values(settings, values)?;
@@ -109,6 +114,8 @@ impl Replays {
         let generation = said::generation(&version, &HOOKS);
         Ok(Asking {
             plugin,
+            config_print,
+            exported: version.inspection().hooks.clone(),
             recent: generation.recent(Scope::Direct) as usize,
             commands: version
                 .commands()
@@ -169,7 +176,9 @@ impl Replays {
                 }
                 Aside::Occasion(occurred) => {
                     let served = self.served(plans, occurred.record.generation).await?;
-                    ready.push(ready::occasion(*occurred, asking.rule(), &served));
+                    let mut occasion = ready::occasion(*occurred, asking.rule(), &served);
+                    occasion.config_changed = asking.was_configured_otherwise(&served);
+                    ready.push(occasion);
                 }
             }
         }
@@ -209,6 +218,7 @@ impl Replays {
             place: ready::place_json(&case),
             reads: Vec::new(),
             questions: Vec::new(),
+            config_changed: asking.was_configured_otherwise(&served),
             skipped: None,
         };
         let rules = |hook: &Hook| *hook == Hook::AdminRule;
@@ -270,6 +280,13 @@ impl Asking {
         (&self.plugin, has_rule)
     }
 
+    /// Whether the plugin was bound with a configuration that is not today's.
+    fn was_configured_otherwise(&self, served: &[Served]) -> bool {
+        let mut own = served.iter().filter(|served| served.plugin == self.plugin);
+        let print = own.find_map(|served| served.config_print.as_deref());
+        print.is_some_and(|print| print != self.config_print)
+    }
+
     /// Whether it would have been asked, had it been bound.
     fn answers(&self, asked: &Asked) -> bool {
         match asked {
@@ -305,6 +322,7 @@ async fn ask_page(asking: &Arc<Asking>, ready: Vec<Ready>, job: &Arc<Job>) -> Re
 fn ask_one(asking: &Asking, one: Ready) -> Came {
     let mut came = Came {
         skipped: one.skipped,
+        config_changed: one.config_changed,
         ..Came::default()
     };
     for question in one.questions {

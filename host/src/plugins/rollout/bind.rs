@@ -24,6 +24,7 @@ impl Rollout {
         change: BindingChange,
     ) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
+        self.caught_up().await?;
         let fallback = match &change.fallback {
             Some(version) => {
                 let found = self.find(name, version).await?;

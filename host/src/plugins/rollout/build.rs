@@ -9,6 +9,8 @@ use kith_runtime as runtime;
 use kith_runtime::{Generation, GenerationCell, Lot, Runtime, Shadowing, Share, Version};
 use tokio::sync::Mutex;
 
+use super::among::Among;
+use super::follow::read_plan;
 use super::loaded::{Loaded, PreparedKey};
 use super::shadows::Shadows;
 use super::tallies::Tallies;
@@ -23,8 +25,8 @@ use crate::plugins::bindings::{
 };
 use crate::plugins::wasm::read_content;
 use crate::plugins::words;
-use crate::refusal::{Code, Refusal};
-use crate::store::accounts::Accounts;
+use crate::refusal::Refusal;
+use crate::store::accounts::{Accounts, PluginVersion};
 use crate::store::feed::Feed;
 
 impl Rollout {
@@ -36,26 +38,27 @@ impl Rollout {
         rules: RolloutRules,
         limits: ContentLimits,
         first: Option<&Path>,
+        among: Option<Arc<Among>>,
     ) -> Result<Arc<Self>, Refusal> {
-        let stored = accounts
-            .newest_generation()
-            .await
-            .map_err(|e| store_refusal(&e))?;
+        let stored = match &among {
+            // What is in force there is asked for when it can be followed.
+            Some(_) => None,
+            None => accounts
+                .newest_generation()
+                .await
+                .map_err(|e| store_refusal(&e))?,
+        };
         let known = accounts.plugins().await.map_err(|e| store_refusal(&e))?;
         let is_first = stored.is_none();
-        let plan: Plan = match &stored {
-            Some(stored) => serde_json::from_str(&stored.bindings).map_err(|_| {
-                Refusal::new(Code::Internal, "the stored generation could not be read")
-            })?,
-            None => Plan::default(),
-        };
+        let plan: Plan = stored
+            .as_ref()
+            .map(read_plan)
+            .transpose()?
+            .unwrap_or_default();
         let state = State {
             plan: plan.clone(),
             numbers: (0, 0),
-            quarantined: known
-                .into_iter()
-                .filter_map(|version| version.quarantined.then_some(version.digest))
-                .collect(),
+            quarantined: quarantined(known),
             owed: Vec::new(),
         };
         let rollout = Arc::new(Self {
@@ -77,7 +80,12 @@ impl Rollout {
             after: OnceLock::new(),
             aside: OnceLock::new(),
             generations: tokio::sync::watch::Sender::new(0),
+            among,
         });
+        if let Some(among) = &rollout.among {
+            Box::pin(rollout.start_among(among, first)).await?;
+            return Ok(rollout);
+        }
         if is_first {
             rollout.loaded.serves();
             if let Some(folder) = first {
@@ -95,7 +103,7 @@ impl Rollout {
     }
 
     /// Notes of which plugins nothing was ever configured, so that starting asks the store once for all of them.
-    async fn note_unconfigured(&self, plan: &Plan) -> Result<(), Refusal> {
+    pub(super) async fn note_unconfigured(&self, plan: &Plan) -> Result<(), Refusal> {
         let configured = self.accounts.configured_plugins().await;
         let configured: HashSet<String> = configured
             .map_err(|e| store_refusal(&e))?
@@ -111,7 +119,7 @@ impl Rollout {
 
     /// Pushes what lies in a folder and activates all of it as one generation; one that cannot be is told and left
     /// out.
-    async fn first_plugins(&self, folder: &Path) -> Result<(), Refusal> {
+    pub(super) async fn first_plugins(&self, folder: &Path) -> Result<(), Refusal> {
         let Ok(listed) = std::fs::read_dir(folder) else {
             return Ok(());
         };
@@ -325,6 +333,14 @@ impl Rollout {
         });
         Ok(())
     }
+}
+
+/// The digests that nothing goes to by itself.
+pub(super) fn quarantined(known: Vec<PluginVersion>) -> HashSet<String> {
+    let versions = known.into_iter();
+    versions
+        .filter_map(|version| version.quarantined.then_some(version.digest))
+        .collect()
 }
 
 fn grants_of(plan: &Plan, plugin: &str) -> Arc<runtime::Grants> {

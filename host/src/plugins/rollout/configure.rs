@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Rollout;
 use super::loaded::Configuration;
+use super::proposal::{ATTEMPTS, is_outrun, outrun};
 use super::step::Step;
 use super::switch::claimed;
 use crate::journey::store_refusal;
@@ -43,8 +44,10 @@ impl Rollout {
             values.remove(WORD_COUNT);
         }
         let step = Step::of(by, "plugin.config", name);
-        self.apply(step, name, |before| keep_words(name, values, before))
-            .await
+        self.apply(step, name, |before| {
+            keep_words(name, values.clone(), before)
+        })
+        .await
     }
 
     /// Sets keys given as text: read as JSON where the schema's type is not text.
@@ -68,14 +71,25 @@ impl Rollout {
         let step = Step::of(by, "plugin.config", name);
         self.apply(step, name, |before| {
             let mut values = before.clone();
-            values.extend(change);
+            values.extend(change.clone());
             values
         })
         .await
     }
 
-    /// Gives the filter another list of words: kept once the filter takes it.
-    pub async fn replace_words(&self, rows: Value) -> Result<Value, Refusal> {
+    /// The words in force, as rows; nothing where there were never any.
+    pub async fn words(&self) -> Result<Option<Value>, Refusal> {
+        let serves = self.known(&*self.state.lock().await, words::FILTER).is_ok();
+        if self.among.is_none() || !serves {
+            return self.stored_words().await;
+        }
+        // What another node changed last may not be a document yet.
+        let configuration = self.configuration(words::FILTER).await?;
+        Ok(configuration.values.get(words::KEY).cloned())
+    }
+
+    /// Gives the filter another list of words, made of the one of a generation: kept once the filter takes it.
+    pub async fn replace_words(&self, basis: u64, rows: Value) -> Result<Value, Refusal> {
         let name = words::FILTER;
         let _changing = self.changing.lock().await;
         let version = self.known(&*self.state.lock().await, name)?;
@@ -84,18 +98,37 @@ impl Rollout {
         values.insert(words::KEY.to_owned(), rows);
         let configuration = self.loaded.configuration_of(values);
         self.prepare_with(&version, &configuration).await?;
-        self.accounts
-            .put_document(words::DOCUMENT, &text)
-            .await
-            .map_err(|e| store_refusal(&e))?;
         // Told by whoever changed the words.
         let step = Step::from(format!("config {name}").as_str());
-        self.reconfigured(step, name, configuration).await
+        let keep = async || {
+            let kept = self.accounts.put_document(words::DOCUMENT, &text).await;
+            kept.map_err(|e| store_refusal(&e))
+        };
+        if self.among.is_some() {
+            let done = self
+                .reconfigured(step, (basis, name), configuration)
+                .await?;
+            keep().await?;
+            return Ok(done);
+        }
+        keep().await?;
+        self.reconfigured(step, (basis, name), configuration).await
     }
 
     /// Back to the configuration before; the filter's words stay as they are.
     pub async fn rollback_config(&self, by: &str, name: &str) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
+        for _ in 0..ATTEMPTS {
+            match self.rollback_config_once(by, name).await {
+                Err(refusal) if is_outrun(&refusal) => {}
+                done => return done,
+            }
+        }
+        Err(outrun())
+    }
+
+    async fn rollback_config_once(&self, by: &str, name: &str) -> Result<Value, Refusal> {
+        let basis = self.basis().await?;
         let version = self.known(&*self.state.lock().await, name)?;
         let today = self.configuration(name).await?;
         let reverted = self
@@ -129,7 +162,11 @@ impl Rollout {
         let keys = changed_keys(&prepared, &today.values, &configuration.values);
         let step = Step::of(by, "plugin.config.rollback", name).with("keys", keys);
         let step = step.because(format!("config {name}"));
-        self.reconfigured(step, name, configuration).await
+        let done = self.reconfigured(step, (basis, name), configuration).await;
+        if done.is_err() && self.among.is_some() {
+            self.keep_settings(name, &today.values).await?;
+        }
+        done
     }
 
     /// The configuration in force.
@@ -180,21 +217,37 @@ impl Rollout {
         &self,
         step: Step,
         name: &str,
-        change: impl FnOnce(&Map<String, Value>) -> Map<String, Value>,
+        change: impl Fn(&Map<String, Value>) -> Map<String, Value>,
     ) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
+        for _ in 0..ATTEMPTS {
+            match self.apply_once(step.clone(), name, &change).await {
+                Err(refusal) if is_outrun(&refusal) => {}
+                done => return done,
+            }
+        }
+        Err(outrun())
+    }
+
+    async fn apply_once(
+        &self,
+        step: Step,
+        name: &str,
+        change: impl Fn(&Map<String, Value>) -> Map<String, Value>,
+    ) -> Result<Value, Refusal> {
+        self.refresh().await?;
+        let basis = self.basis().await?;
         let (version, serves) = self.to_configure(name).await?;
         let before = self.configuration(name).await?;
         let configuration = self.loaded.configuration_of(change(&before.values));
         // Prepared first, so that a refused configuration is never stored.
         let prepared = self.prepare_with(&version, &configuration).await?;
         self.commands_are_free(name, &prepared).await?;
-        let stored = self.accounts.plugin_config(name).await;
-        if stored.map_err(|e| store_refusal(&e))?.is_none() {
-            // The defaults were in force: a rollback of the first change goes back to them.
-            self.keep_settings(name, &Map::new()).await?;
+        // Among nodes what is written first is the generation: who is second has changed nothing.
+        let is_first = self.among.is_none() || !serves;
+        if is_first {
+            self.keep_change(name, &configuration.values).await?;
         }
-        self.keep_settings(name, &configuration.values).await?;
         let keys = changed_keys(&prepared, &before.values, &configuration.values);
         let step = step.with("keys", keys);
         if !serves {
@@ -203,7 +256,24 @@ impl Rollout {
             return self.config_json(name).await;
         }
         let step = step.because(format!("config {name}"));
-        self.reconfigured(step, name, configuration).await
+        let values = (!is_first).then(|| configuration.values.clone());
+        let done = self
+            .reconfigured(step, (basis, name), configuration)
+            .await?;
+        if let Some(values) = values {
+            self.keep_change(name, &values).await?;
+        }
+        Ok(done)
+    }
+
+    /// Stores a changed configuration, which can be undone.
+    async fn keep_change(&self, name: &str, values: &Map<String, Value>) -> Result<(), Refusal> {
+        let stored = self.accounts.plugin_config(name).await;
+        if stored.map_err(|e| store_refusal(&e))?.is_none() {
+            // The defaults were in force: a rollback of the first change goes back to them.
+            self.keep_settings(name, &Map::new()).await?;
+        }
+        self.keep_settings(name, values).await
     }
 
     /// The version a configuration is for, and whether it was ever activated: where none was, the one pushed last, which
@@ -252,7 +322,7 @@ impl Rollout {
     async fn reconfigured(
         &self,
         step: Step,
-        name: &str,
+        (basis, name): (u64, &str),
         configuration: Configuration,
     ) -> Result<Value, Refusal> {
         // What a rollback would go to is loaded under it too, before the first can ask for it.
@@ -267,8 +337,26 @@ impl Rollout {
             tracing::warn!(plugin = name, version = previous.version, why = %refusal.message,
                 "the version before does not take this configuration");
         }
-        self.loaded.configure(name, Arc::new(configuration));
-        drop(self.change(step, |_| Ok(())).await?);
+        let Some(among) = &self.among else {
+            self.loaded.configure(name, Arc::new(configuration));
+            drop(self.change(step, |_| Ok(())).await?);
+            return self.config_json(name).await;
+        };
+        let plan = self.state.lock().await.plan.clone();
+        let before = self.configuration(name).await?;
+        let own = Arc::new(configuration);
+        self.loaded.configure(name, own.clone());
+        let changed = Box::pin(self.change_once(among, step, None, (basis, plan))).await;
+        if let Err(refusal) = changed.map(drop) {
+            // Unless another one has taken its place, or a rollback has taken it along.
+            let state = self.state.lock().await;
+            let now = self.loaded.configuration(name);
+            let stays = now.is_some_and(|now| Arc::ptr_eq(&now, &own));
+            if stays && state.plan.settings.get(name).map(String::as_str) != Some(own.print()) {
+                self.loaded.configure(name, before);
+            }
+            return Err(refusal);
+        }
         self.config_json(name).await
     }
 
@@ -323,7 +411,12 @@ fn words_only() -> Refusal {
 fn typed(schema: &Value, key: &str, text: &str) -> Result<Value, Refusal> {
     let property = &schema["properties"][key];
     if property.is_null() {
-        return Err(Refusal::bad_request(format!("there is no setting {key}")));
+        let known = schema["properties"].as_object().into_iter().flatten();
+        let known: Vec<&str> = known.map(|(key, _)| key.as_str()).collect();
+        return Err(Refusal::bad_request(match known.as_slice() {
+            [] => format!("there is no setting {key}; there are none"),
+            known => format!("there is no setting {key}; there are {}", known.join(", ")),
+        }));
     }
     if property["type"] == "string" {
         return Ok(Value::String(text.to_owned()));
@@ -366,7 +459,11 @@ mod tests {
         let schema = json!({"properties": {"a": {"type": "string"}, "b": {"type": "integer", "default": 3}}});
         assert_eq!(typed(&schema, "a", "7").expect("text"), json!("7"));
         assert_eq!(typed(&schema, "b", "7").expect("number"), json!(7));
-        assert!(typed(&schema, "b", "seven").is_err() && typed(&schema, "c", "7").is_err());
+        assert!(typed(&schema, "b", "seven").is_err());
+        let unknown = typed(&schema, "c", "7").expect_err("there is no c");
+        assert_eq!(unknown.message, "there is no setting c; there are a, b");
+        let none = typed(&json!({}), "c", "7").expect_err("there is nothing");
+        assert_eq!(none.message, "there is no setting c; there are none");
         assert_eq!(Value::Object(defaults(&schema)), json!({"b": 3}));
     }
 }

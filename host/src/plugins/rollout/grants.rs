@@ -15,6 +15,14 @@ use crate::plugins::bindings::{BindingChange, FailurePolicy, VersionRef, named};
 use crate::refusal::{Code, Refusal};
 use crate::store::accounts::{User, UserKind};
 
+/// A hook after the commit, as it is bound.
+pub(in crate::plugins) struct AfterHook {
+    pub plugin: String,
+    pub version: String,
+    pub hook: kith_runtime::Hook,
+    pub disabled: bool,
+}
+
 impl Rollout {
     /// Refuses a version that imports more than is granted, names the grants it wants, and leaves an event about it.
     pub(super) async fn check_grants(
@@ -84,6 +92,7 @@ impl Rollout {
         revoked: &[String],
     ) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
+        self.caught_up().await?;
         if !added.is_empty() || !revoked.is_empty() {
             let change = |plan: &mut crate::plugins::bindings::Plan| {
                 let own = plan.plugins.get_mut(name).ok_or_else(|| unknown(name))?;
@@ -129,17 +138,34 @@ impl Rollout {
         for hook in hooks.by_ref() {
             any = true;
             let consumer = consumer_name(&inspection.name, *hook);
-            let known = self.feed.cursor(&consumer).await;
-            if known.map_err(|e| store_refusal(&e))?.is_none() {
-                let end = self.feed.feed_end();
-                let put = self.feed.put_cursor(&consumer, &end).await;
-                put.map_err(|e| store_refusal(&e))?;
-            }
+            let end = self.feed.feed_end();
+            // One that stands somewhere stays there.
+            let put = self.feed.move_cursor(&consumer, None, &end).await;
+            put.map_err(|e| store_refusal(&e))?;
         }
         if any {
             self.make_account(&inspection.name).await?;
         }
         Ok(())
+    }
+
+    /// The hooks after the commit of everything that was activated, disabled or not, by plugin.
+    pub(in crate::plugins) async fn after_commit(&self) -> Vec<AfterHook> {
+        let state = self.state.lock().await;
+        let bindings = state.plan.bindings.iter();
+        let mut hooks: Vec<AfterHook> = bindings
+            .filter_map(|binding| {
+                let hook = kith_runtime::Hook::from_name(&binding.hook)?;
+                hook.is_after_commit().then(|| AfterHook {
+                    plugin: binding.plugin.clone(),
+                    version: binding.version.clone(),
+                    hook,
+                    disabled: state.plan.is_disabled(&binding.plugin),
+                })
+            })
+            .collect();
+        hooks.sort_by(|a, b| (&a.plugin, a.hook).cmp(&(&b.plugin, b.hook)));
+        hooks
     }
 
     /// The user a plugin speaks as; it cannot sign in.
@@ -164,9 +190,14 @@ impl Rollout {
             created_at: now,
         };
         let made = self.accounts.create_user(&user).await;
-        match made.map_err(|e| store_refusal(&e))? {
-            true => Ok(()),
-            false => Err(taken(name)),
+        if made.map_err(|e| store_refusal(&e))? {
+            return Ok(());
+        }
+        // Another node may have made it at the same moment.
+        let known = self.accounts.user_named(name).await;
+        match known.map_err(|e| store_refusal(&e))? {
+            Some(user) if user.kind == UserKind::Service => Ok(()),
+            _ => Err(taken(name)),
         }
     }
 

@@ -1,13 +1,14 @@
 //! What is loaded: versions under their configurations, and why one could not be. Kept in memory, so that a rollback
 //! reads nothing and compiles nothing.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use kith_runtime::{Hook, Version};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 /// A plugin's configuration in force.
 #[derive(Debug, Default)]
@@ -16,6 +17,20 @@ pub(in crate::plugins) struct Configuration {
     pub revision: u64,
     /// Without defaults.
     pub values: Map<String, Value>,
+    print: OnceLock<String>,
+}
+
+impl Configuration {
+    /// What tells it from others, the same on every node whatever the order of its keys; no value can be read from it. 64 hex
+    /// digits.
+    pub fn print(&self) -> &str {
+        self.print.get_or_init(|| {
+            let sorted: BTreeMap<&String, &Value> = self.values.iter().collect();
+            let text = serde_json::to_vec(&sorted).expect("JSON encodes");
+            let digest = Sha256::digest(&text);
+            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        })
+    }
 }
 
 /// A version under one configuration.
@@ -80,7 +95,11 @@ impl Loaded {
     /// Values as a configuration of their own, which nothing was prepared under yet.
     pub(super) fn configuration_of(&self, values: Map<String, Value>) -> Configuration {
         let revision = 1 + self.revisions.fetch_add(1, Ordering::Relaxed);
-        Configuration { revision, values }
+        Configuration {
+            revision,
+            values,
+            print: OnceLock::new(),
+        }
     }
 
     pub(super) fn hooks(&self, digest: &str) -> Option<Vec<Hook>> {
@@ -107,6 +126,11 @@ impl Loaded {
             .insert(plugin.to_owned(), configuration);
     }
 
+    /// These are read again when they are next asked for.
+    pub(super) fn forget_settings(&self, of: impl Fn(&str) -> bool) {
+        self.configurations.lock().retain(|plugin, _| !of(plugin));
+    }
+
     pub(super) fn is_absent(&self, digest: &str, why: Option<&str>) {
         let mut absent = self.absent.lock();
         match why {
@@ -117,5 +141,24 @@ impl Loaded {
 
     pub(super) fn why_absent(&self, digest: &str) -> Option<String> {
         self.absent.lock().get(digest).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_told_from_others_whatever_the_order_of_its_keys() {
+        let loaded = Loaded::default();
+        let print = |pairs: &[(&str, i32)]| {
+            let pairs = pairs.iter();
+            let values = pairs.map(|(key, value)| ((*key).to_owned(), Value::from(*value)));
+            loaded.configuration_of(values.collect()).print().to_owned()
+        };
+        let both = print(&[("a", 1), ("b", 2)]);
+        assert_eq!(both, print(&[("b", 2), ("a", 1)]));
+        assert_ne!(both, print(&[("a", 1), ("b", 3)]));
+        assert_eq!(print(&[]), Configuration::default().print());
     }
 }

@@ -45,6 +45,7 @@ impl Rollout {
     pub async fn prune(&self, keep: usize, dry_run: bool) -> Result<Pruned, Refusal> {
         // No change is under way; a rollback only goes to what is needed now.
         let _changing = self.changing.lock().await;
+        self.caught_up().await?;
         let plan = self.state.lock().await.plan.clone();
         let needed: HashSet<String> = needed(&plan)
             .into_iter()

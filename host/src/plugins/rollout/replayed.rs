@@ -16,6 +16,8 @@ pub struct ToReplay {
     pub component: Vec<u8>,
     /// As it is in force.
     pub config: Value,
+    /// What tells it from others.
+    pub config_print: String,
 }
 
 /// A binding that served.
@@ -24,6 +26,8 @@ pub struct Served {
     pub plugin: String,
     pub version: String,
     pub hook: String,
+    /// What tells its plugin's configuration from others, where that is known.
+    pub config_print: Option<String>,
 }
 
 impl Rollout {
@@ -36,7 +40,16 @@ impl Rollout {
             component: self.component(&found.digest).await?,
             digest: found.digest,
             config: self.configured(plugin).await?,
+            config_print: self.configuration(plugin).await?.print().to_owned(),
         })
+    }
+
+    /// Notes with each plugin of a plan which configuration is in force.
+    pub(super) async fn name_configurations(&self, plan: &mut Plan) -> Result<(), Refusal> {
+        for (name, own) in &mut plan.plugins {
+            own.config = Some(self.configuration(name).await?.print().to_owned());
+        }
+        Ok(())
     }
 
     /// The limits of what serves, for asking again.
@@ -62,9 +75,13 @@ impl Rollout {
         let plan: Plan = serde_json::from_str(&stored.bindings)
             .map_err(|_| Refusal::new(Code::Internal, "a stored generation could not be read"))?;
         let served = plan.in_records().into_iter().map(|binding| Served {
-            plugin: binding.plugin.clone(),
-            version: binding.version.clone(),
-            hook: binding.hook.clone(),
+            config_print: plan
+                .plugins
+                .get(&binding.plugin)
+                .and_then(|own| own.config.clone()),
+            plugin: binding.plugin,
+            version: binding.version,
+            hook: binding.hook,
         });
         Ok(served.collect())
     }

@@ -7,6 +7,7 @@ use kith_runtime::Grants;
 use serde_json::Value;
 
 use super::grants::granting;
+use super::proposal::{ATTEMPTS, is_outrun};
 use super::step::{HOST, Step};
 use super::{Rollout, State};
 use crate::journey::store_refusal;
@@ -31,6 +32,7 @@ impl Rollout {
     ) -> Result<Value, Refusal> {
         // Nothing that is found now is pruned before it serves.
         let _changing = self.changing.lock().await;
+        self.refresh().await?;
         let found = self.find(name, version).await?;
         if found.quarantined && !force {
             let message = format!(
@@ -157,11 +159,19 @@ impl Rollout {
     /// record after: what serves then is already compiled and warm.
     pub async fn rollback(&self, by: &str, name: &str) -> Result<Value, Refusal> {
         let arrived = Instant::now();
-        let mut state = self.state.lock().await;
-        let ended = trials_of(&state.plan, name);
-        let switched = match ended.is_empty() {
-            true => self.roll_back(&mut state, by, name, None).await?,
-            false => self.end_trials(&mut state, by, name).await?,
+        let mut attempts = 0..ATTEMPTS;
+        let (state, ended, switched) = loop {
+            self.caught_up().await?;
+            let mut state = self.state.lock().await;
+            let ended = trials_of(&state.plan, name);
+            let switched = match ended.is_empty() {
+                true => self.roll_back(&mut state, by, name, None).await,
+                false => self.end_trials(&mut state, by, name).await,
+            };
+            match switched {
+                Err(refusal) if is_outrun(&refusal) && attempts.next().is_some() => {}
+                switched => break (state, ended, switched?),
+            }
         };
         let mut done = self.switched_json(&state, name);
         let micros = (switched - arrived).as_micros();
@@ -226,6 +236,26 @@ impl Rollout {
         self.switch_at_once(state, plan, step).await
     }
 
+    /// Unbinds what is in trouble and has nothing to go back to: messages pass without it, as with an administrator's
+    /// `disable`.
+    pub(super) async fn unbind(
+        &self,
+        state: &mut State,
+        name: &str,
+        trouble: &Trouble,
+    ) -> Result<Instant, Refusal> {
+        let broken = self.known(state, name)?;
+        let mut plan = state.plan.clone();
+        let own = plan.plugins.get_mut(name).ok_or_else(|| unknown(name))?;
+        own.disabled = true;
+        own.watched_until = None;
+        let quarantine = Step::of(HOST, "plugin.quarantine", name).after(Some(&broken));
+        let step = Step::of(HOST, "plugin.disable", name).before(Some(&broken));
+        let step = step.because(format!("{} disable {name}", trouble.cause));
+        self.switch_at_once(state, plan, trouble.told(step).and(quarantine))
+            .await
+    }
+
     /// Unbinds a plugin, or binds it again.
     pub async fn set_disabled(
         &self,
@@ -234,6 +264,9 @@ impl Rollout {
         disabled: bool,
     ) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
+        if !disabled {
+            self.check_serves(name).await?;
+        }
         let verb = if disabled { "disable" } else { "enable" };
         let step = Step::of(by, &format!("plugin.{verb}"), name);
         let state = self
@@ -248,6 +281,19 @@ impl Rollout {
             })
             .await?;
         Ok(self.switched_json(&state, name))
+    }
+
+    /// Refuses to bind again what was given up.
+    async fn check_serves(&self, name: &str) -> Result<(), Refusal> {
+        let state = self.state.lock().await;
+        let VersionRef { version, digest } = self.known(&state, name)?;
+        match state.quarantined.contains(&digest) {
+            false => Ok(()),
+            true => {
+                let message = format!("{name} {version} is quarantined; activate it with --force");
+                Err(Refusal::new(Code::Conflict, message))
+            }
+        }
     }
 
     /// The version a plugin is on, if it was ever activated.
@@ -308,8 +354,7 @@ pub(super) fn unknown(name: &str) -> Refusal {
     Refusal::not_found(format!("{name} was never activated"))
 }
 
-/// Puts a version in force, with the one before it to go back to. One that replaces another is watched for a while, and
-/// tried no more.
+/// Puts a version in force, with the one before it, if any, to go back to. It is watched for a while, and tried no more.
 fn activated(
     plan: &mut Plan,
     name: &str,
@@ -330,8 +375,10 @@ fn activated(
     };
     let (previous, watched_until) = match before {
         Some(before) if replaced => (Some(before.version()), watched_until),
+        // Put in force again, it is watched again.
+        Some(before) if before.disabled => (before.previous, watched_until),
         Some(before) => (before.previous, before.watched_until),
-        None => (None, None),
+        None => (None, watched_until),
     };
     plan.place(name, target, bindings);
     for trials in [&mut plan.canaries, &mut plan.shadows] {
@@ -348,6 +395,7 @@ fn activated(
             namespace,
             previous_namespace,
             watched_until,
+            config: None,
         },
     );
 }

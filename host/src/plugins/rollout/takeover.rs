@@ -35,6 +35,9 @@ impl Rollout {
         mut moving: Option<&mut Moving>,
         mut change: impl FnMut(&mut Plan) -> Result<(), Refusal>,
     ) -> Result<MutexGuard<'_, State>, Refusal> {
+        if let Some(among) = &self.among {
+            return Box::pin(self.change_among(among, step, moving, change)).await;
+        }
         loop {
             let mut plan = self.state.lock().await.plan.clone();
             change(&mut plan)?;
@@ -69,6 +72,7 @@ impl Rollout {
     ) -> Result<(), Refusal> {
         self.settle(state).await?;
         self.name_commands(&mut plan).await;
+        self.name_configurations(&mut plan).await?;
         let number = self.number(state).await?;
         let generation = self.build(&plan, number).await;
         let owed = self.record(&plan, number, step);
@@ -111,6 +115,9 @@ impl Rollout {
         plan: Plan,
         step: Step,
     ) -> Result<Instant, Refusal> {
+        if let Some(among) = &self.among {
+            return Box::pin(self.switch_among(among, state, plan, step)).await;
+        }
         let number = self.number(state).await?;
         self.cell.activate(self.build(&plan, number).await);
         let switched = Instant::now();
@@ -123,13 +130,13 @@ impl Rollout {
         Ok(switched)
     }
 
-    fn took_over(&self, number: u64, cause: &str) {
+    pub(super) fn took_over(&self, number: u64, cause: &str) {
         self.switched.notify_one();
         self.generations.send_replace(number);
         tracing::info!(generation = number, cause, "a generation took over");
     }
 
-    fn record(&self, plan: &Plan, number: u64, step: Step) -> Owed {
+    pub(super) fn record(&self, plan: &Plan, number: u64, step: Step) -> Owed {
         let at = self.clock.now_ms();
         Owed {
             record: StoredGeneration {
@@ -187,12 +194,21 @@ impl Rollout {
             Some(_) => "active",
             None => "available",
         };
-        json!({
+        let generation = self.generation();
+        let mut done = json!({
             "name": name,
             "version": plan.map(|plan| &plan.version),
             "digest": plan.map(|plan| &plan.digest),
             "state": state_name,
-            "generation": self.generation(),
-        })
+            "generation": generation,
+        });
+        let behind = self
+            .among
+            .as_ref()
+            .map(|among| among.left_behind(generation));
+        if let Some(behind) = behind.filter(|nodes| !nodes.is_empty()) {
+            done["behind"] = behind.into();
+        }
+        done
     }
 }

@@ -19,6 +19,7 @@ impl Rollout {
     /// Shows a version what happens, and compares what it decides with what is decided; it decides nothing.
     pub async fn shadow(&self, by: &str, name: &str, version: &str) -> Result<Value, Refusal> {
         let _changing = self.changing.lock().await;
+        self.refresh().await?;
         let found = self.find(name, version).await?;
         let trial = self.as_trial(&found, 100).await?;
         let mut hooks = trial.wishes.iter().filter_map(|wish| hook(&wish.hook));
@@ -56,6 +57,7 @@ impl Rollout {
             _ => return Err(Refusal::bad_request("percent is 1 to 100")),
         };
         let _changing = self.changing.lock().await;
+        self.refresh().await?;
         let found = self.find(name, version).await?;
         if found.quarantined {
             let message = format!(

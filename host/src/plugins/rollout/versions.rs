@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kith_runtime::{Inspection, LoadError, Version};
+use kith_runtime::{BreakerState, Inspection, LoadError, Version};
 use serde_json::{Value, json};
 
 use super::grants::difference;
@@ -228,8 +228,18 @@ impl Rollout {
             return Ok(recalled);
         }
         let component = self.component(&version.digest).await?;
+        let baked = self.baked_elsewhere(&version.digest, configuration).await;
         let runtime = self.runtime.clone();
-        let prepared = tokio::task::spawn_blocking(move || runtime.prepare(&component, &values));
+        let prepared = tokio::task::spawn_blocking(move || {
+            let Some(baked) = baked else {
+                return runtime.prepare(&component, &values);
+            };
+            let prepared = runtime.prepare_from_baked(&component, &values, &baked);
+            prepared.or_else(|error| {
+                tracing::warn!(%error, "what another node baked does not serve here");
+                runtime.prepare(&component, &values)
+            })
+        });
         let prepared = prepared
             .await
             .map_err(|_| inspection_died())?
@@ -263,6 +273,7 @@ impl Rollout {
             let canary = tried(&state.plan.canaries);
             let is_tried = canary.is_some() || tried(&state.plan.shadows).is_some();
             let state_name = match bound {
+                Some(plan) if plan.disabled && version.quarantined => "quarantined",
                 Some(plan) if plan.disabled => "disabled",
                 Some(_) => "active",
                 None if canary.is_some() => "canary",
@@ -294,7 +305,8 @@ impl Rollout {
                 row["grants"] = plan.grants.to_string().into();
             }
             let is_loaded = bound.is_some() || is_tried;
-            if let Some(note) = self.note(version).filter(|_| is_loaded) {
+            let note = self.note(version, bound.is_some());
+            if let Some(note) = note.filter(|_| is_loaded) {
                 row["note"] = note.into();
             }
             row
@@ -314,11 +326,19 @@ impl Rollout {
     }
 
     /// What an administrator should know of a bound version beside its state.
-    fn note(&self, version: &PluginVersion) -> Option<String> {
+    fn note(&self, version: &PluginVersion, is_bound: bool) -> Option<String> {
         if let Some(why) = self.loaded.why_absent(&version.digest) {
             return Some(format!("not loadable: {why}"));
         }
+        if version.quarantined && is_bound {
+            return Some("unbound: it failed with nothing to go back to".to_owned());
+        }
         let prepared = self.loaded.any_of(&version.digest)?;
+        let hooks = prepared.inspection().hooks.iter();
+        let mut open = hooks.filter(|hook| prepared.breaker(**hook) == BreakerState::Open);
+        if let Some(hook) = open.next() {
+            return Some(format!("{}: its breaker is open", hook.as_str()));
+        }
         let why = prepared.not_baked()?;
         Some(format!("not baked: {why}"))
     }

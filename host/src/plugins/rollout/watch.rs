@@ -1,5 +1,6 @@
 //! Watching: a fresh activation is rolled back by itself, and a canary ended, when its breaker opens, it is slow, its
-//! verdicts drift from the other version's, or its instances grow. What is given up is quarantined.
+//! verdicts drift from the other version's, or its instances grow. A first activation has nothing to go back to and is
+//! unbound. What is given up is quarantined.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use kith_runtime::{HealthChange, HealthEvent};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
+use super::proposal::{ATTEMPTS, is_outrun};
 use super::step::{HOST, Step};
 use super::switch::Trouble;
 use super::{Rollout, State};
@@ -98,8 +100,10 @@ impl Rollout {
                 pair.other.as_ref().map(|other| other.digest.as_str()),
             );
             let trouble = missed.then(|| self.open_breaker(&pair.version)).flatten();
-            let trouble =
-                trouble.or_else(|| self.tallies.compare(&pair.name, digests, &self.rules));
+            // Without another version there is nothing that this one is worse than.
+            let compared = digests.1.is_some() && trouble.is_none();
+            let compared = compared.then(|| self.tallies.compare(&pair.name, digests, &self.rules));
+            let trouble = trouble.or(compared.flatten());
             if let Some(trouble) = trouble {
                 self.give_up(&pair.name, digests.0, &trouble).await;
             }
@@ -118,12 +122,25 @@ impl Rollout {
         })
     }
 
-    /// Rolls a fresh activation back, or ends a canary; nothing where the version is neither.
+    /// Rolls a fresh activation back or, where there is nothing to go back to, unbinds it; ends a canary; nothing where the version is neither.
     async fn give_up(&self, name: &str, digest: &str, trouble: &Trouble) {
+        for _ in 0..ATTEMPTS {
+            // Another node may have found the same.
+            if let Err(refusal) = self.caught_up().await {
+                tracing::warn!(why = %refusal.message, "what serves elsewhere is not known");
+            }
+            if !self.give_up_unless_outrun(name, digest, trouble).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether it has to be tried again.
+    async fn give_up_unless_outrun(&self, name: &str, digest: &str, trouble: &Trouble) -> bool {
         let mut state = self.state.lock().await;
         let now = self.clock.now_ms();
         let Some(watched) = watched(&state.plan, name, digest, now) else {
-            return;
+            return false;
         };
         let (cause, why) = (trouble.cause, trouble.why.as_str());
         tracing::error!(
@@ -136,16 +153,13 @@ impl Rollout {
         state.quarantined.insert(digest.to_owned());
         let given_up = self.give_up_now(&mut state, name, (watched, trouble)).await;
         let quarantined = self.accounts.set_quarantined(digest, true).await;
+        if given_up.as_ref().is_err_and(is_outrun) {
+            return true;
+        }
         if given_up.is_err() || quarantined.is_err() {
             tracing::error!(plugin = name, "giving it up is not complete");
         }
-        // Where there is nothing to go back to, it is not tried again every time it is looked at.
-        if let (Watched::Activation, Err(refusal)) = (watched, &given_up)
-            && refusal.code == Code::Conflict
-            && let Some(own) = state.plan.plugins.get_mut(name)
-        {
-            own.watched_until = None;
-        }
+        false
     }
 
     async fn give_up_now(
@@ -158,7 +172,13 @@ impl Rollout {
             Watched::Canary => self.give_up_canary(state, name, trouble).await,
             Watched::Activation => {
                 let rolled_back = self.roll_back(state, HOST, name, Some(trouble)).await;
-                rolled_back.map(drop)
+                match rolled_back {
+                    // There is nothing before it, or that is quarantined as well.
+                    Err(refusal) if refusal.code == Code::Conflict && !is_outrun(&refusal) => {
+                        self.unbind(state, name, trouble).await.map(drop)
+                    }
+                    rolled_back => rolled_back.map(drop),
+                }
             }
         }
     }

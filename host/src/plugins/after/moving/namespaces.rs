@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, RwLock};
 
 use super::Progress;
+use crate::ids::EntryId;
 use crate::journey::store_refusal;
 use crate::plugins::after::AfterCommit;
 use crate::plugins::bindings::namespace_of;
@@ -18,6 +19,8 @@ use crate::store::{Change, Outcome};
 
 /// Keys that go with one change.
 const DROPPED_AT_ONCE: usize = 1000;
+/// Another node may be making what was begun within so long, or serve it before this one knows.
+const YOUNG_MS: u64 = 24 * 60 * 60 * 1000;
 
 #[derive(Default)]
 pub struct Namespaces {
@@ -85,6 +88,15 @@ impl Rollout {
     }
 }
 
+/// Whether a namespace was begun lately; its number says when.
+fn is_young(namespace: &str, now_ms: u64) -> bool {
+    let number = namespace.split_once('/').map(|(_, number)| number.parse());
+    let Some(Ok(number)) = number else {
+        return false;
+    };
+    EntryId(number).at_ms().saturating_add(YOUNG_MS) > now_ms
+}
+
 impl AfterCommit {
     /// `{bytes, quota, refused}` of what a plugin keeps.
     pub(in crate::plugins::after) async fn values_report(
@@ -103,10 +115,12 @@ impl AfterCommit {
         let kept = self.kv.kv_namespaces().await;
         let kept = kept.map_err(|e| store_refusal(&e))?;
         let (known, used) = self.rollout.namespaces().await;
+        let now = self.rollout.clock.now_ms();
         for namespace in kept {
             let plugin = namespace.split('/').next().unwrap_or_default();
             let is_made = self.namespaces.making.lock().contains_key(&namespace);
-            if !known.contains(plugin) || used.contains(&namespace) || is_made {
+            let is_others = self.rollout.among().is_some() && is_young(&namespace, now);
+            if !known.contains(plugin) || used.contains(&namespace) || is_made || is_others {
                 continue;
             }
             tracing::info!(namespace, "a namespace that nobody uses is dropped");
