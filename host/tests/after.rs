@@ -3,9 +3,12 @@
 
 mod bindings;
 mod canary;
+mod consumers;
 mod grants;
 mod hostile;
 mod killed;
+mod kit;
+mod lines;
 mod reach;
 mod receiver;
 mod replies;
@@ -13,6 +16,7 @@ mod services;
 mod values;
 mod webhook;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -200,6 +204,53 @@ async fn every_entry_is_seen_and_every_effect_happens_once_across_versions_and_r
     let wanted: Vec<String> = (0..said).map(|n| format!("counted {n}")).collect();
     assert_eq!(counted, wanted, "each told once, in order");
     counted.clear();
+}
+
+#[tokio::test]
+async fn every_effect_happens_once_while_versions_take_over_from_each_other_under_load() {
+    const MESSAGES: usize = 150;
+    const SWAPS: usize = 4;
+    // How many messages are on their way at once: how far the versions may fall behind each other.
+    const AHEAD: usize = 40;
+    let mut stage = Stage::new(GRANTS).await;
+    let server = &stage.server;
+    let (socket, bot) = (&mut stage.socket, stage.bot.clone());
+    let (swaps, done) = (Cell::new(0), Cell::new(false));
+    // A busy machine swaps slowly: there is talk until there were enough swaps, however fast messages are.
+    let talking = async {
+        let (mut said, mut told) = (0, Vec::new());
+        while said < MESSAGES || swaps.get() < SWAPS {
+            let text = format!("count {said}");
+            let acked = socket.send_text(&bot, &format!("load-{said}"), &text).await;
+            assert!(acked["ok"]["seq"].is_u64(), "{acked}");
+            said += 1;
+            while told.len() + AHEAD < said {
+                let entry = socket.event("entry").await["entry"].clone();
+                told.extend(counted(&[entry], &bot));
+            }
+        }
+        done.set(true);
+        while told.len() < said {
+            let entry = socket.event("entry").await["entry"].clone();
+            told.extend(counted(&[entry], &bot));
+        }
+        told
+    };
+    let swapping = async {
+        while !done.get() {
+            let kind = ["other", "plain"][swaps.get() % 2];
+            let (status, told) = activate(server, kind, "").await;
+            assert_eq!(status, 200, "{told}");
+            swaps.set(swaps.get() + 1);
+        }
+    };
+    let (told, ()) = tokio::join!(talking, swapping);
+    let said = told.len();
+    let wanted: Vec<String> = (0..said).map(|n| format!("counted {n}")).collect();
+    let swaps = swaps.get();
+    assert_eq!(told, wanted, "each told once, in order, {swaps} swaps");
+    let total = stage.ask("total").await;
+    assert_eq!(total, format!("total {said}"), "each counted once");
 }
 
 #[tokio::test]

@@ -3,18 +3,23 @@
 
 mod accounts;
 mod audit;
+pub mod bus;
+mod devices;
 mod log;
 mod moderation;
+mod people;
+mod records;
+mod registry;
 
 use std::sync::Arc;
 
 use kith::clock::{Clock, ManualClock};
-use kith::store::accounts::Accounts;
 use kith::store::embedded_log::EmbeddedLog;
-use kith::store::moderation::Moderation;
-use kith::store::sqlite_accounts::SqliteAccounts;
+use kith::store::mongo::MongoSettings;
+use kith::store::mongo_log::MongoLog;
 use tempfile::TempDir;
 
+use super::mongo::server::{self, MongoServer};
 use log::{Engine, Opened};
 
 /// When the tests' clocks begin: a time like today's, so that ids look like ids.
@@ -53,6 +58,42 @@ impl Engine for Embedded {
     }
 }
 
+/// The log in a database of its own on a server that all tests share.
+struct InMongo {
+    _server: Arc<MongoServer>,
+    settings: MongoSettings,
+    clock: Arc<ManualClock>,
+}
+
+impl InMongo {
+    async fn new() -> Self {
+        let server = server::shared().await;
+        Self {
+            settings: server.database(),
+            _server: server,
+            clock: Arc::new(ManualClock::at(BEGINNING_MS)),
+        }
+    }
+}
+
+impl Engine for InMongo {
+    async fn open(&self) -> Opened {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let opened = MongoLog::open(&self.settings, clock).await;
+        let (log, settlements) = opened.expect("the log opens");
+        Opened {
+            values: log.clone(),
+            kv: log.clone(),
+            log,
+            settlements,
+        }
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+}
+
 /// One test a promise and an engine, so that a failure names both.
 macro_rules! promises {
     ($suite:ident, $engine:ident, $open:expr, [$($promise:ident),* $(,)?]) => {
@@ -66,6 +107,10 @@ macro_rules! promises {
         }
     };
 }
+
+// Behind the macro that they use.
+mod nodes;
+mod tables;
 
 promises!(
     log,
@@ -98,61 +143,33 @@ promises!(
     ]
 );
 
-fn sqlite() -> (Arc<dyn Accounts>, TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let accounts =
-        SqliteAccounts::open(&folder.path().join("accounts.sqlite")).expect("the accounts open");
-    (accounts, folder)
-}
-
 promises!(
-    accounts,
-    sqlite_accounts,
-    super::sqlite(),
+    log,
+    mongo_log,
+    super::InMongo::new().await,
     [
-        a_user_name_is_given_once,
-        a_changed_profile_is_read_back,
-        names_are_found_by_their_beginning_and_any_part_of_the_display_name,
-        a_refresh_token_works_once_and_its_reuse_ends_the_device,
-        an_expired_refresh_token_is_unknown,
-        a_new_password_ends_all_devices_but_one,
-        disabling_ends_every_device,
-        blocks_are_seen_from_both_sides,
-        the_first_value_of_a_secret_stays,
-        a_component_is_kept_by_its_digest,
-        a_pruned_component_is_gone_and_its_version_stays_known,
-        a_configuration_can_be_taken_back_to_the_one_before,
-        generation_numbers_are_never_given_twice,
-        the_newest_generation_is_the_highest,
-        administrators_tokens_are_known_by_their_hash,
-    ]
-);
-
-promises!(
-    audit,
-    sqlite_audit,
-    super::sqlite(),
-    [
-        lines_are_read_both_ways_and_by_their_actions,
-        a_generation_and_its_lines_are_kept_together,
-    ]
-);
-
-fn moderation_tables() -> (Arc<dyn Moderation>, TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let tables = SqliteAccounts::open(&folder.path().join("accounts.sqlite")).expect("opens");
-    (tables, folder)
-}
-
-promises!(
-    moderation,
-    sqlite_moderation,
-    super::moderation_tables(),
-    [
-        a_ban_is_one_of_its_kind_and_subject,
-        a_lifted_ban_is_gone,
-        labels_are_a_users_own,
-        notices_page_backwards,
-        a_wish_is_seconded_by_another_and_once,
+        a_log_is_dense_and_survives_being_opened_again,
+        a_resend_settles_with_the_first_answer,
+        another_content_under_a_used_client_id_is_a_conflict,
+        two_of_one_client_id_in_one_flush_make_one_entry,
+        an_older_generation_than_the_heads_is_stale,
+        receipts_only_move_forward_and_end_at_the_head,
+        unread_counts_others_messages_above_read,
+        a_recall_erases_message_and_edits_and_answers_again_the_same,
+        an_edit_changes_the_message_where_it_stands,
+        a_held_message_is_released_once,
+        a_refused_hold_answers_its_client_id_with_the_reason,
+        a_dropped_message_is_remembered_and_leaves_no_entry,
+        an_answered_command_is_remembered_with_what_was_written_and_leaves_no_entry,
+        preferences_stay_and_a_new_message_shows_a_hidden_conversation,
+        plugin_writes_commit_with_their_entry,
+        a_moment_of_plugin_values_stays_as_it_was,
+        what_effects_and_the_plugin_itself_write_are_the_same_values,
+        changes_since_a_token_are_told_once_each,
+        a_token_of_elsewhere_asks_to_start_again,
+        pages_are_cut_where_they_are_asked_to_be,
+        lists_page_without_gaps_and_doubles,
+        a_narrowed_entry_is_neither_unread_nor_last_for_those_it_leaves_out,
+        a_closed_log_takes_nothing,
     ]
 );

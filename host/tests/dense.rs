@@ -14,6 +14,8 @@ use crate::support::{TestSocket, TestUser};
 const MARK: &[u8] = b"q00000";
 /// Versions called for the first time in a test.
 const FIRST_CALLS: usize = 100;
+/// CPU time of a start that one more plugin may take.
+const START_OF_AN_IDLE_ONE: Duration = Duration::from_micros(200);
 /// Preparing so many for the first time takes as long as it takes.
 const FIRST_START: Duration = Duration::from_secs(3600);
 
@@ -60,8 +62,9 @@ struct Crowd {
     socket: TestSocket,
     ann: TestUser,
     bob: TestUser,
-    /// From the start of the process until it serves: CPU time, and by the wall clock.
+    /// From the start of the process until it serves, the least of three times: CPU time, and by the wall clock.
     started: (Duration, Duration),
+    count: usize,
     sent: usize,
     _components: TempDir,
 }
@@ -92,7 +95,8 @@ impl Crowd {
             socket,
             ann,
             bob,
-            started: starts[1],
+            started: starts[0],
+            count,
             sent: 0,
             _components: components,
         }
@@ -153,9 +157,10 @@ fn percentile(sorted: &[Duration], of_100: usize) -> Duration {
 async fn what_is_idle_costs_neither_time_at_start_nor_memory() {
     // What was freed is given back at once: what the allocator keeps for later is of no plugin.
     let frugal = || vec![("MIMALLOC_PURGE_DELAY", "0".to_owned())];
-    let few = Crowd::of(100, frugal()).await;
+    let mut few = Crowd::of(100, frugal()).await;
     let (few_started, few_bytes) = (few.started, few.anonymous());
     assert_eq!(few.metric("kith_plugins_resident").await, 0.0);
+    tell_first_calls(&mut few).await;
     drop(few);
     let mut crowd = Crowd::of(1_000, frugal()).await;
     assert_eq!(
@@ -172,21 +177,15 @@ async fn what_is_idle_costs_neither_time_at_start_nor_memory() {
     );
     // A part of what is counted is the allocator's: pages that are not quite empty.
     assert!(each < 48 << 10, "an idle plugin takes {each} bytes");
-    // The stored plan of 1,000 is read, and that is all.
-    let most = few_started.0 * 3 / 2 + Duration::from_millis(250);
+    // The stored plan is read, and that is all: some 60 us each as tests are built, where loading or compiling one takes
+    // milliseconds. Even CPU time grows with what else a machine does: 110 us at three times what its cores can do.
+    let most = few_started.0 + 900 * START_OF_AN_IDLE_ONE;
     assert!(
         crowd.started.0 < most,
         "{few_started:?}, {:?}",
         crowd.started
     );
-    let (first, second) = first_calls(&mut crowd).await;
-    println!(
-        "first call of a cold plugin: p50 {:?}, p99 {:?}; the second: p50 {:?}, p99 {:?}",
-        percentile(&first, 50),
-        percentile(&first, 99),
-        percentile(&second, 50),
-        percentile(&second, 99)
-    );
+    tell_first_calls(&mut crowd).await;
     let resident = crowd.metric("kith_plugins_resident").await;
     assert_eq!(
         resident, FIRST_CALLS as f64,
@@ -194,12 +193,26 @@ async fn what_is_idle_costs_neither_time_at_start_nor_memory() {
     );
 }
 
+/// Prints what the first and the second call of a cold plugin take among so many.
+async fn tell_first_calls(crowd: &mut Crowd) {
+    let (first, second) = first_calls(crowd).await;
+    println!(
+        "first call of a cold plugin among {}: p50 {:?}, p99 {:?}; the second: p50 {:?}, p99 {:?}",
+        crowd.count,
+        percentile(&first, 50),
+        percentile(&first, 99),
+        percentile(&second, 50),
+        percentile(&second, 99)
+    );
+}
+
 /// The first and the second call of a hundred plugins, each sorted. No compiler runs for them.
 async fn first_calls(crowd: &mut Crowd) -> (Vec<Duration>, Vec<Duration>) {
     let (mut first, mut second) = (Vec::new(), Vec::new());
+    // Apart from each other where there are more of them.
+    let apart = (crowd.count / FIRST_CALLS).min(7);
     for place in 0..FIRST_CALLS {
-        // Spread over all.
-        let number = 1 + place * 7;
+        let number = 1 + place * apart;
         first.push(crowd.call(number).await);
         second.push(crowd.call(number).await);
     }

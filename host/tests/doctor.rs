@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
+use kith::config::{BusEngine, Config};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::conformance::bus::servers::{Kind as Redis, Servers};
 use crate::crash::process::{ServerProcess, program};
 use crate::media::stores::Bucket;
 use crate::search::servers::{Kind, fresh_prefix, shared};
@@ -85,8 +87,9 @@ async fn a_set_up_that_works_is_told_part_by_part() {
     let lines: Vec<&str> = printed.lines().collect();
     assert!(lines[0].starts_with("store: embedded"), "{printed}");
     assert!(lines[0].ends_with("a server uses it"), "{printed}");
-    assert!(lines[1].starts_with("media: local"), "{printed}");
-    assert!(lines[2].starts_with("search: opensearch 2."), "{printed}");
+    assert!(lines[1].starts_with("bus: local"), "{printed}");
+    assert!(lines[2].starts_with("media: local"), "{printed}");
+    assert!(lines[3].starts_with("search: opensearch 2."), "{printed}");
 
     let bucket = Bucket::start().await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -203,4 +206,39 @@ async fn what_is_wrong_with_the_store_is_one_line() {
     is_ill(&doctor(&data, &[], &[]).await, &["store: ", "accounts"]);
     std::fs::write(&accounts, whole).expect("written");
     assert_eq!(doctor(&data, &[], &[]).await.0, Some(0));
+}
+
+/// What the doctor says about a bus: its word, or what is wrong.
+async fn bus_of(url: &str) -> Result<String, String> {
+    let mut config = Config::default();
+    let folder = tempfile::tempdir().expect("a folder");
+    config.server.data = folder.path().join("none").display().to_string();
+    config.bus.engine = BusEngine::Redis;
+    config.bus.url = url.to_owned();
+    let findings = kith::app::doctor::examine(&config).await;
+    let bus = findings.into_iter().find(|finding| finding.part == "bus");
+    let found = bus.expect("it is tried").found;
+    found.map_err(|error| format!("{error:#}"))
+}
+
+#[tokio::test]
+async fn the_bus_is_tried_as_the_server_would_use_it() {
+    for kind in [Redis::Single, Redis::Sentinel, Redis::Cluster] {
+        let servers = Servers::start(kind).await;
+        let found = bus_of(&servers.url()).await.expect("it is well");
+        assert!(found.starts_with("redis 7."), "{kind:?}: {found}");
+        assert!(found.contains("127.0.0.1:"), "{found}");
+    }
+    let nobody = nowhere().await.replace("http://", "redis://ann:secret@");
+    let ill = bus_of(&nobody).await.expect_err("nobody answers");
+    assert!(ill.contains("cannot be reached"), "{ill}");
+    assert!(!ill.contains("secret"), "{ill}");
+    let servers = Servers::start(Redis::Single).await;
+    let url = servers.url().replace("redis://", "redis://nobody:secret@");
+    let ill = bus_of(&url).await.expect_err("there is no such user");
+    assert!(ill.contains("the bus refuses"), "{ill}");
+    assert!(!ill.contains("secret"), "{ill}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = doctor(folder.path(), &[("KITH_BUS__ENGINE", "redis")], &[]).await;
+    is_ill(&told, &["store.engine"]);
 }

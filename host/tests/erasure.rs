@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kith::store::housekeeping::Housekeeping;
 use serde_json::json;
 
 use crate::parts::Parts;

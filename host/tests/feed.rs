@@ -157,7 +157,16 @@ async fn cursors_last_and_positions_of_another_log_are_refused() {
         .await
         .expect("a page");
     assert_eq!(log.cursor("push").await.expect("read"), None);
-    log.put_cursor("push", &page.next).await.expect("put");
+    let beginning = FeedPosition::default();
+    for (from, moves) in [
+        (Some(&page.next), false),
+        (None, true),
+        (None, false),
+        (Some(&beginning), false),
+    ] {
+        let moved = log.move_cursor("push", from, &page.next).await;
+        assert_eq!(moved.expect("told"), moves, "{from:?}");
+    }
     log.close().await;
     drop((log, settled));
 

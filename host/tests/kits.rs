@@ -1,7 +1,10 @@
 //! The kits for plugin authors in three languages: their own tests, the same fixtures held by the same plugin in each, and
 //! the first-party plugins that are not in Rust. Components are built by the command any author uses.
 
+mod baseline;
 mod first_party;
+mod services;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

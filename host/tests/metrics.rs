@@ -37,6 +37,7 @@ async fn what_happened_is_in_the_metrics() {
     let before = sampled(&server).await;
     assert_eq!(before["kith_connections"], 2.0);
     assert_eq!(before["kith_sessions"], 2.0);
+    assert_eq!(before["kith_bus_degraded"], 0.0);
     assert!(before["kith_generation"] >= 1.0);
     let said = from.send_text(&bob.id, "1", "a secret of ours").await;
     assert!(said["ok"].is_object(), "{said}");

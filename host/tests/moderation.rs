@@ -266,6 +266,44 @@ async fn a_registration_that_needs_approval_waits_for_an_administrator() {
     assert_eq!(sign_in(&server, "approve-register", "desk").await, "ok");
 }
 
+#[tokio::test]
+async fn what_a_rule_keeps_has_the_room_it_was_granted_and_no_more() {
+    let server = guarded().await;
+    let path = "/plugins/warden/grants";
+    let grant = async |grants: &str| {
+        let granted = server.admin("POST", path, Some(json!({"grants": grants})));
+        let (status, done) = granted.await;
+        assert_eq!(status, 200, "{done}");
+    };
+    let values = async || {
+        let (_, report) = server.admin("GET", "/plugins/warden/consumers", None).await;
+        report["values"]["bytes"].as_u64().expect("a count")
+    };
+    grant("kv:bytes=1000").await;
+    // Each keeps 400 bytes under a name; whoever finds no room is let in all the same.
+    let mut full = 0;
+    for (name, has_room) in [
+        ("keep-one", true),
+        ("keep-two", true),
+        ("keep-three", false),
+    ] {
+        assert_eq!(register(&server, name).await.0, 201, "{name}");
+        let bytes = values().await;
+        assert_eq!(bytes > full, has_room, "{name}: {bytes} after {full}");
+        full = bytes;
+    }
+    assert!((800..=1000).contains(&full), "two are kept: {full}");
+    // What is forgotten makes room, and so does a wider grant.
+    assert_eq!(register(&server, "drop-keep-one").await.0, 201);
+    assert!(values().await < full);
+    assert_eq!(register(&server, "keep-four").await.0, 201);
+    assert!(values().await > 800, "the room is taken again");
+    grant("kv:bytes=2000").await;
+    assert_eq!(register(&server, "keep-five").await.0, 201);
+    let bytes = values().await;
+    assert!((1200..=2000).contains(&bytes), "{bytes}");
+}
+
 /// What administrators were told, oldest first.
 async fn notices(server: &TestServer) -> Vec<String> {
     let (status, page) = server.admin("GET", "/notices", None).await;

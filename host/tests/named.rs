@@ -6,6 +6,7 @@ mod bans;
 mod complete;
 mod conversations;
 mod errors;
+mod export;
 mod friends;
 mod groups;
 mod handovers;

@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use kith::app::stores::{Log, Tables};
+use kith::bus::Bus;
 use kith::clock::{Clock, ManualClock};
 use kith::config::{Config, MediaEngine};
 use kith::content::ContentLimits;
 use kith::conversation::Profile;
 use kith::delivery::Delivery;
+use kith::delivery::arrivals::Arrivals;
 use kith::ids::{ConversationId, UserId};
 use kith::journey::held::Sent;
 use kith::journey::{Draft, Journey, Target};
@@ -114,7 +117,8 @@ pub struct Parts {
     pub clock: Arc<ManualClock>,
     pub log: Arc<EmbeddedLog>,
     pub journey: Arc<Journey>,
-    accounts: Arc<SqliteAccounts>,
+    pub accounts: Arc<SqliteAccounts>,
+    pub registry: Arc<Registry>,
     delivery: JoinHandle<()>,
     lost: Arc<AtomicBool>,
 }
@@ -139,10 +143,31 @@ fn relay(
 impl Parts {
     pub async fn open() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        Self::open_at(folder, Arc::new(ManualClock::at(1_700_000_000_000))).await
+        Self::open_at(folder, Arc::new(ManualClock::at(1_700_000_000_000)), None).await
     }
 
-    async fn open_at(folder: TempDir, clock: Arc<ManualClock>) -> Self {
+    /// As one node of several.
+    pub async fn on(bus: Arc<dyn Bus>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+        Self::open_at(folder, clock, Some(bus)).await
+    }
+
+    /// The sessions of a node.
+    pub fn sessions(bus: Option<Arc<dyn Bus>>, now_ms: u64) -> Arc<Registry> {
+        let rules = SessionRules {
+            heartbeat: std::time::Duration::from_secs(30),
+            slow: std::time::Duration::from_secs(30),
+            per_kind: 5,
+        };
+        let registry = Registry::new(rules, now_ms);
+        Arc::new(match bus {
+            Some(bus) => registry.with_bus(bus),
+            None => registry,
+        })
+    }
+
+    async fn open_at(folder: TempDir, clock: Arc<ManualClock>, bus: Option<Arc<dyn Bus>>) -> Self {
         let shared: Arc<dyn Clock> = clock.clone();
         let (log, settlements) =
             EmbeddedLog::open(&folder.path().join("log"), shared.clone()).expect("the log opens");
@@ -151,7 +176,8 @@ impl Parts {
         let mut config = Config::default();
         config.media.engine = MediaEngine::None;
         let data = folder.path();
-        let media = kith::app::media::start(&config, data, (&accounts, &log), &shared).await;
+        let stores: (Arc<dyn Tables>, Arc<dyn Log>) = (accounts.clone(), log.clone());
+        let media = kith::app::media::start(&config, data, (&stores.0, &stores.1), &shared).await;
         let media = media.expect("no media");
         let people = PeopleLimits {
             friends: 10,
@@ -167,17 +193,14 @@ impl Parts {
             (ContentLimits::default(), people),
             media,
         ));
-        let rules = SessionRules {
-            heartbeat: std::time::Duration::from_secs(30),
-            slow: std::time::Duration::from_secs(30),
-            per_kind: 5,
-        };
-        let delivery = Delivery {
+        let registry = Self::sessions(bus, clock.now_ms());
+        let delivery = Arc::new(Delivery {
             journey: journey.clone(),
             log: log.clone(),
-            registry: Arc::new(Registry::new(rules, clock.now_ms())),
+            registry: registry.clone(),
             receipt_members: 500,
-        };
+            arrivals: Arrivals::default(),
+        });
         let lost = Arc::new(AtomicBool::new(false));
         let heard = relay(settlements, lost.clone());
         Self {
@@ -186,6 +209,7 @@ impl Parts {
             log,
             journey,
             accounts,
+            registry,
             delivery: tokio::spawn(delivery.run(heard)),
             clock,
         }
@@ -205,7 +229,7 @@ impl Parts {
         log.close().await;
         delivery.await.expect("delivery ends with the log");
         drop((log, journey, accounts));
-        Self::open_at(folder, clock).await
+        Self::open_at(folder, clock, None).await
     }
 
     /// Whether nobody hears what becomes of a commit.

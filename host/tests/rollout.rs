@@ -20,6 +20,7 @@ async fn server(kinds: &'static [&'static str], change: impl FnOnce(&mut Config)
     let server = TestServer::with(|config| {
         // What takes long here is stopped by nobody.
         config.plugins.hard_stop_ms = 2000;
+        config.plugins.watch_s = 60;
         change(config);
     })
     .await;

@@ -9,6 +9,7 @@ pub mod library;
 mod lifetimes;
 mod scale;
 pub mod servers;
+mod turns;
 mod visibility;
 
 use std::time::{Duration, Instant};

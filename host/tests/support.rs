@@ -50,7 +50,8 @@ pub struct TestServer {
     clock: Option<Arc<ManualClock>>,
 }
 
-/// The settings of test servers: cheap passwords, no rates, free ports, no plugins, no search.
+/// The settings of test servers: cheap passwords, no rates, free ports, no plugins, no search; activations are watched
+/// where a test asks for it.
 pub fn settings(data: &TempDir) -> Config {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".into();
@@ -60,6 +61,7 @@ pub fn settings(data: &TempDir) -> Config {
     config.auth.argon2_memory_kib = 8;
     config.auth.argon2_passes = 1;
     config.limits.rate = false;
+    config.plugins.watch_s = 0;
     config.search.engine = SearchEngine::None;
     config
 }
@@ -81,10 +83,20 @@ impl TestServer {
 
     /// On a clock that the test moves.
     pub async fn by(clock: Option<Arc<ManualClock>>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::prepared(clock, change, async |_| {}).await
+    }
+
+    /// With something done to the data before the first start.
+    pub async fn prepared(
+        clock: Option<Arc<ManualClock>>,
+        change: impl FnOnce(&mut Config),
+        prepare: impl AsyncFnOnce(&Config),
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let data = tempfile::tempdir().expect("a folder");
         let mut config = settings(&data);
         change(&mut config);
+        prepare(&config).await;
         let app = start(&config, clock.clone()).await;
         Self {
             app: Some(app),
@@ -131,6 +143,26 @@ impl TestServer {
     /// `kith admin compact`, after a stop.
     pub async fn compact(&self) {
         released(async || kith::app::upkeep::compact(&self.config).await).await;
+    }
+
+    /// `kith admin export`, after a stop.
+    pub async fn export(&self, file: &std::path::Path) {
+        let exported = async || {
+            let wish = (file, true);
+            kith::app::moving::export(&self.config, wish, |_| true).await
+        };
+        released(exported).await;
+    }
+
+    /// A server that begins with what is in a file.
+    pub async fn moved_from(file: &std::path::Path, change: impl FnOnce(&mut Config)) -> Self {
+        Self::prepared(None, change, async |config| {
+            let contents = kith::moving::import::check(file, |_| {}).expect("a whole file");
+            let file = (file, contents);
+            let imported = kith::app::moving::import(config, file, true, |_| true).await;
+            imported.expect("imported");
+        })
+        .await
     }
 
     pub fn app(&self) -> &App {
@@ -247,6 +279,15 @@ impl TestServer {
 
 /// A bare connection to a server, before `hello`.
 pub async fn connect_to(address: std::net::SocketAddr, subprotocol: Option<&str>) -> TestSocket {
+    let connected = try_connect_to(address, subprotocol).await;
+    connected.expect("connects")
+}
+
+/// As `connect_to`, to a server that may be gone.
+pub async fn try_connect_to(
+    address: std::net::SocketAddr,
+    subprotocol: Option<&str>,
+) -> Result<TestSocket, Error> {
     let url = format!("ws://{address}/v1/ws");
     let mut request = url.into_client_request().expect("a request");
     if let Some(subprotocol) = subprotocol {
@@ -255,14 +296,12 @@ pub async fn connect_to(address: std::net::SocketAddr, subprotocol: Option<&str>
             .headers_mut()
             .insert("sec-websocket-protocol", value);
     }
-    let (socket, _) = tokio_tungstenite::connect_async(request)
-        .await
-        .expect("connects");
-    TestSocket {
+    let (socket, _) = tokio_tungstenite::connect_async(request).await?;
+    Ok(TestSocket {
         socket,
         next: 0,
         events: Vec::new(),
-    }
+    })
 }
 
 impl Drop for TestServer {
@@ -393,13 +432,18 @@ impl TestSocket {
     /// The next event of a kind; others before it are left out.
     pub async fn event(&mut self, kind: &str) -> Value {
         loop {
-            let frame = match self.events.is_empty() {
-                true => self.frame().await.expect("the event before the end"),
-                false => self.events.remove(0),
-            };
+            let frame = self.any_event().await;
             if frame["ev"] == kind {
                 return frame;
             }
+        }
+    }
+
+    /// The next event, of whatever kind.
+    pub async fn any_event(&mut self) -> Value {
+        match self.events.is_empty() {
+            true => self.frame().await.expect("an event before the end"),
+            false => self.events.remove(0),
         }
     }
 

@@ -1,12 +1,23 @@
 //! Guests that never return, trap, hoard or flood: what they do stops with them,
 //! and what comes after is served.
 
-use serde_json::json;
+use kith::config::Config;
+use serde_json::{Value, json};
 
 use super::{GRANTS, Stage, activate};
+use crate::registry::plugin;
+use crate::support::TestServer;
 
 async fn impatient() -> Stage {
-    Stage::with(GRANTS, |config| config.plugins.after_stop_ms = 300).await
+    watched(0).await
+}
+
+async fn watched(watch_s: u64) -> Stage {
+    let hurried = |config: &mut Config| {
+        config.plugins.after_stop_ms = 300;
+        config.plugins.watch_s = watch_s;
+    };
+    Stage::with(GRANTS, hurried).await
 }
 
 #[tokio::test]
@@ -56,7 +67,7 @@ async fn floods_of_lines_and_numbers_end_at_their_bounds() {
 
 #[tokio::test]
 async fn a_fresh_version_that_keeps_failing_is_rolled_back_and_the_old_one_goes_on() {
-    let mut stage = impatient().await;
+    let mut stage = watched(60).await;
     assert_eq!(stage.ask("total").await, "total 0");
     let (status, done) = activate(&stage.server, "other", "").await;
     assert_eq!(status, 200, "{done}");
@@ -72,4 +83,25 @@ async fn a_fresh_version_that_keeps_failing_is_rolled_back_and_the_old_one_goes_
     };
     assert_eq!(state("other"), Some(json!("quarantined")), "{list}");
     assert_eq!(state("plain"), Some(json!("active")), "{list}");
+}
+
+#[tokio::test]
+async fn the_list_says_what_went_wrong_after_the_commit() {
+    let mut stage = impatient().await;
+    let list = async |server: &TestServer| {
+        let (_, list) = server.admin("GET", "/plugins", None).await;
+        let rows = list["plugins"].as_array().expect("plugins");
+        let serving = rows.iter().find(|row| row["state"] == "active");
+        serving.expect("one serves").clone()
+    };
+    assert_eq!(stage.ask("total").await, "total 0");
+    assert_eq!(list(&stage.server).await["trouble"], Value::Null);
+    stage.say("trap").await;
+    assert_eq!(stage.ask("total").await, "total 0");
+    let trouble = list(&stage.server).await["trouble"].to_string();
+    assert!(trouble.contains("observer: "), "{trouble}");
+    assert!(trouble.contains("1 events skipped"), "{trouble}");
+    assert!(trouble.contains("told to trap"), "{trouble}");
+    let shown = plugin(&stage.server, &["list"]).await.done();
+    assert!(shown.contains("1 events skipped"), "{shown}");
 }

@@ -3,6 +3,8 @@
 
 use super::receiver::Receiver;
 use super::{GRANTS, Stage};
+use crate::conformance::bus::eventually;
+use crate::groups;
 use serde_json::json;
 
 fn granting(more: &str) -> String {
@@ -80,6 +82,54 @@ async fn only_conversations_of_the_call_or_of_the_account_can_be_read() {
         .admin("POST", "/plugins/observant/grants", Some(change))
         .await;
     assert_eq!(stage.ask(&format!("history {theirs}")).await, "ok 1");
+}
+
+#[tokio::test]
+async fn a_grant_that_names_kinds_of_conversations_reaches_no_other_ones() {
+    let grants = "directory:kind=group,history:kind=group,http:host=nowhere.example,kv:bytes=65536,metrics,reply:kind=group,send";
+    let mut stage = Stage::new(grants).await;
+    let denied = |ability: &str| {
+        format!("no denied: {ability} is not granted for conversations of this kind")
+    };
+    assert_eq!(stage.ask("members").await, denied("directory"));
+    assert_eq!(stage.ask("history").await, denied("history"));
+    // People are no conversations.
+    let who = stage.ask("who observant").await;
+    assert_eq!(who, r#"ok ("observant", "service")"#);
+    // In a group the same grants reach.
+    let bot = stage.bot.clone();
+    let made = json!({"title": "us", "members": [bot]});
+    let (status, made) = stage
+        .server
+        .call("POST", "/v1/groups", Some(&stage.ann.token), Some(made))
+        .await;
+    assert_eq!(status, 201, "{made}");
+    let group = made["id"].as_str().expect("an id").to_owned();
+    for asked in ["members", "history"] {
+        let said = groups::say(&mut stage.socket, &group, asked, asked).await;
+        assert!(said["ok"]["seq"].is_u64(), "{said}");
+        let heard = stage.heard().await;
+        assert!(heard.starts_with("ok "), "{asked}: {heard}");
+    }
+    // An effect and a call that write to a person are refused alike, once writing is for groups alone.
+    let grant = async |change: serde_json::Value| {
+        let path = "/plugins/observant/grants";
+        stage.server.admin("POST", path, Some(change)).await
+    };
+    let (status, done) = grant(json!({"revoke": ["send"], "grants": "send:kind=group"})).await;
+    assert_eq!(status, 200, "{done}");
+    let (status, refused) = grant(json!({"grants": "send:kind=party"})).await;
+    assert_eq!((status, &refused["code"]), (400, &json!("bad_request")));
+    stage.say("members").await;
+    let refused = eventually(async || {
+        let notices = stage.report().await["consumers"][0]["notices"].to_string();
+        notices.contains("effect 0").then_some(notices)
+    });
+    let refused = refused.await;
+    assert!(
+        refused.contains("send is not granted for conversations of this kind"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Replies: written while their reader watches, committed once,
 //! and ended for the reader where the guest falls.
 
+use kith::journey::retention::Retention;
 use serde_json::{Value, json};
 
 use super::{GRANTS, Stage};
@@ -60,6 +61,95 @@ async fn a_reply_whose_guest_falls_is_written_again_and_stands_once() {
         .filter(|entry| !entry["stream"].is_null())
         .count();
     assert_eq!(replies, 1, "{log:?}");
+}
+
+#[tokio::test]
+async fn a_reply_ends_for_its_reader_once_nobody_answers_any_more() {
+    let (mut stage, _, piece) = lingering().await;
+    let path = "/plugins/observant/disable";
+    let (status, done) = stage.server.admin("POST", path, Some(json!({}))).await;
+    assert_eq!(status, 200, "{done}");
+    ends(&mut stage, &piece).await;
+}
+
+/// A stage whose calls may take as long as they like, and the first piece of an answer that never ends by itself.
+async fn lingering() -> (Stage, u64, Value) {
+    let patience = |config: &mut kith::config::Config| config.plugins.after_stop_ms = 600_000;
+    let mut stage = Stage::with(GRANTS, patience).await;
+    let asked = stage.say("answer wait and linger").await;
+    let mut piece = stage.socket.event("stream").await;
+    while piece["delta"] != "linger" {
+        piece = stage.socket.event("stream").await;
+    }
+    (stage, asked, piece)
+}
+
+/// The end of a stream comes next, and no entry is made of it.
+async fn ends(stage: &mut Stage, piece: &Value) {
+    let end = stage.socket.event("stream").await;
+    assert_eq!(
+        (&end["done"], &end["stream"]),
+        (&json!(true), &piece["stream"]),
+        "{end}"
+    );
+    let log = stage.log().await;
+    assert!(log.iter().all(|entry| entry["stream"].is_null()), "{log:?}");
+}
+
+#[tokio::test]
+async fn a_recall_ends_the_answer_that_is_being_written_to_what_is_recalled() {
+    let (mut stage, asked, piece) = lingering().await;
+    let conversation = piece["conversation"].clone();
+    // It waits behind the first, and is recalled before anybody is asked about it.
+    let waits = stage.say("answer what nobody sees").await;
+    let stands = stage.say("answer what stands").await;
+    for seq in [waits, asked] {
+        let target = json!({"conversation": conversation, "seq": seq});
+        let recalled = stage.socket.request("recall", target).await;
+        assert!(recalled["ok"].is_object(), "{recalled}");
+    }
+    let mut end = stage.socket.event("stream").await;
+    assert_eq!(
+        (&end["done"], &end["stream"]),
+        (&json!(true), &piece["stream"]),
+        "{end}"
+    );
+    // Whoever is left is answered at once: no call is waited for, and none is given up.
+    while end["stream"] == piece["stream"] {
+        end = stage.socket.event("stream").await;
+    }
+    assert_eq!(end["delta"], "what ");
+    let entry = stage.entry().await;
+    assert_eq!(
+        (&entry["content"]["text"], &entry["reply_to"]),
+        (&json!("what stands"), &json!(stands)),
+        "{entry}"
+    );
+    let log = stage.log().await;
+    let replies = log.iter().filter(|entry| !entry["stream"].is_null());
+    assert_eq!(replies.count(), 1, "{log:?}");
+    let report = stage.report().await;
+    let consumers = report["consumers"].as_array().expect("consumers");
+    let responder = consumers.iter().find(|row| row["hook"] == "responder");
+    let responder = responder.expect("a row of the responder's");
+    for (field, value) in [
+        ("skipped", json!(0)),
+        ("failures", json!(0)),
+        ("waiting_for", Value::Null),
+        ("notices", json!([])),
+    ] {
+        assert_eq!(responder[field], value, "{responder}");
+    }
+}
+
+#[tokio::test]
+async fn erasing_ends_the_answer_that_is_being_written_to_what_is_erased() {
+    let (mut stage, _, piece) = lingering().await;
+    stage.say("quite another thing").await;
+    let newest = Retention { days: 0, count: 1 };
+    let erased = stage.server.app().journey.retain(newest).await;
+    assert!(erased.is_ok_and(|erased| erased > 0));
+    ends(&mut stage, &piece).await;
 }
 
 #[tokio::test]

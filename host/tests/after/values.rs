@@ -8,7 +8,7 @@ use kith::content::Fingerprint;
 use kith::ids::{ConversationId, UserId};
 use kith::store::embedded_log::{EmbeddedLog, Opened};
 use kith::store::feed::{Feed, FeedPosition};
-use kith::store::kv::{KvChange, KvWrite, PluginKv};
+use kith::store::kv::{Advance, KvChange, KvWrite, PluginKv};
 use kith::store::{
     Change, CommandAnswer, CommitError, MessageLog, NotTaken, Origin, Outcome, ResendKey,
     Submission,
@@ -43,7 +43,7 @@ impl Store {
         &mut self,
         writes: Vec<KvWrite>,
         quota: u64,
-        cursor: Option<(String, FeedPosition)>,
+        cursor: Option<Advance>,
     ) -> Result<Vec<u64>, CommitError> {
         let change = Change::Kv(Box::new(KvChange {
             namespace: "p".into(),
@@ -149,13 +149,29 @@ async fn a_consumers_place_moves_with_its_values_or_not_at_all() {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Arc::new(ManualClock::at(1_000));
     let mut store = open(folder.path(), &clock);
-    let at = |text: &str| Some(("consumer".to_owned(), FeedPosition(text.to_owned())));
+    let at = |text: &str| FeedPosition(text.to_owned());
+    let on = |from: Option<FeedPosition>, to: &str| {
+        Some(Advance {
+            consumer: "consumer".to_owned(),
+            from,
+            to: at(to),
+        })
+    };
     store
-        .change(vec![put("n", "1")], 100, at("one"))
+        .change(vec![put("n", "1")], 100, on(None, "one"))
         .await
         .expect("written");
-    let full = store.change(vec![put("n", "22222")], 3, at("two")).await;
+    let advance = on(Some(at("one")), "two");
+    let full = store.change(vec![put("n", "22222")], 3, advance).await;
     assert!(matches!(full, Err(CommitError::Full(_))), "{full:?}");
+    for from in [None, Some(at("two"))] {
+        let elsewhere = store.change(vec![put("n", "2")], 100, on(from, "three"));
+        let elsewhere = elsewhere.await;
+        assert!(
+            matches!(elsewhere, Err(CommitError::Changed)),
+            "{elsewhere:?}"
+        );
+    }
     let cursor = store.log.cursor("consumer").await.expect("a read");
     assert_eq!(cursor, Some(FeedPosition("one".into())));
     assert_eq!(store.value("n").await.as_deref(), Some("1"));

@@ -5,23 +5,21 @@ use std::sync::Arc;
 
 use kith::conversation::Profile;
 use kith::ids::UserId;
-use kith::store::accounts::{
-    Accounts, Device, PluginVersion, Rotation, StoredGeneration, User, UserKind,
-};
-use tempfile::TempDir;
+use kith::store::accounts::{Accounts, Device, Rotation, StoredGeneration, User, UserKind};
 
-/// The store, and what has to live as long.
-type Opened = (Arc<dyn Accounts>, TempDir);
+use super::tables;
 
-const ANN: UserId = UserId(11);
-const BOB: UserId = UserId(22);
+type Opened = tables::Opened<dyn Accounts>;
+
+pub const ANN: UserId = UserId(11);
+pub const BOB: UserId = UserId(22);
 /// When the tests' tokens are used; they expire later.
-const NOW: u64 = 1_000;
-const LATER: u64 = 1_000_000;
+pub const NOW: u64 = 1_000;
+pub const LATER: u64 = 1_000_000;
 /// More devices than any of the promises is about.
-const DEVICES_MOST: usize = 100;
+pub const DEVICES_MOST: usize = 100;
 
-fn user(id: UserId, username: &str, display_name: &str) -> User {
+pub fn user(id: UserId, username: &str, display_name: &str) -> User {
     User {
         profile: Profile {
             id,
@@ -36,7 +34,7 @@ fn user(id: UserId, username: &str, display_name: &str) -> User {
     }
 }
 
-fn device(user: UserId, id: &str, refresh: u8) -> Device {
+pub fn device(user: UserId, id: &str, refresh: u8) -> Device {
     Device {
         user,
         id: id.to_owned(),
@@ -50,7 +48,7 @@ fn device(user: UserId, id: &str, refresh: u8) -> Device {
     }
 }
 
-async fn with_two((accounts, _folder): &Opened) -> &Arc<dyn Accounts> {
+pub async fn with_two((accounts, _kept): &Opened) -> &Arc<dyn Accounts> {
     for new in [user(ANN, "ann", "Ann Arbor"), user(BOB, "bob", "Bob")] {
         assert!(accounts.create_user(&new).await.expect("a write"));
     }
@@ -283,8 +281,27 @@ pub async fn blocks_are_seen_from_both_sides(open: Opened) {
     assert!(!relation(BOB, ANN).await.blocked);
 }
 
+pub async fn blocked_ones_page_by_their_ids(open: Opened) {
+    let accounts = with_two(&open).await;
+    // Some with smaller ids than the one who blocks, some with larger ones.
+    for other in [70, 2, 12, 9, 30] {
+        let set = accounts.set_block(ANN, UserId(other), true).await;
+        set.expect("a write");
+    }
+    let lifted = accounts.set_block(ANN, UserId(30), false).await;
+    lifted.expect("a write");
+    let page = async |after: Option<u64>, limit| -> Vec<u64> {
+        let page = accounts.blocks(ANN, after.map(UserId), limit).await;
+        page.expect("a read").iter().map(|other| other.0).collect()
+    };
+    assert_eq!(page(None, 3).await, [2, 9, 12]);
+    assert_eq!(page(Some(9), 3).await, [12, 70]);
+    assert_eq!(page(Some(70), 3).await, [0; 0]);
+    assert_eq!(accounts.blocks(BOB, None, 9).await.expect("a read"), []);
+}
+
 pub async fn the_first_value_of_a_secret_stays(open: Opened) {
-    let (accounts, _folder) = &open;
+    let (accounts, _kept) = &open;
     assert!(accounts.secret("key").await.expect("a read").is_none());
     assert_eq!(
         accounts.put_secret("key", b"one").await.expect("a write"),
@@ -300,135 +317,8 @@ pub async fn the_first_value_of_a_secret_stays(open: Opened) {
     );
 }
 
-pub async fn a_component_is_kept_by_its_digest(open: Opened) {
-    let (accounts, _folder) = &open;
-    let version = PluginVersion {
-        name: "a-filter".to_owned(),
-        version: "1.0.0".to_owned(),
-        digest: "sha256:aa".to_owned(),
-        size: 3,
-        pushed_at: NOW,
-        quarantined: false,
-        signed_by: None,
-        signature: None,
-        pruned: false,
-    };
-    accounts
-        .put_plugin(&version, b"abc")
-        .await
-        .expect("a write");
-    let another = PluginVersion {
-        digest: "sha256:cc".to_owned(),
-        ..version.clone()
-    };
-    assert!(
-        accounts.put_plugin(&another, b"def").await.is_err(),
-        "a version of a name is one binary for ever"
-    );
-    assert_eq!(
-        accounts.plugins().await.expect("a read"),
-        std::slice::from_ref(&version)
-    );
-    let component = accounts.component("sha256:aa").await.expect("a read");
-    assert_eq!(component.as_deref(), Some(&b"abc"[..]));
-    assert!(
-        accounts
-            .component("sha256:bb")
-            .await
-            .expect("a read")
-            .is_none()
-    );
-    accounts
-        .set_quarantined("sha256:aa", true)
-        .await
-        .expect("a write");
-    assert!(accounts.plugins().await.expect("a read")[0].quarantined);
-}
-
-pub async fn a_pruned_component_is_gone_and_its_version_stays_known(open: Opened) {
-    let (accounts, _folder) = &open;
-    let version = |name: &str, digest: &str| PluginVersion {
-        name: name.to_owned(),
-        version: "1.0.0".to_owned(),
-        digest: digest.to_owned(),
-        size: 3,
-        pushed_at: NOW,
-        quarantined: false,
-        signed_by: None,
-        signature: None,
-        pruned: false,
-    };
-    let (gone, stays) = (version("a", "sha256:aa"), version("b", "sha256:bb"));
-    for version in [&gone, &stays] {
-        accounts.put_plugin(version, b"abc").await.expect("a write");
-    }
-    let quarantined = accounts.set_quarantined(&gone.digest, true).await;
-    quarantined.expect("a write");
-    let digests = [gone.digest.clone(), "sha256:unknown".to_owned()];
-    accounts.prune_plugins(&digests).await.expect("a write");
-    let component = accounts.component(&gone.digest).await.expect("a read");
-    assert_eq!(component, None);
-    let pruned = PluginVersion {
-        quarantined: true,
-        pruned: true,
-        ..gone.clone()
-    };
-    let known = accounts.plugins().await.expect("a read");
-    assert_eq!(known, [pruned, stays]);
-    let other = version("a", "sha256:cc");
-    assert!(
-        accounts.put_plugin(&other, b"def").await.is_err(),
-        "the version is that binary's for ever"
-    );
-    // It comes back as it was, signed by now.
-    let again = PluginVersion {
-        pushed_at: LATER,
-        signed_by: Some("a key".to_owned()),
-        signature: Some("a signature".to_owned()),
-        ..gone
-    };
-    accounts.put_plugin(&again, b"abc").await.expect("a write");
-    let again = PluginVersion {
-        quarantined: true,
-        ..again
-    };
-    assert_eq!(accounts.plugins().await.expect("a read")[0], again);
-    let component = accounts.component("sha256:aa").await.expect("a read");
-    assert_eq!(component.as_deref(), Some(&b"abc"[..]));
-}
-
-pub async fn a_configuration_can_be_taken_back_to_the_one_before(open: Opened) {
-    let (accounts, _folder) = &open;
-    assert!(accounts.plugin_config("p").await.expect("a read").is_none());
-    let first = accounts
-        .put_plugin_config("p", "{\"a\":1}")
-        .await
-        .expect("a write");
-    let second = accounts
-        .put_plugin_config("p", "{\"a\":2}")
-        .await
-        .expect("a write");
-    assert!(second > first);
-    let in_force = accounts.plugin_config("p").await.expect("a read");
-    assert_eq!(in_force, Some((second, "{\"a\":2}".to_owned())));
-    let configured = accounts.configured_plugins().await.expect("a read");
-    assert_eq!(configured, ["p"]);
-    let reverted = accounts.revert_plugin_config("p").await.expect("a write");
-    assert_eq!(
-        reverted.map(|(_, config)| config).as_deref(),
-        Some("{\"a\":1}")
-    );
-    assert!(
-        accounts
-            .revert_plugin_config("p")
-            .await
-            .expect("a write")
-            .is_none()
-    );
-}
-
 pub async fn generation_numbers_are_never_given_twice(open: Opened) {
-    let (accounts, _folder) = &open;
+    let (accounts, _kept) = &open;
     let first = accounts.reserve_generations(10).await.expect("a write");
     let next = accounts.reserve_generations(1).await.expect("a write");
     assert!(first > 0 && next >= first + 10);
@@ -436,7 +326,7 @@ pub async fn generation_numbers_are_never_given_twice(open: Opened) {
 }
 
 pub async fn the_newest_generation_is_the_highest(open: Opened) {
-    let (accounts, _folder) = &open;
+    let (accounts, _kept) = &open;
     assert!(
         accounts
             .newest_generation()
@@ -468,7 +358,7 @@ pub async fn the_newest_generation_is_the_highest(open: Opened) {
 }
 
 pub async fn administrators_tokens_are_known_by_their_hash(open: Opened) {
-    let (accounts, _folder) = &open;
+    let (accounts, _kept) = &open;
     assert!(!accounts.any_admin_token().await.expect("a read"));
     accounts
         .put_admin_token([7; 32], "ops", NOW)

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use kith::store::accounts::{Accounts, AuditLine, AuditQuery, StoredGeneration};
 use serde_json::json;
-use tempfile::TempDir;
 
-type Opened = (Arc<dyn Accounts>, TempDir);
+use super::tables;
+
+type Opened = tables::Opened<dyn Accounts>;
 
 fn line(action: &str) -> AuditLine {
     AuditLine {
@@ -25,7 +26,7 @@ async fn actions(accounts: &Arc<dyn Accounts>, query: AuditQuery) -> Vec<String>
 }
 
 pub async fn lines_are_read_both_ways_and_by_their_actions(open: Opened) {
-    let (accounts, _folder) = &open;
+    let (accounts, _kept) = &open;
     for action in ["plugin.push", "ban.add", "plugin.activate", "pluginx"] {
         accounts.audit(&line(action)).await.expect("a write");
     }
@@ -64,7 +65,7 @@ pub async fn lines_are_read_both_ways_and_by_their_actions(open: Opened) {
 }
 
 pub async fn a_generation_and_its_lines_are_kept_together(open: Opened) {
-    let (accounts, _folder) = &open;
+    let (accounts, _kept) = &open;
     let mut audited = accounts.audited();
     let before = *audited.borrow_and_update();
     let told = AuditLine {
@@ -98,4 +99,27 @@ pub async fn a_generation_and_its_lines_are_kept_together(open: Opened) {
     assert!(again.await.is_err());
     let page = accounts.audit_page(&query).await.expect("a read");
     assert_eq!(page.len(), 1);
+}
+
+pub async fn lines_written_at_once_have_numbers_of_their_own(open: Opened) {
+    let (accounts, _kept) = &open;
+    let mut audited = accounts.audited();
+    let before = *audited.borrow_and_update();
+    let writes = (0..12).map(|n| {
+        let accounts = accounts.clone();
+        tokio::spawn(async move { accounts.audit(&line(&format!("line.{n}"))).await })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        write.await.expect("it ends").expect("a write");
+    }
+    let query = AuditQuery {
+        after: Some(before),
+        limit: 100,
+        ..AuditQuery::default()
+    };
+    let page = accounts.audit_page(&query).await.expect("a read");
+    assert_eq!(page.len(), 12);
+    assert!(page.windows(2).all(|two| two[0].id < two[1].id));
+    let newest = page.last().map(|entry| entry.id);
+    assert_eq!(Some(*audited.borrow_and_update()), newest);
 }

@@ -88,6 +88,11 @@ impl ServerProcess {
         }
     }
 
+    /// Where clients connect, in this life.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn pid(&self) -> u32 {
         self.child
             .as_ref()
@@ -106,11 +111,16 @@ impl ServerProcess {
 
     /// SIGTERM; returns once the server has drained.
     pub async fn stop(&mut self) {
+        self.begin_stop().await;
+    }
+
+    /// SIGTERM; what is returned ends once the server has drained.
+    pub fn begin_stop(&mut self) -> impl Future<Output = ()> + use<> {
         let mut child = self.child.take().expect("a running server");
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a pid");
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told");
-        assert!(child.wait().await.expect("its end").success());
+        async move { assert!(child.wait().await.expect("its end").success()) }
     }
 
     pub async fn restart(&mut self) {
@@ -159,6 +169,17 @@ impl ServerProcess {
     pub async fn post_as(&self, user: &TestUser, path: &str, body: Value) -> (u16, Value) {
         let begun = self.begin_post_as(user, path, body).await;
         begun.expect("ends").expect("an answer")
+    }
+
+    /// As `post_as`, a change.
+    pub async fn patch_as(&self, user: &TestUser, path: &str, body: Value) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.address);
+        let request = self.http.patch(url).bearer_auth(&user.token).json(&body);
+        let response = request.send().await.expect("an answer");
+        (
+            response.status().as_u16(),
+            response.json().await.expect("JSON"),
+        )
     }
 
     /// A user's request that may outlive the server.

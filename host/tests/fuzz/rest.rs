@@ -239,8 +239,12 @@ impl Field {
         } else if status == 204 {
             (!body.is_empty()).then_some("a body of nothing")
         } else if status < 300 {
-            let is_file = kind.as_ref().is_some_and(|kind| kind == "application/wasm");
-            let is_file = is_file && body.starts_with(b"\0asm");
+            let begins = match kind.as_ref().map(HeaderValue::as_bytes) {
+                Some(b"application/wasm") => &b"\0asm"[..],
+                Some(b"application/octet-stream") => b"kithmove",
+                _ => b"",
+            };
+            let is_file = !begins.is_empty() && body.starts_with(begins);
             // Its head alone was read: it has no end.
             let is_stream = kind.is_some_and(|kind| kind == "text/event-stream");
             let good = read.is_some() || is_file || is_stream;

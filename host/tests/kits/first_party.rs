@@ -1,5 +1,5 @@
-//! The first-party plugins in JavaScript and Python: their own tests,
-//! their fixtures, and what they do on a server.
+//! The first-party plugins: fixtures of all; of those in JavaScript and Python their own tests too, and what they do on
+//! a server.
 
 use std::path::PathBuf;
 
@@ -36,6 +36,23 @@ fn report_digest_passes_its_own_tests_and_fixtures() {
     let path = [folder.join("src"), top().join("sdk/python")];
     python_tests(&folder, &path);
     fixtures_hold("report-digest");
+}
+
+#[test]
+fn those_in_rust_pass_their_fixtures() {
+    for name in [
+        "canned-replies",
+        "direct-strategy",
+        "group-strategy",
+        "webhook-out",
+        "word-filter",
+    ] {
+        let folder = top().join("plugins").join(name);
+        let component = plugins_folder().join(format!("{name}.wasm"));
+        let say = |line: &str| println!("{line}");
+        let tested = guest::test(&folder, &component, false, &say).expect("they run");
+        tested.check().expect("every fixture holds");
+    }
 }
 
 /// A server that serves one of them. What the author's commands compiled is there already.

@@ -95,6 +95,10 @@ async fn get_admin_v1_nodes() {
     let nodes = world.admin(200, "GET /nodes", None).await;
     assert_eq!(nodes[0]["state"], "ready");
     assert!(nodes[0]["name"].is_string() && nodes[0]["generation"].is_u64());
+    assert_eq!(
+        (&nodes[0]["ready"], &nodes[0]["lag"]),
+        (&nodes[0]["generation"], &json!(0))
+    );
 }
 
 async fn verdict(world: &World, words: &str) -> Value {

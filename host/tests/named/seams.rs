@@ -64,7 +64,11 @@ impl Doorkeeper for OpenDoor {
         let unknown = |_| Refusal::new(Code::Unauthenticated, "no user's id");
         let user = token.parse().map_err(unknown)?;
         let device = "phone".to_owned();
-        Ok(Caller { user, device })
+        Ok(Caller {
+            user,
+            device,
+            family: 1,
+        })
     }
 
     async fn admit_connection(

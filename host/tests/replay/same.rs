@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{begin, differing, ended, place, readers, replay, say, serving, words};
 use crate::groups::{self, group};
+use crate::registry::plugin;
 use crate::support::{PATIENCE, TestServer};
 use crate::swap;
 
@@ -75,6 +76,7 @@ async fn the_same_version_decides_the_same_with_what_it_had_read() {
         assert_eq!(differing(&report), [], "{report}");
         assert!(report["replayed"].as_u64() >= Some(at_least), "{report}");
         assert_eq!(report["approximate"], 0, "{report}");
+        assert_eq!(report["config_changed"], 0, "{report}");
     }
 }
 
@@ -172,6 +174,25 @@ async fn what_a_filter_refused_is_asked_again_though_nothing_was_stored() {
     let held = report["differ"].as_array().expect("rows").iter();
     let held = held.filter(|row| row["hold"].is_string()).count();
     assert_eq!(held, 1, "{report}");
+    // The words are the filter's configuration, and others than then.
+    assert_eq!(report["config_changed"], 2, "{report}");
+    let missing = json!([
+        "system_entries",
+        "group_changes",
+        "friend_requests",
+        "names"
+    ]);
+    assert_eq!(report["not_covered"], missing);
+    let version = format!("word-filter@{version}");
+    let shown = plugin(&server, &["replay", &version]).await.done();
+    assert!(
+        shown.contains("2 judged with another configuration than today's"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("not covered: system entries, changes of groups"),
+        "{shown}"
+    );
 }
 
 #[tokio::test]

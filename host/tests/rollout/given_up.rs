@@ -6,6 +6,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::{Talk, audit, canary, report, server, states, told};
+use crate::conformance::bus::eventually;
+use crate::registry::plugin;
 use crate::support::PATIENCE;
 use crate::swap;
 
@@ -89,11 +91,14 @@ async fn drift_can_be_allowed() {
     for _ in 0..10 {
         talk.say("left 1").await;
     }
-    let over = told(&server, "plugin.watch.end").await;
-    assert_eq!(
-        (&over["to"], &over["actor"]),
-        (&json!("1.0.0-strict"), &json!("kith"))
-    );
+    let over = eventually(async || {
+        let lines = audit(&server).await;
+        let mut over = lines
+            .into_iter()
+            .filter(|line| line["action"] == "plugin.watch.end");
+        over.find(|line| line["to"] == "1.0.0-strict")
+    });
+    assert_eq!(over.await["actor"], "kith");
     assert_eq!(states(&server).await, ["good available", "strict active"]);
 }
 
@@ -184,4 +189,36 @@ async fn a_failing_activation_is_rolled_back_also_after_a_restart_and_not_after_
         .iter()
         .filter(|line| line["action"] == "plugin.rollback");
     assert_eq!(rollbacks.count(), 1);
+}
+
+#[tokio::test]
+async fn a_first_activation_that_fails_is_unbound_and_serves_again_by_force_alone() {
+    let server = server(&["trapping"], |_| {}).await;
+    let mut talk = Talk::begin(&server).await;
+    talk.say_until_told(&server, "left 3", "plugin.disable")
+        .await;
+    let line = told(&server, "plugin.disable").await;
+    rollback(&line, "trapping", "breaker");
+    assert_eq!(line["to"], Value::Null, "there is nothing to go back to");
+    told(&server, "plugin.quarantine").await;
+    eventually(async || (states(&server).await == ["trapping quarantined"]).then_some(())).await;
+    let listed = plugin(&server, &["list"]).await.done();
+    assert!(listed.contains("nothing to go back to"), "{listed}");
+    // Messages pass without it, as without any plugin that is disabled.
+    for _ in 0..6 {
+        let said = talk.say("left 3").await;
+        assert_eq!(said["ok"]["content"]["text"], Value::Null, "{said}");
+        assert!(said["ok"]["seq"].is_u64(), "{said}");
+    }
+    let refused = plugin(&server, &["enable", "wayward"]).await.refused();
+    assert!(refused.contains("is quarantined"), "{refused}");
+    let version = "wayward@1.0.0-trapping";
+    let refused = plugin(&server, &["activate", version]).await.refused();
+    assert!(refused.contains("--force"), "{refused}");
+    plugin(&server, &["activate", version, "--force"])
+        .await
+        .done();
+    assert_eq!(states(&server).await, ["trapping active"]);
+    // Put in force again, it is watched again.
+    assert!(report(&server).await["serves"]["watched_until"].is_u64());
 }

@@ -11,7 +11,7 @@ use kith::ids::{ConversationId, UserId};
 use kith::journey::search::{Finder, Found, Wanted};
 use kith::search::Search;
 use kith::search::embedded::EmbeddedSearch;
-use kith::search::indexer::Indexer;
+use kith::search::indexer::{Indexer, always};
 use kith::search::serving::Serving;
 use kith::store::embedded_log::EmbeddedLog;
 use kith::store::feed::Feed;
@@ -66,6 +66,7 @@ impl Library {
             feed: self.log.clone(),
             serving: self.serving.clone(),
             clock: self.clock.clone(),
+            turn: always(),
         };
         self.indexing
             .get_or_insert_with(|| tokio::spawn(indexer.run()));

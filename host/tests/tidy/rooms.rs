@@ -72,6 +72,25 @@ const ROOMS: &[Room] = &[
         because: "stores know neither who asks nor what decides",
     },
     Room {
+        places: &["host/src/store/log"],
+        never: &["fjall", "mongodb", "redis", "rusqlite", "tokio"],
+        because: "what a change does is the same whichever engine keeps it",
+    },
+    Room {
+        places: &["host/src/bus"],
+        never: &[
+            "axum",
+            "hyper",
+            "fjall",
+            "rusqlite",
+            "crate::gateway",
+            "crate::journey",
+            "crate::plugins",
+            "crate::store",
+        ],
+        because: "the bus knows no store, and nobody who says something",
+    },
+    Room {
         places: &["host/src/oci"],
         never: &[
             "axum",
@@ -139,6 +158,9 @@ const ROOMS: &[Room] = &[
 
 /// The only file that names concrete adapters, with the files below it.
 const COMPOSITION_ROOT: &str = "host/src/app.rs";
+
+/// A connection that the adapters of one engine share: files whose names go on from its own may name it.
+const CONNECTIONS: [(&str, &str); 1] = [("store", "mongo")];
 
 fn composes(file: &str) -> bool {
     file == COMPOSITION_ROOT || file.starts_with("host/src/app/")
@@ -223,6 +245,11 @@ fn adapters(named: &BTreeMap<&str, Vec<(usize, String)>>, findings: &mut Vec<Fin
             if inside || composes(file) {
                 continue;
             }
+            let connects =
+                CONNECTIONS.contains(&(seam, adapter)) && inner.starts_with(&format!("{own}_"));
+            if connects {
+                continue;
+            }
             let whole = format!("crate::{seam}::{adapter}");
             let sibling = format!("super::{adapter}");
             let beside = inner.starts_with(&format!("{seam}/"));
@@ -279,23 +306,38 @@ mod tests {
 
     #[test]
     fn only_the_composition_root_names_adapters() {
-        let log = ("host/src/store/log.rs", "use fjall::Database;");
+        let log = ("host/src/store/diary.rs", "use fjall::Database;");
         let tables = ("host/src/store/tables.rs", "use rusqlite::Connection;");
         let app = (
             COMPOSITION_ROOT,
-            "use crate::store::{log::Log, tables::Tables};",
+            "use crate::store::{diary::Log, tables::Tables};",
         );
-        let inner = ("host/src/store/log/write.rs", "use crate::store::log::Log;");
+        let inner = (
+            "host/src/store/diary/write.rs",
+            "use crate::store::diary::Log;",
+        );
         assert!(findings(&[log, tables, app, inner]).is_empty());
         let sibling = (
             "host/src/store/tables.rs",
-            "use rusqlite::X;\nuse super::log::Log;",
+            "use rusqlite::X;\nuse super::diary::Log;",
         );
         assert_eq!(
             findings(&[log, sibling, app]),
             ["host/src/store/tables.rs:2"]
         );
-        let outsider = ("host/src/delivery.rs", "use crate::store::log::Log;");
+        let connection = ("host/src/store/mongo.rs", "use mongodb::Client;");
+        let text = "use crate::store::mongo::Mongo;\nuse mongodb::bson;";
+        let of_it = ("host/src/store/mongo_log/docs.rs", text);
+        assert!(findings(&[connection, of_it]).is_empty());
+        let stranger = (
+            "host/src/store/tables.rs",
+            "use crate::store::mongo::Mongo;",
+        );
+        assert_eq!(
+            findings(&[connection, stranger]),
+            ["host/src/store/tables.rs:1"]
+        );
+        let outsider = ("host/src/delivery.rs", "use crate::store::diary::Log;");
         assert_eq!(findings(&[log, outsider]), ["host/src/delivery.rs:1"]);
         let loose = ("host/src/delivery.rs", "use fjall::Database;");
         assert_eq!(findings(&[loose]), ["host/src/delivery.rs:1"]);

@@ -126,6 +126,7 @@ impl Observer for Observant {
                     hoard.push(std::hint::black_box(vec![1; 1 << 20]));
                 }
             }
+            "log" => logged(rest),
             "flood" => to_sender(event, &format!("{} metrics", flood())),
             // The number is read, and the next one written with the place in the feed.
             "count" => {
@@ -174,6 +175,12 @@ impl Observer for Observant {
             _ => Vec::new(),
         })
     }
+}
+
+/// Says something to the log alone.
+fn logged(line: &str) -> Vec<Effect> {
+    kith_plugin::log(Level::Info, line);
+    Vec::new()
 }
 
 /// Floods the log and the numbers; how many numbers were taken.
@@ -228,6 +235,9 @@ impl Responder for Observant {
             }
             if text.ends_with("and fall") && event.attempt == 0 {
                 panic!("told to fall in the middle of it");
+            }
+            while text.ends_with("and linger") {
+                std::hint::black_box(());
             }
             ability::reply_finish(reply)
         });

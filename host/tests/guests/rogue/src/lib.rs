@@ -108,6 +108,20 @@ fn remember(text: &str) {
     SEEN.with_borrow_mut(|seen| seen.push(text.to_owned()));
 }
 
+fn remembers(word: &str) -> bool {
+    SEEN.with_borrow(|seen| seen.iter().any(|text| text.contains(word)))
+}
+
+/// What a hook finds of a word that another call of it was shown: `seen WORD`, or `search WORD` as `searched` wants it.
+fn found(what: &str) -> Option<bool> {
+    let (how, word) = what.split_once(' ')?;
+    match how {
+        "seen" => Some(remembers(word)),
+        "search" => Some(searched(word)),
+        _ => None,
+    }
+}
+
 /// Whether a word stands anywhere in this instance's memory. It comes from behind and with each letter's case changed, so
 /// that it is not found where it was asked for.
 fn searched(reversed: &str) -> bool {
@@ -194,7 +208,7 @@ impl command::Guest for Guest {
             return command::Answer { outcome: command::Outcome::Reply(content), effects: Vec::new() };
         }
         match what {
-            "seen" => done(SEEN.with_borrow(|seen| seen.iter().any(|text| text.contains(rest))).to_string()),
+            "seen" => done(remembers(rest).to_string()),
             "search" => done(searched(rest).to_string()),
             "read" => done(match kv_snapshot::get(rest) {
                 Ok(Some(_)) => "found".into(),
@@ -214,6 +228,12 @@ impl admin_rule::Guest for Guest {
     fn judge(occasion: admin_rule::Occasion) -> admin_rule::Judgement {
         use admin_rule::Ruling;
         let mut judgement = admin_rule::Judgement { ruling: Ruling::Abstain, actions: Vec::new() };
+        if let Some(word) = occasion.username.strip_prefix("rogue-seen-") {
+            let code = if remembers(word) { "remembered" } else { "forgotten" };
+            judgement.ruling = Ruling::Deny(Reason { code: code.into(), text: String::new() });
+            return judgement;
+        }
+        remember(&occasion.username);
         let Some(what) = occasion.username.strip_prefix("rogue-") else { return judgement };
         let action = |kind: &str| admin_rule::Action {
             kind: kind.into(),
@@ -238,12 +258,19 @@ impl admin_rule::Guest for Guest {
 
 impl responder::Guest for Guest {
     fn respond(event: responder::Event, _: String) -> Result<(), responder::Retry> {
-        let Some(what) = event.text.strip_prefix("rogue-responder ") else {
+        let answer = |text: &str| {
             if let Ok(own) = reply::open() {
-                let _ = reply::write(own, "well").and_then(|()| reply::finish(own));
+                let _ = reply::write(own, text).and_then(|()| reply::finish(own));
             }
-            return Ok(());
+            Ok(())
         };
+        let Some(what) = event.text.strip_prefix("rogue-responder ") else {
+            remember(&event.text);
+            return answer("well");
+        };
+        if let Some(found) = found(what) {
+            return answer(&found.to_string());
+        }
         match what {
             "open" => loop {
                 std::hint::black_box(reply::open().ok());
@@ -273,7 +300,14 @@ impl observer::Guest for Guest {
         let mut effects = Vec::new();
         for (place, event) in (0..).zip(&events) {
             let _ = metrics::add("events", 1);
-            let Some(what) = event.text.strip_prefix("rogue-observer ") else { continue };
+            let Some(what) = event.text.strip_prefix("rogue-observer ") else {
+                remember(&event.text);
+                continue;
+            };
+            if let Some(found) = found(what) {
+                let _ = metrics::add(if found { "found" } else { "found_nothing" }, 1);
+                continue;
+            }
             let effect = |kind: String, value: Vec<u8>| observer::EventEffect {
                 event: place,
                 effect: Effect { kind, key: "k".into(), value },

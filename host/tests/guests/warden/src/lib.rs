@@ -40,6 +40,13 @@ impl AdminRule for Warden {
             let text = format!("{} from {}", occasion.username, occasion.address);
             return Judgement::allow().and(Action::notify(&text));
         }
+        let kept = |name: &str| format!("kept/{name}");
+        if occasion.username.starts_with("keep") {
+            return Judgement::allow().and(Action::keep(&kept(&occasion.username), &"k".repeat(400)));
+        }
+        if let Some(name) = occasion.username.strip_prefix("drop-") {
+            return Judgement::allow().and(Action::forget(&kept(name)));
+        }
         self.by_name(occasion, "register")
     }
 
