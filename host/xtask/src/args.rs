@@ -4,21 +4,50 @@
 use std::path::PathBuf;
 
 pub const USAGE: &str = "\
-usage: cargo dev    [--release] [--data DIR] [--listen ADDRESS] [--admin-listen ADDRESS]
+usage: cargo dev    [--release] [--data DIR] [--listen ADDRESS] [--admin-listen ADDRESS] [--nodes N]
        cargo verify [--long]
        cargo xtask build [--release]
+       cargo xtask deploy
+       cargo xtask simulate [--seeds N] [--seed N] [--debug]
 
-  dev     set up, build, run the server on the embedded store, swap plugins as their sources change
-  verify  set up and run every check; --long adds the tests that are too long for every change
-  build   leave the program in target/PROFILE/kith and the plugins in target/PROFILE/plugins/";
+  dev     set up, build, run the server on the embedded store, swap plugins as their sources change;
+          with --nodes, so many nodes on Redis, MongoDB and Elasticsearch behind one address
+  verify  set up and run every check; --long adds the tests that are too long for every change, and 20,000 seeds of the
+          simulation
+  build   leave the program in target/PROFILE/kith and the plugins in target/PROFILE/plugins/
+  deploy  check the files in deploy/ with the tools made for each kind; it is a part of verify
+  simulate  several nodes in one thread, with all that may befall them: 20,000 seeds, or as many as are asked for, or
+          one, with its story; an optimised build, unless --debug";
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Task {
     Help,
     Build { release: bool },
+    Deploy,
     Dev(DevOptions),
     Verify { long: bool },
+    Simulate(SimulateOptions),
+}
+
+/// Which seeds are simulated.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SimulateOptions {
+    pub seeds: u64,
+    /// One alone, and its story is told.
+    pub seed: Option<u64>,
+    /// With the build of the tests; few seeds are done sooner so.
+    pub debug: bool,
+}
+
+impl Default for SimulateOptions {
+    fn default() -> Self {
+        Self {
+            seeds: 20_000,
+            seed: None,
+            debug: false,
+        }
+    }
 }
 
 /// How `cargo dev` runs the server.
@@ -29,9 +58,14 @@ pub struct DevOptions {
     pub data: Option<PathBuf>,
     /// Address of the clients' listener.
     pub listen: String,
-    /// Address of the administrators' listener.
+    /// Address of the administrators' listener; of several nodes the first one's.
     pub admin_listen: String,
+    /// More than one run on servers they share.
+    pub nodes: u16,
 }
+
+/// Nodes on one machine.
+const NODES: std::ops::RangeInclusive<u16> = 1..=9;
 
 impl Default for DevOptions {
     fn default() -> Self {
@@ -40,6 +74,7 @@ impl Default for DevOptions {
             data: None,
             listen: "127.0.0.1:7700".to_owned(),
             admin_listen: "127.0.0.1:7701".to_owned(),
+            nodes: 1,
         }
     }
 }
@@ -58,7 +93,12 @@ pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, String> {
             let long = only_switch(words, "--long")?;
             Ok(Task::Verify { long })
         }
+        "deploy" => match words.next() {
+            None => Ok(Task::Deploy),
+            Some(word) => Err(format!("unknown argument `{word}`")),
+        },
         "dev" => parse_dev(words),
+        "simulate" => parse_simulate(words),
         other => Err(format!("unknown task `{other}`")),
     }
 }
@@ -74,6 +114,30 @@ fn only_switch(words: impl Iterator<Item = String>, known: &str) -> Result<bool,
     Ok(given)
 }
 
+fn parse_simulate(mut words: impl Iterator<Item = String>) -> Result<Task, String> {
+    let mut options = SimulateOptions::default();
+    while let Some(word) = words.next() {
+        if word == "--debug" {
+            options.debug = true;
+            continue;
+        }
+        if !["--seeds", "--seed"].contains(&word.as_str()) {
+            return Err(format!("unknown argument `{word}`"));
+        }
+        let value = words
+            .next()
+            .ok_or_else(|| format!("`{word}` needs a value"))?;
+        let number = value
+            .parse()
+            .map_err(|_| format!("`{word}` is a number, not `{value}`"))?;
+        match word.as_str() {
+            "--seeds" => options.seeds = number,
+            _ => options.seed = Some(number),
+        }
+    }
+    Ok(Task::Simulate(options))
+}
+
 fn parse_dev(mut words: impl Iterator<Item = String>) -> Result<Task, String> {
     let mut options = DevOptions::default();
     while let Some(word) = words.next() {
@@ -85,7 +149,8 @@ fn parse_dev(mut words: impl Iterator<Item = String>) -> Result<Task, String> {
             options.release = true;
             continue;
         }
-        if !matches!(flag.as_str(), "--data" | "--listen" | "--admin-listen") {
+        let known = ["--data", "--listen", "--admin-listen", "--nodes"];
+        if !known.contains(&flag.as_str()) {
             return Err(format!("unknown argument `{flag}`"));
         }
         let value = inline
@@ -94,6 +159,10 @@ fn parse_dev(mut words: impl Iterator<Item = String>) -> Result<Task, String> {
         match flag.as_str() {
             "--data" => options.data = Some(value.into()),
             "--listen" => options.listen = value,
+            "--nodes" => {
+                let nodes = value.parse().ok().filter(|nodes| NODES.contains(nodes));
+                options.nodes = nodes.ok_or("`--nodes` is 1 to 9")?;
+            }
             _ => options.admin_listen = value,
         }
     }
@@ -112,6 +181,7 @@ mod tests {
     fn tasks_take_their_flags_in_both_spellings() {
         assert_eq!(parsed("build --release"), Ok(Task::Build { release: true }));
         assert_eq!(parsed("verify"), Ok(Task::Verify { long: false }));
+        assert_eq!(parsed("deploy"), Ok(Task::Deploy));
         let Ok(Task::Dev(options)) = parsed("dev --data here --listen=127.0.0.1:1 --release")
         else {
             panic!("dev was refused");
@@ -120,6 +190,32 @@ mod tests {
         assert_eq!(options.listen, "127.0.0.1:1");
         assert_eq!(options.admin_listen, "127.0.0.1:7701");
         assert!(options.release);
+        assert_eq!(options.nodes, 1);
+        let Ok(Task::Dev(options)) = parsed("dev --nodes 3") else {
+            panic!("dev was refused");
+        };
+        assert_eq!(options.nodes, 3);
+        for many in ["0", "10", "three"] {
+            assert!(parsed(&format!("dev --nodes {many}")).is_err());
+        }
+    }
+
+    #[test]
+    fn seeds_are_numbers() {
+        assert_eq!(
+            parsed("simulate"),
+            Ok(Task::Simulate(SimulateOptions::default()))
+        );
+        let one = SimulateOptions {
+            seed: Some(7),
+            debug: true,
+            ..SimulateOptions::default()
+        };
+        assert_eq!(parsed("simulate --seed 7 --debug"), Ok(Task::Simulate(one)));
+        assert_eq!(
+            parsed("simulate --seeds many"),
+            Err("`--seeds` is a number, not `many`".to_owned())
+        );
     }
 
     #[test]

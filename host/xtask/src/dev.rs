@@ -2,6 +2,8 @@
 //! Owns the order; the server's process is `dev/server.rs`, noticing changes `dev/sources.rs`, replacing a running
 //! plugin `dev/swap.rs`. It must never leave a server behind.
 
+mod cluster;
+mod companions;
 mod server;
 mod sources;
 mod swap;
@@ -22,6 +24,7 @@ use crate::build;
 use crate::layout::Layout;
 use crate::machine;
 use crate::progress::Steps;
+use cluster::Cluster;
 use server::{Server, Start};
 use sources::Sources;
 use swap::Swapper;
@@ -35,8 +38,17 @@ pub fn run(options: &DevOptions) -> Result<()> {
     for address in [&options.listen, &options.admin_listen] {
         server::check_free(address)?;
     }
+    if options.nodes > 1 {
+        cluster::check_free(options)?;
+    }
     let mut steps = Steps::of(4);
-    steps.take("checking the tool chain", machine::tool_chain)?;
+    steps.take("checking the tool chain", || {
+        machine::tool_chain()?;
+        match options.nodes {
+            1 => Ok(()),
+            _ => machine::nodes(&layout.root),
+        }
+    })?;
     steps.take("building the host", || build::host(&layout))?;
     steps.take("building the plugins", || build::plugins(&layout))?;
 
@@ -47,15 +59,42 @@ pub fn run(options: &DevOptions) -> Result<()> {
     }
     let data = match &options.data {
         Some(folder) => folder.clone(),
+        None if options.nodes > 1 => layout.target.join("dev-cluster"),
         None => layout.target.join("dev-data"),
     };
-    let (mut server, mut swapper) = steps.take("starting the server", || {
+    let (mut running, mut swapper) = steps.take("starting the server", || {
         start(&layout, options, &data, &stop)
     })?;
     print_welcome(&layout, options, &swapper);
-    let watched = watch(&layout, &mut server, &mut swapper, &stop);
-    let stopped = server.stop();
+    let watched = watch(&layout, &mut running, &mut swapper, &stop);
+    let stopped = running.stop();
     watched.and(stopped)
+}
+
+/// One server, or several with what they share.
+enum Running {
+    One(Server),
+    Several(Cluster),
+}
+
+impl Running {
+    /// What ended by itself, when that ends all.
+    fn ended(&mut self) -> Result<Option<String>> {
+        match self {
+            Self::One(server) => {
+                let ended = server.ended()?;
+                Ok(ended.map(|status| format!("the server ended by itself with {status}")))
+            }
+            Self::Several(cluster) => cluster.ended(),
+        }
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        match self {
+            Self::One(server) => server.stop(),
+            Self::Several(cluster) => cluster.stop(),
+        }
+    }
 }
 
 fn start(
@@ -63,10 +102,14 @@ fn start(
     options: &DevOptions,
     data: &Path,
     stop: &AtomicBool,
-) -> Result<(Server, Swapper)> {
+) -> Result<(Running, Swapper)> {
     fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
     let token = token(&data.join("dev-token"))?;
     let swapper = Swapper::open(layout, data, &options.admin_listen, &token)?;
+    if options.nodes > 1 {
+        let cluster = Cluster::start((layout, options, data), &token, stop)?;
+        return Ok((Running::Several(cluster), swapper));
+    }
     let server = Server::start(&Start {
         kith: layout.kith(),
         plugins: layout.components(),
@@ -74,9 +117,10 @@ fn start(
         listen: &options.listen,
         admin_listen: &options.admin_listen,
         token: &token,
+        settings: Vec::new(),
         stop,
     })?;
-    Ok((server, swapper))
+    Ok((Running::One(server), swapper))
 }
 
 /// The administrator's token of this data folder: made once, readable by its owner alone.
@@ -103,6 +147,15 @@ fn token(path: &PathBuf) -> Result<String> {
 }
 
 fn print_welcome(layout: &Layout, options: &DevOptions, swapper: &Swapper) {
+    if options.nodes > 1 {
+        println!("\n{} nodes are behind one address:", options.nodes);
+        for node in 0..options.nodes {
+            let (clients, administration) = cluster::addresses(options, node);
+            println!(
+                "  node-{node}          http://{clients}, administration http://{administration}"
+            );
+        }
+    }
     let kith = layout.kith();
     let (kith, listen, admin) = (kith.display(), &options.listen, &options.admin_listen);
     println!(
@@ -131,7 +184,7 @@ A plugin whose source under plugins/ changes is built and swapped in while they 
 /// Looks after sources and server until one of them, or the person, ends it.
 fn watch(
     layout: &Layout,
-    server: &mut Server,
+    running: &mut Running,
     swapper: &mut Swapper,
     stop: &AtomicBool,
 ) -> Result<()> {
@@ -144,8 +197,8 @@ fn watch(
         })
         .collect();
     while !stop.load(Ordering::Relaxed) {
-        if let Some(status) = server.ended()? {
-            bail!("the server ended by itself with {status}; its last lines are above");
+        if let Some(how) = running.ended()? {
+            bail!("{how}; the last lines are above");
         }
         for (name, sources) in &mut watched {
             let Some(fingerprint) = sources.changed() else {

@@ -27,6 +27,16 @@ const FOR_CHECKS: &[Need] = &[
         reason: "the durability tests record system calls with it",
     },
     Need {
+        program: "redis-server",
+        packages: &["redis-server", "redis-tools"],
+        reason: "the tests of the bus between nodes start it, alone and as a Cluster",
+    },
+    Need {
+        program: "redis-sentinel",
+        packages: &["redis-sentinel"],
+        reason: "the tests of the bus between nodes have a master watched by it",
+    },
+    Need {
         program: "java",
         packages: &["openjdk-17-jre-headless"],
         reason: "the search tests run Elasticsearch and OpenSearch with it",
@@ -35,6 +45,11 @@ const FOR_CHECKS: &[Need] = &[
         program: "mvn",
         packages: &["maven"],
         reason: "the jars of Elasticsearch and OpenSearch come with it",
+    },
+    Need {
+        program: "python3",
+        packages: &["python3", "python3-venv"],
+        reason: "what stands in for MongoDB in tests runs with it",
     },
 ];
 
@@ -56,6 +71,27 @@ const FOR_PLUGINS: &[Need] = &[
         reason: "plugins in Python are built with it",
     },
 ];
+
+/// What checks the files in `deploy/`, beside what comes from a registry.
+const FOR_DEPLOYMENT: &[Need] = &[
+    Need {
+        program: "openssl",
+        packages: &["openssl"],
+        reason: "the front door's configuration is read with a certificate",
+    },
+    Need {
+        program: "python3",
+        packages: &["python3", "python3-venv"],
+        reason: "the checks of the image file, the compose file and the manifests run with it",
+    },
+];
+
+/// What stands before several nodes, under `cargo dev --nodes N` and in `deploy/`.
+const FOR_NODES: &[Need] = &[Need {
+    program: "nginx",
+    packages: &["nginx-light"],
+    reason: "it is the door before several nodes, and the tests go through it",
+}];
 
 const C_COMPILER: Need = Need {
     program: "cc",
@@ -81,7 +117,21 @@ pub fn tool_chain() -> Result<()> {
 /// Installs or names the Debian packages the checks need.
 pub fn check_packages() -> Result<()> {
     ensure(FOR_CHECKS)?;
-    ensure(FOR_PLUGINS)
+    ensure(FOR_PLUGINS)?;
+    deployment_packages()
+}
+
+/// Installs or names what the checks of `deploy/` need.
+pub fn deployment_packages() -> Result<()> {
+    ensure(FOR_NODES)?;
+    ensure(FOR_DEPLOYMENT)
+}
+
+/// Installs or names what `cargo dev --nodes N` needs, and gets the servers.
+pub fn nodes(root: &Path) -> Result<()> {
+    ensure(FOR_CHECKS)?;
+    ensure(FOR_NODES)?;
+    servers::get(root)
 }
 
 /// The program a plugin that is not in Rust cannot be built without, where it is missing.
@@ -144,6 +194,29 @@ fn ensure(needs: &[Need]) -> Result<()> {
             need.program
         );
     }
+    Ok(())
+}
+
+/// Unpacks a Debian package into a folder, without installing it: what installing would start stays away.
+pub fn unpack(package: &str, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let download = || {
+        let mut download = child::command("apt-get");
+        download.args(["-qq", "download", package]);
+        child::run(download.current_dir(folder))
+    };
+    if download().is_err() {
+        apt(&["update"])?;
+        download()?;
+    }
+    let listed: Vec<_> = folder.read_dir()?.collect::<Result<_, _>>()?;
+    let archive = listed
+        .into_iter()
+        .map(|item| item.path())
+        .find(|path| path.extension().is_some_and(|ending| ending == "deb"));
+    let archive = archive.with_context(|| format!("`apt-get download {package}` left nothing"))?;
+    child::run(child::command("dpkg").arg("-x").arg(&archive).arg(folder))?;
+    std::fs::remove_file(archive)?;
     Ok(())
 }
 

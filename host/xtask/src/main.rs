@@ -5,10 +5,12 @@
 mod args;
 mod build;
 mod child;
+mod deploy;
 mod dev;
 mod layout;
 mod machine;
 mod progress;
+mod simulate;
 mod verify;
 
 use std::process::ExitCode;
@@ -29,7 +31,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         Task::Build { release } => build::run(release),
+        Task::Deploy => deploy::run(),
         Task::Dev(options) => dev::run(&options),
+        Task::Simulate(options) => simulate::run(&options),
         Task::Verify { long } => return verify::run(long),
     };
     match outcome {

@@ -11,11 +11,14 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
+use crate::args::SimulateOptions;
 use crate::build;
 use crate::child;
+use crate::deploy;
 use crate::layout::Layout;
 use crate::machine;
 use crate::progress::Steps;
+use crate::simulate;
 use totals::Totals;
 
 /// Stages that need the built program, in order.
@@ -26,10 +29,13 @@ const ON_THE_BUILD: [&str; 4] = [
     "first steps",
 ];
 
-/// Runs everything; `long` adds the tests that are too long for every change.
+/// The stage that only a long run has.
+const MANY_SEEDS: &str = "simulation of many seeds";
+
+/// Runs everything; `long` adds the tests that are too long for every change, and the simulation of many seeds.
 pub fn run(long: bool) -> ExitCode {
     let mut totals = Totals::default();
-    let mut steps = Steps::of(5 + ON_THE_BUILD.len());
+    let mut steps = Steps::of(6 + ON_THE_BUILD.len() + usize::from(long));
     let passed = match Layout::find(false) {
         Ok(layout) => {
             stages(&layout, long, &mut steps, &mut totals);
@@ -62,6 +68,7 @@ fn stages(layout: &Layout, long: bool, steps: &mut Steps, totals: &mut Totals) {
     let set_up = steps.take("set-up", || {
         machine::tool_chain()?;
         machine::check_packages()?;
+        deploy::get_tools()?;
         machine::servers::get(&layout.root)
     });
     let _ = steps.take("formatting", || {
@@ -78,6 +85,7 @@ fn stages(layout: &Layout, long: bool, steps: &mut Steps, totals: &mut Totals) {
             "warnings",
         ]))
     });
+    let _ = steps.take("deployment", || deploy::check(layout));
     let built = steps.take("build", || {
         // Together with the tests, so that shared dependencies get one set of features and are compiled once.
         child::run(cargo(layout).args(["test", "--no-run"]).args(TESTS))?;
@@ -94,8 +102,27 @@ fn stages(layout: &Layout, long: bool, steps: &mut Steps, totals: &mut Totals) {
         for stage in ON_THE_BUILD {
             steps.pass_over(stage, "it needs the set-up and the build");
         }
+        if long {
+            steps.pass_over(MANY_SEEDS, "it comes after the tests");
+        }
         return;
     }
+    tests(layout, long, steps, totals);
+    if long {
+        // It needs neither the built program nor plugins, and its build is one of its own: last.
+        let many = SimulateOptions::default();
+        let _ = steps.take(MANY_SEEDS, || {
+            counted(&mut simulate::command(layout, &many), totals)
+        });
+    }
+    if totals.passed == 0 {
+        println!("no test ran");
+        totals.failed += 1;
+    }
+}
+
+/// The stages that need the built program.
+fn tests(layout: &Layout, long: bool, steps: &mut Steps, totals: &mut Totals) {
     let [tests, documentation, commands, first_steps] = ON_THE_BUILD;
     let _ = steps.take(tests, || {
         let mut test = cargo(layout);
@@ -109,10 +136,6 @@ fn stages(layout: &Layout, long: bool, steps: &mut Steps, totals: &mut Totals) {
     });
     let _ = steps.take(commands, || documents::check(layout));
     let _ = steps.take(first_steps, || first_steps::walk(layout));
-    if totals.passed == 0 {
-        println!("no test ran");
-        totals.failed += 1;
-    }
 }
 
 /// Which tests: all but those in documentation, which cargo cannot run in the same go.

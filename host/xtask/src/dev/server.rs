@@ -27,6 +27,8 @@ pub struct Start<'a> {
     pub listen: &'a str,
     pub admin_listen: &'a str,
     pub token: &'a str,
+    /// More of its environment.
+    pub settings: Vec<(&'static str, String)>,
     /// Set when the person gave up waiting.
     pub stop: &'a AtomicBool,
 }
@@ -59,6 +61,7 @@ impl Server {
             .arg("--plugins")
             .arg(&start.plugins)
             .env("KITH_BOOTSTRAP_TOKEN", start.token)
+            .envs(start.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .process_group(0)
             .spawn()
@@ -146,10 +149,8 @@ fn ready(address: &str) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        write!(
-            stream,
-            "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-        )?;
+        let asked = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(asked.as_bytes())?;
         let mut start = [0_u8; 12];
         stream.read_exact(&mut start)?;
         Ok(start.starts_with(b"HTTP/1.") && start.ends_with(b" 200"))
@@ -166,8 +167,15 @@ mod tests {
         let address = listener.local_addr().expect("it is bound").to_string();
         std::thread::spawn(move || {
             if let Ok((mut stream, _)) = listener.accept() {
-                let mut asked = [0_u8; 512];
-                let _ = stream.read(&mut asked);
+                // All of it: what is closed over unread bytes is reset, and its answer may be lost.
+                let mut asked = Vec::new();
+                let mut part = [0_u8; 512];
+                while !asked.ends_with(b"\r\n\r\n") {
+                    match stream.read(&mut part) {
+                        Ok(length @ 1..) => asked.extend_from_slice(&part[..length]),
+                        _ => break,
+                    }
+                }
                 let _ = stream.write_all(with.as_bytes());
             }
         });

@@ -1,5 +1,6 @@
-//! Real search servers that tests start: their jars, by Maven, in the user's cache. Got once; what is there is not asked
-//! for again. The recipes, and what starts the servers, stand beside the tests (`host/tests/search/servers.rs`).
+//! Servers that tests start, in the user's cache: the jars of real search servers, by Maven, and a stand-in for MongoDB where
+//! there is no real one, by pip. Got once; what is there is not asked for again. What starts them stands beside the tests
+//! (`host/tests/search/servers.rs`, `host/tests/mongo/server.rs`).
 
 use std::path::{Path, PathBuf};
 
@@ -14,11 +15,14 @@ const RECIPES: [&str; 2] = [
 ];
 /// The servers of these versions run on 17, and need what 24 has no more.
 const JAVA: std::ops::Range<u32> = 17..24;
+/// What speaks MongoDB's protocol in tests, as its registry calls it and as its folder is called.
+const STAND_IN: (&str, &str) = ("SecantusDB==0.7.0b3", "secantusdb-0.7.0b3");
 
-/// Makes sure the jars are there.
+/// Makes sure they are there.
 pub fn get(root: &Path) -> Result<()> {
+    let cache = cache().context("HOME is not set: there is no cache for the tests' servers")?;
+    mongodb(&cache)?;
     java()?;
-    let cache = cache().context("HOME is not set: there is no cache for the search servers")?;
     for recipe in RECIPES {
         let recipe = root.join(recipe);
         let name = name(&recipe)?;
@@ -48,8 +52,73 @@ pub fn get(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A real server is named by `KITH_TEST_MONGODB` or stands on the PATH; else the stand-in is got.
+fn mongodb(cache: &Path) -> Result<()> {
+    // Tests that kill their server need one to start, beside one that is named by its URL.
+    let named = std::env::var("KITH_TEST_MONGODB").unwrap_or_default();
+    if !named.is_empty() && !named.starts_with("mongodb") {
+        println!("      MongoDB is what KITH_TEST_MONGODB names");
+        return Ok(());
+    }
+    if child::command("mongod").arg("--version").output().is_ok() {
+        println!("      MongoDB is on the PATH");
+        return Ok(());
+    }
+    let (package, name) = STAND_IN;
+    let programs = cache.join(name);
+    if programs.is_dir() {
+        println!("      {name} is there");
+        return Ok(());
+    }
+    println!("      getting {name}, which stands in for MongoDB");
+    std::fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    // Beside it first: a folder of that name is complete.
+    let part = cache.join(format!("{name}.part"));
+    if part.exists() {
+        std::fs::remove_dir_all(&part)?;
+    }
+    child::run(child::command("python3").args(["-m", "venv"]).arg(&part))
+        .context("`python3 -m venv` failed: `apt-get install python3-venv`")?;
+    let pip = ["-m", "pip", "install", "--quiet", package];
+    child::run(child::command(part.join("bin/python3")).args(pip))
+        .with_context(|| format!("pip could not get {package}"))?;
+    std::fs::rename(&part, &programs)?;
+    Ok(())
+}
+
+/// What `cargo dev --nodes N` starts as MongoDB.
+pub enum Mongodb {
+    /// A `mongod`.
+    Real(PathBuf),
+    /// The folder of what stands in for one.
+    StandIn(PathBuf),
+}
+
+/// Once it was got. A URL in `KITH_TEST_MONGODB` is somebody's server, and not for trying things out.
+pub fn program_of_mongodb() -> Result<Mongodb> {
+    let named = std::env::var("KITH_TEST_MONGODB").unwrap_or_default();
+    if !named.is_empty() && !named.starts_with("mongodb") {
+        return Ok(Mongodb::Real(named.into()));
+    }
+    if child::on_path("mongod") {
+        return Ok(Mongodb::Real("mongod".into()));
+    }
+    let folder = cache().context("HOME is not set")?.join(STAND_IN.1);
+    match folder.is_dir() {
+        true => Ok(Mongodb::StandIn(folder)),
+        false => bail!("neither `mongod` nor {} is there", folder.display()),
+    }
+}
+
+/// The recipe and the jars of Elasticsearch, once they were got.
+pub fn elasticsearch(root: &Path) -> Result<(PathBuf, PathBuf)> {
+    let recipe = root.join(RECIPES[0]);
+    let jars = cache().context("HOME is not set")?.join(name(&recipe)?);
+    Ok((recipe, jars))
+}
+
 /// The user's cache of such servers, as the tests look for it.
-fn cache() -> Option<PathBuf> {
+pub fn cache() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
     Some(cache?.join("kith/servers"))

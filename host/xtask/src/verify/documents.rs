@@ -198,7 +198,7 @@ fn mentions(help: &str, flag: &str) -> bool {
 fn wrong_cargo(words: &[String]) -> Option<String> {
     let rest = match words.get(1).map(String::as_str) {
         Some("xtask") => &words[2..],
-        Some("dev" | "verify") => &words[1..],
+        Some("dev" | "simulate" | "verify") => &words[1..],
         _ => return None,
     };
     args::parse(rest.iter().filter(|word| *word != "--").cloned()).err()

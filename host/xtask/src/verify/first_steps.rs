@@ -28,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LINES: usize = 10_000;
 /// The section of the README that is walked.
 const SECTION: &str = "## Try it";
+/// The plugin whose source is saved.
+const SAVED: &str = "canned-replies";
 const PASSWORD: &str = "a password of the walk";
 
 /// A program whose lines are read as they come. Dropping it ends the program.
@@ -156,7 +158,25 @@ fn steps(layout: &Layout, data: &Path) -> Result<()> {
         bail!("the word added to the filter went through: {masked}");
     }
     guide::walk(layout, &exports, (&mut alice, &mut bob))?;
+    save(layout, &mut dev)?;
+    talk(&mut bob, &mut alice, "and after a plugin was saved")?;
     interrupt(&mut dev)
+}
+
+/// Saves a plugin's source as its author would, and waits until the new version serves. The source is put back.
+fn save(layout: &Layout, dev: &mut Running) -> Result<()> {
+    let source = layout.root.join("plugins").join(SAVED).join("src/lib.rs");
+    let before = fs::read_to_string(&source)?;
+    let began = Instant::now();
+    fs::write(&source, format!("{before}\n// Saved by the walk.\n"))?;
+    let serves = dev.waits_for(&[SAVED, "is serving"]);
+    let took = began.elapsed().as_secs_f64();
+    fs::write(&source, before)?;
+    serves?;
+    // What was put back is a change as well.
+    dev.waits_for(&[SAVED, "is serving"])?;
+    println!("      {SAVED} was saved and served {took:.1} s later");
+    Ok(())
 }
 
 fn start_dev(layout: &Layout, first: &[String], data: &Path) -> Result<Running> {
