@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::ids::{ConversationId, SessionId, UserId};
 use crate::session::Bye;
@@ -72,6 +73,8 @@ pub struct Lease {
     pub session: SessionId,
     /// `Epoch::NEW` for a new connection, what it was given for one that is leased anew.
     pub epoch: Epoch,
+    /// When the connection was made: one that is leased late, as new, is older than what came meanwhile.
+    pub since: Instant,
 }
 
 /// A session as any node finds it.
@@ -322,7 +325,8 @@ pub trait Bus: Send + Sync + fmt::Debug + 'static {
     /// Says something. Queued; what does not fit is dropped and told as `Behind` to whom it was for.
     fn send(&self, to: To, parcel: Parcel);
 
-    /// Leases sessions of this node, in this order. A device's newer connection wins, on whatever node it is.
+    /// Leases sessions of this node, in this order. A device's newer connection wins, on whatever node it is and whichever
+    /// is leased first.
     async fn lease(&self, leases: &[Lease]) -> Result<Vec<Standing>, BusError>;
 
     /// These sessions of this node are over. Takes away exactly them: a newer connection of the same device stays.

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 pub use self::outbox::{Drained, Outbox, OutboxLimits};
 use crate::bus::{Epoch, Lease};
@@ -152,6 +153,8 @@ pub struct Session {
     pub family: u64,
     pub codec: Codec,
     pub outbox: Outbox,
+    /// When it was opened.
+    since: Instant,
     /// Which of the device's connections it is, once the bus has said so.
     epoch: AtomicU64,
     /// When something last arrived, by the registry's coarse clock.
@@ -175,6 +178,7 @@ impl Session {
             family: holder.family,
             codec,
             outbox,
+            since: Instant::now(),
             epoch: AtomicU64::new(Epoch::NEW.0),
             heard_at: AtomicU64::new(now_ms),
         })
@@ -197,6 +201,7 @@ impl Session {
             kind: self.kind.clone(),
             session: self.id,
             epoch: Epoch(self.epoch.load(Ordering::Relaxed)),
+            since: self.since,
         }
     }
 

@@ -27,6 +27,8 @@ const RATES_MOST: usize = 100_000;
 /// What the nodes of one process share.
 pub struct Hub {
     clock: Arc<dyn Clock>,
+    /// Epochs count microseconds from here.
+    began: Instant,
     /// How long a node that vanished counts as there.
     lease: Duration,
     seats: Mutex<Seats>,
@@ -39,7 +41,6 @@ struct Seats {
     sessions: HashMap<UserId, Vec<Sighting>>,
     /// When each rate's bucket is full again.
     rates: HashMap<String, Instant>,
-    epochs: u64,
     joined: u64,
 }
 
@@ -74,6 +75,7 @@ impl Hub {
     pub fn new(clock: Arc<dyn Clock>, lease: Duration) -> Arc<Self> {
         Arc::new(Self {
             clock,
+            began: Instant::now(),
             lease,
             seats: Mutex::default(),
             live: AtomicUsize::new(0),
@@ -150,13 +152,18 @@ impl Seats {
         });
     }
 
-    fn lease(&mut self, node: &NodeName, lease: &Lease) -> Standing {
+    fn lease(&mut self, began: Instant, node: &NodeName, lease: &Lease) -> Standing {
         let sessions = self.sessions.entry(lease.user).or_default();
         let before = sessions
             .iter()
             .position(|other| other.device == lease.device);
         let held = before.map(|at| sessions[at].epoch);
-        if lease.epoch != Epoch::NEW && held.is_some_and(|held| held > lease.epoch) {
+        let is_new = lease.epoch == Epoch::NEW;
+        let epoch = match is_new {
+            true => Epoch(lease.since.duration_since(began).as_micros() as u64),
+            false => lease.epoch,
+        };
+        if held.is_some_and(|held| held > epoch) {
             return Standing {
                 epoch: None,
                 others: sessions.clone(),
@@ -164,12 +171,9 @@ impl Seats {
         }
         let mut others = sessions.clone();
         others.retain(|other| other.node != *node || other.session != lease.session);
-        let epoch = match lease.epoch {
-            Epoch::NEW => {
-                self.epochs += 1;
-                Epoch(self.epochs)
-            }
-            known => known,
+        let epoch = match held {
+            Some(held) if is_new => epoch.max(Epoch(held.0 + 1)),
+            _ => epoch.max(Epoch(1)),
         };
         if let Some(at) = before {
             sessions.swap_remove(at);
@@ -245,7 +249,9 @@ impl Bus for LocalBus {
 
     async fn lease(&self, leases: &[Lease]) -> Result<Vec<Standing>, BusError> {
         let mut seats = self.hub.seats.lock();
-        let leased = leases.iter().map(|lease| seats.lease(&self.name, lease));
+        let leased = leases
+            .iter()
+            .map(|lease| seats.lease(self.hub.began, &self.name, lease));
         Ok(leased.collect())
     }
 

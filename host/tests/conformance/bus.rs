@@ -17,6 +17,7 @@ use kith::bus::{
 use kith::ids::{ConversationId, SessionId, UserId};
 use kith::session::Bye;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::support::PATIENCE;
 
@@ -99,6 +100,7 @@ pub fn lease(user: UserId, device: &str, session: u64) -> Lease {
         kind: "web".to_owned(),
         session: SessionId(session),
         epoch: Epoch::NEW,
+        since: Instant::now(),
     }
 }
 
@@ -226,8 +228,9 @@ pub async fn a_devices_newer_connection_wins_and_a_late_end_of_the_older_takes_n
 ) {
     let (a, b) = (world.join("a").await, world.join("b").await);
     let ann = world.user(1);
-    let (older, newer) = (lease(ann, "phone", 1), lease(ann, "phone", 1));
+    let older = lease(ann, "phone", 1);
     let first = a.lease(&older).await.expect("leased");
+    let newer = lease(ann, "phone", 1);
     let standing = b
         .bus
         .lease(std::slice::from_ref(&newer))
@@ -278,6 +281,21 @@ pub async fn a_lease_written_anew_keeps_its_epoch_and_gives_way_to_a_newer_one<E
         .find(|seen| seen.device == "phone")
         .expect("it is there");
     assert_eq!((&phone.node, phone.session), (&b.name(), SessionId(3)));
+}
+
+pub async fn a_connection_that_is_leased_late_gives_way_to_one_made_meanwhile<E: Engine>(
+    world: World<'_, E>,
+) {
+    let (a, b) = (world.join("a").await, world.join("b").await);
+    let ann = world.user(1);
+    let newer = b.lease(&lease(ann, "phone", 2)).await;
+    assert!(newer.is_some());
+    let mut late = lease(ann, "phone", 1);
+    late.since -= Duration::from_secs(1);
+    assert_eq!(a.lease(&late).await, None, "it is told that it is over");
+    let seen = a.sees(ann).await;
+    let places: Vec<_> = seen.iter().map(|seen| (&seen.node, seen.epoch)).collect();
+    assert_eq!(places, [(&b.name(), newer.expect("leased"))]);
 }
 
 pub async fn many_users_are_found_at_once<E: Engine>(world: World<'_, E>) {

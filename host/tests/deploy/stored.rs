@@ -1,7 +1,7 @@
 //! What the capacity page says was measured of the servers behind a cluster is measured again: what a message leaves in
 //! MongoDB, and what a session takes of Redis.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kith::bus::redis::{RedisBus, RedisSettings};
 use kith::bus::{Bus, Epoch, Lease, NodeName};
@@ -10,6 +10,7 @@ use kith::ids::{SessionId, UserId};
 use kith::store::mongo::Mongo;
 use kith::store::mongo_log::schema;
 use mongodb::bson::doc;
+use tokio::time::Instant;
 
 use crate::conformance::bus::servers::{Kind, Servers};
 use crate::mongo::server::shared;
@@ -139,6 +140,7 @@ async fn a_session_in_redis_takes_what_the_page_says() {
         kind: "phone".to_owned(),
         session: SessionId(number << 20),
         epoch: Epoch::NEW,
+        since: Instant::now(),
     };
     let before = used_memory(&redis.url()).await;
     for first in (0..SESSIONS).step_by(500) {

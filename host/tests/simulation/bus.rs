@@ -53,7 +53,6 @@ struct Seats {
     nodes: BTreeMap<NodeName, Seat>,
     sessions: BTreeMap<(UserId, String), Vec<Sighting>>,
     ways: BTreeMap<(u64, u64), Way>,
-    epochs: u64,
     joined: u64,
     weather: Weather,
     /// When something was last lost.
@@ -63,6 +62,8 @@ struct Seats {
 /// What all nodes share.
 pub struct Hub {
     sim: Arc<Sim>,
+    /// Epochs count microseconds from here.
+    began: Instant,
     seats: Mutex<Seats>,
 }
 
@@ -84,6 +85,7 @@ impl Hub {
     pub fn new(sim: &Arc<Sim>) -> Arc<Self> {
         let hub = Arc::new(Self {
             sim: sim.clone(),
+            began: Instant::now(),
             seats: Mutex::default(),
         });
         tokio::spawn(hub.clone().expire());
@@ -325,25 +327,28 @@ impl Seats {
         }
     }
 
-    fn lease(&mut self, node: &NodeName, lease: &Lease) -> Standing {
+    fn lease(&mut self, began: Instant, node: &NodeName, lease: &Lease) -> Standing {
         let place = (lease.user, lease.device.clone());
         let sessions = self.sessions.values().flatten();
         let is_own = |seen: &Sighting| seen.node == *node && seen.session == lease.session;
         let others = sessions.filter(|seen| seen.user == lease.user && !is_own(seen));
         let others: Vec<Sighting> = others.cloned().collect();
         let held = self.sessions.get(&place).and_then(|seen| seen.last());
-        if lease.epoch != Epoch::NEW && held.is_some_and(|held| held.epoch > lease.epoch) {
+        let held = held.map(|held| held.epoch);
+        let is_new = lease.epoch == Epoch::NEW;
+        let epoch = match is_new {
+            true => Epoch(lease.since.duration_since(began).as_micros() as u64),
+            false => lease.epoch,
+        };
+        if held.is_some_and(|held| held > epoch) {
             return Standing {
                 epoch: None,
                 others,
             };
         }
-        let epoch = match lease.epoch {
-            Epoch::NEW => {
-                self.epochs += 1;
-                Epoch(self.epochs)
-            }
-            known => known,
+        let epoch = match held {
+            Some(held) if is_new => epoch.max(Epoch(held.0 + 1)),
+            _ => epoch.max(Epoch(1)),
         };
         let seen = Sighting {
             user: lease.user,
@@ -418,7 +423,7 @@ impl Bus for SimBus {
         let ignores = self.hub.sim.has(Defect::NewerConnectionIgnored);
         self.ask(|seats| {
             let leased = leases.iter().map(|lease| {
-                let mut standing = seats.lease(&self.name, lease);
+                let mut standing = seats.lease(self.hub.began, &self.name, lease);
                 if ignores {
                     standing.others.clear();
                 }

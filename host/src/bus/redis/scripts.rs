@@ -156,8 +156,9 @@ return {said, string.format('%.0f', now), redis.call('HGETALL', KEYS[1]),
 }
 
 /// KEYS: a user's sessions. ARGV: device, node, incarnation, session, kind, epoch (0 for a new connection), ms after
-/// which the whole is forgotten. Answers the epoch (0: the device has a newer connection), then the sessions that were
-/// there, as a list of pairs.
+/// which the whole is forgotten, ms since the connection was made. Answers the epoch (0: the device has a newer
+/// connection), then the sessions that were there, as a list of pairs. An epoch is when a connection was made; one in the
+/// future is of a server whose clock was ahead, and keeps nobody new out.
 pub fn lease() -> Script {
     let body = "
 local device, epoch = ARGV[1], tonumber(ARGV[6])
@@ -166,7 +167,9 @@ local held = redis.call('HGET', KEYS[1], device)
 local known = 0
 if held then known = tonumber(string.match(held, '^(%d+)|')) end
 if epoch == 0 then
-  epoch = math.max(now, known + 1)
+  local made = now - tonumber(ARGV[8])
+  if known > made and known <= now then return {'0', all} end
+  epoch = math.max(made, known + 1)
 elseif known > epoch then
   return {'0', all}
 end

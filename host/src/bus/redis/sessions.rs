@@ -70,6 +70,7 @@ impl Shared {
         let write = write.arg(self.incarnation.load()).arg(lease.session);
         let write = write.arg(&lease.kind).arg(lease.epoch.0);
         let write = write.arg(lease_ms.saturating_mul(KEPT_LEASES));
+        let write = write.arg(lease.since.elapsed().as_millis());
         let written = self.link.ask(|wire| write.run::<(u64, Kept)>(wire));
         let (epoch, before) = written.await?;
         Ok(((epoch > 0).then_some(Epoch(epoch)), before))

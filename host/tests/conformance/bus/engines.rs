@@ -82,6 +82,7 @@ promises!([
     every_kind_of_word_arrives_as_it_was_said,
     a_devices_newer_connection_wins_and_a_late_end_of_the_older_takes_nothing_away,
     a_lease_written_anew_keeps_its_epoch_and_gives_way_to_a_newer_one,
+    a_connection_that_is_leased_late_gives_way_to_one_made_meanwhile,
     many_users_are_found_at_once,
     a_node_that_vanishes_is_gone_with_its_sessions_when_its_lease_is_over,
     a_node_that_leaves_is_gone_at_once,
