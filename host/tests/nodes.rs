@@ -1,6 +1,7 @@
 //! Two nodes on one bus and one store: what is said, ended or seen on one is so on the other. The second node is put
 //! together here, without sockets, as the composition root does it.
 
+mod ahead;
 mod whole;
 
 use std::sync::Arc;
@@ -79,6 +80,11 @@ impl Drop for World {
 
 impl World {
     async fn start() -> Self {
+        Self::on(|bus| bus).await
+    }
+
+    /// The second node's sessions have what is made of its bus.
+    async fn on(bus: impl FnOnce(Arc<dyn Bus>) -> Arc<dyn Bus>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let hub = Hub::new(clock.clone(), LEASE);
         let name = |name| NodeName::new(name).expect("a name");
@@ -126,7 +132,7 @@ impl World {
             heard_a,
         );
         tasks.push(tokio::spawn(here.follow_found()));
-        let registry = Parts::sessions(Some(b.clone()), 0);
+        let registry = Parts::sessions(Some(bus(b.clone())), 0);
         let bad = Arc::new(Good::default());
         let second_restoring = restoring(&registry, bad.clone());
         let second = Second {

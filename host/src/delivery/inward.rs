@@ -20,7 +20,12 @@ use crate::session::Event;
 /// Whoever switches generations follows what nodes say of them.
 pub type Generations = mpsc::Sender<(NodeName, Signal)>;
 
-/// The task that carries it out.
+/// Parcels and whatever else has to be carried out in its turn that may wait, a batch each.
+const TOLD_MOST: usize = 256;
+/// Ends and bans that may wait.
+const ORDERS_MOST: usize = 1024;
+
+/// The task that carries it out. What ends a session does not wait behind what is read from the store meanwhile.
 pub struct Inward {
     pub delivery: Arc<Delivery>,
     pub presence: Arc<PresenceTeller>,
@@ -29,9 +34,109 @@ pub struct Inward {
     pub generations: Option<Generations>,
 }
 
+/// What is carried out one after another, and may wait for the store.
+enum Told {
+    Parcels(Vec<Parcel>),
+    Gone,
+}
+
 impl Inward {
     /// Runs until the bus is over.
-    pub async fn run(self, mut heard: mpsc::Receiver<Received>) {
+    pub async fn run(self, heard: mpsc::Receiver<Received>) {
+        let (orders, ordered) = mpsc::channel(ORDERS_MOST);
+        let (told, telling) = mpsc::channel(TOLD_MOST);
+        tokio::join!(
+            self.hear(heard, orders, told),
+            self.obey(ordered),
+            self.tell(telling),
+        );
+    }
+
+    /// Never waits for anything but what is heard. What finds no room is lost, and made up for like what the bus loses.
+    async fn hear(
+        &self,
+        mut heard: mpsc::Receiver<Received>,
+        orders: mpsc::Sender<Signal>,
+        told: mpsc::Sender<Told>,
+    ) {
+        while let Some(received) = heard.recv().await {
+            match received {
+                Received::Parcels { from, parcels } => {
+                    let mut rest = Vec::with_capacity(parcels.len());
+                    for parcel in parcels {
+                        match parcel {
+                            Parcel::Signal(signal) => {
+                                rest.extend(self.signalled(&from, signal, &orders));
+                            }
+                            parcel => rest.push(parcel),
+                        }
+                    }
+                    if !rest.is_empty() && told.try_send(Told::Parcels(rest)).is_err() {
+                        self.missed();
+                    }
+                }
+                Received::Behind => self.missed(),
+                Received::Resumed => {
+                    self.restoring.resumed();
+                    self.presence.look_later();
+                }
+                Received::Gone(node) => {
+                    tracing::info!(%node, "a node is gone");
+                    // What it committed last it may have told nobody.
+                    self.restoring.behind();
+                    if told.try_send(Told::Gone).is_err() {
+                        self.presence.look_later();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Carries a signal out, or sees to it that it is; given back is what has its turn among what is told.
+    fn signalled(
+        &self,
+        from: &NodeName,
+        signal: Signal,
+        orders: &mpsc::Sender<Signal>,
+    ) -> Option<Parcel> {
+        match signal {
+            Signal::EndSession { user, session, bye } => {
+                self.delivery.registry.end_session(user, session, bye);
+            }
+            Signal::Ready { .. } | Signal::Activate { .. } => {
+                if let Some(generations) = &self.generations {
+                    // Never waited for: what is lost here, whoever follows finds in the store.
+                    let _ = generations.try_send((from.clone(), signal));
+                }
+            }
+            Signal::EndUser { .. } | Signal::EndDevice { .. } | Signal::Bans => {
+                if orders.try_send(signal).is_err() {
+                    self.missed();
+                }
+            }
+            Signal::Presence(_) => return Some(Parcel::Signal(signal)),
+        }
+        None
+    }
+
+    /// Ends sessions once the bans that were made before are known: whom a ban ends does not come back meanwhile.
+    async fn obey(&self, mut orders: mpsc::Receiver<Signal>) {
+        let registry = &self.delivery.registry;
+        while let Some(signal) = orders.recv().await {
+            match signal {
+                Signal::EndUser {
+                    user,
+                    device,
+                    except,
+                    bye,
+                } => registry.end_here(user, device.as_deref(), except.as_deref(), bye),
+                Signal::EndDevice { device, bye } => registry.end_devices_here(&device, bye),
+                _ => self.restoring.bans_changed().await,
+            }
+        }
+    }
+
+    async fn tell(&self, mut told: mpsc::Receiver<Told>) {
         let mut tidy_at = Instant::now() + TIDY;
         loop {
             let arrivals = &self.delivery.arrivals;
@@ -40,8 +145,13 @@ impl Inward {
             } else {
                 TIDY
             };
-            match tokio::time::timeout(wait, heard.recv()).await {
-                Ok(Some(received)) => self.take(received).await,
+            match tokio::time::timeout(wait, told.recv()).await {
+                Ok(Some(Told::Parcels(parcels))) => {
+                    for parcel in parcels {
+                        self.carry_out(parcel).await;
+                    }
+                }
+                Ok(Some(Told::Gone)) => self.presence.look_again().await,
                 Ok(None) => return,
                 Err(_) => {}
             }
@@ -53,29 +163,7 @@ impl Inward {
         }
     }
 
-    async fn take(&self, received: Received) {
-        match received {
-            Received::Parcels { from, parcels } => {
-                for parcel in parcels {
-                    self.carry_out(&from, parcel).await;
-                }
-            }
-            Received::Behind => self.missed(),
-            Received::Resumed => {
-                self.restoring.resumed();
-                self.presence.look_later();
-            }
-            Received::Gone(node) => {
-                tracing::info!(%node, "a node is gone");
-                // What it committed last it may have told nobody.
-                self.restoring.behind();
-                self.presence.look_again().await;
-            }
-        }
-    }
-
-    async fn carry_out(&self, from: &NodeName, parcel: Parcel) {
-        let registry = &self.delivery.registry;
+    async fn carry_out(&self, parcel: Parcel) {
         match parcel {
             Parcel::Event { users, json } => {
                 let event = Event::from_json(json);
@@ -111,26 +199,9 @@ impl Inward {
                 users,
             } => self.summarize(conversation, users).await,
             Parcel::Behind => self.missed(),
-            Parcel::Signal(signal) => match signal {
-                Signal::EndUser {
-                    user,
-                    device,
-                    except,
-                    bye,
-                } => registry.end_here(user, device.as_deref(), except.as_deref(), bye),
-                Signal::EndDevice { device, bye } => registry.end_devices_here(&device, bye),
-                Signal::EndSession { user, session, bye } => {
-                    registry.end_session(user, session, bye)
-                }
-                Signal::Presence(users) => self.presence.tell_all(&users).await,
-                Signal::Bans => self.restoring.bans_changed().await,
-                Signal::Ready { .. } | Signal::Activate { .. } => {
-                    if let Some(generations) = &self.generations {
-                        // Never waited for: what is lost here, whoever follows finds in the store.
-                        let _ = generations.try_send((from.clone(), signal));
-                    }
-                }
-            },
+            Parcel::Signal(Signal::Presence(users)) => self.presence.tell_all(&users).await,
+            // Carried out as it was heard.
+            Parcel::Signal(_) => {}
         }
     }
 
