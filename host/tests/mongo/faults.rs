@@ -2,13 +2,16 @@
 //! and nothing is doubled or lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use kith::ids::UserId;
-use kith::store::Outcome;
 use kith::store::mongo::MongoSettings;
+use kith::store::{CommitError, Outcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::nodes::{Node, message, seq_of};
 use super::server::{durable, shared};
@@ -25,12 +28,17 @@ enum Trouble {
     Lost,
     /// It does, and nobody hears of it.
     Unheard,
+    /// It does not, and the connection stays.
+    Swallowed,
 }
 
 /// Stands between a node and the server, and cuts connections at commits.
 struct Wire {
     commits: AtomicU32,
     troubles: AtomicU32,
+    /// Every commit is swallowed from now on.
+    swallows: AtomicBool,
+    swallowed: Notify,
 }
 
 impl Wire {
@@ -38,6 +46,10 @@ impl Wire {
         let says = |text: &[u8]| command.windows(text.len()).any(|part| part == text);
         if !says(b"\x02insert\0") || !says(b"entries\0") {
             return Trouble::None;
+        }
+        if self.swallows.load(Ordering::Relaxed) {
+            self.swallowed.notify_one();
+            return Trouble::Swallowed;
         }
         let trouble = match self.commits.fetch_add(1, Ordering::Relaxed) % 3 {
             0 => Trouble::Unheard,
@@ -60,8 +72,10 @@ impl Wire {
                         return Ok(());
                     }
                     let trouble = self.meets(&command[..read]);
-                    if trouble == Trouble::Lost {
-                        return Ok(());
+                    match trouble {
+                        Trouble::Lost => return Ok(()),
+                        Trouble::Swallowed => continue,
+                        Trouble::None | Trouble::Unheard => {}
                     }
                     server.write_all(&command[..read]).await?;
                     if trouble == Trouble::Unheard {
@@ -88,6 +102,8 @@ async fn wire_to(server: String) -> (String, Arc<Wire>) {
     let wire = Arc::new(Wire {
         commits: AtomicU32::new(0),
         troubles: AtomicU32::new(0),
+        swallows: AtomicBool::new(false),
+        swallowed: Notify::new(),
     });
     let carried = wire.clone();
     tokio::spawn(async move {
@@ -121,6 +137,40 @@ async fn a_commit_that_was_not_answered_is_neither_lost_nor_doubled() {
     assert!(wire.troubles.load(Ordering::Relaxed) >= TROUBLES);
     assert_eq!(seqs, (1..=24).collect::<Vec<_>>()); // I3
     assert_eq!(other.seqs().await, seqs);
+}
+
+#[tokio::test]
+async fn who_waits_behind_a_commit_that_is_not_answered_waits_no_longer_than_it() {
+    let server = shared().await;
+    let settings = server.database();
+    let (address, wire) = wire_to(server.address()).await;
+    let behind = MongoSettings {
+        url: format!("mongodb://{address}/?directConnection=true"),
+        wait: Duration::from_secs(3),
+        ..settings.clone()
+    };
+    let (mut node, mut other) = (Node::open(&behind).await, Node::open(&settings).await);
+    let said = |n: u32| message(UserId(11), &n.to_string());
+    wire.swallows.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    node.submit(said(1));
+    wire.swallowed.notified().await;
+    // The first is under way; these are the next run.
+    node.submit(said(2));
+    node.submit(said(3));
+    for result in node.settled(3).await {
+        let told = result.expect_err("nothing is committed");
+        assert!(
+            matches!(told, CommitError::Timeout | CommitError::Unavailable),
+            "{told}"
+        );
+    }
+    // One after the other they would take twice the ten seconds that each is tried for, and a command's time each.
+    assert!(began.elapsed() < Duration::from_secs(20));
+    let again = [1, 2, 3].map(said);
+    for (n, change) in (1..).zip(again) {
+        assert_eq!(seq_of(&other.settle(change).await), n);
+    }
 }
 
 #[tokio::test]

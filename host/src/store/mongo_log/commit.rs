@@ -29,8 +29,11 @@ use crate::store::{Change, CommitError, StoreError};
 
 /// Changes of one run.
 const RUN_MOST: usize = 256;
-/// How long a run may go on losing or asking before it is given up.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long changes are tried, from when they were taken in, the wait behind others included: whoever asked for one is
+/// answered that and one command's time later at most.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Rounds that even a run has which waited for so long before it was come to.
+const ROUNDS_LEAST: u32 = 3;
 
 /// A change of a run with what came of it, and the document that commits it if it needs one.
 struct Applied {
@@ -104,10 +107,13 @@ impl Worker<'_, '_> {
     }
 
     fn commit(&mut self, mut run: Vec<Waiting>) {
-        let began = Instant::now();
+        let began = run.iter().map(|waiting| waiting.since).min();
+        let deadline = began.unwrap_or_else(Instant::now) + PATIENCE;
         // An attempt at what is left was not answered.
         let mut unsure = false;
+        let mut rounds = 0;
         while !run.is_empty() {
+            rounds += 1;
             if namespace_of(&self.lane.name).is_some() {
                 // Old commits of it are taken away: what is remembered may not be too old.
                 *self.held = None;
@@ -119,6 +125,7 @@ impl Worker<'_, '_> {
                 lane: self.lane,
                 handle: self.handle,
                 low,
+                deadline,
                 unsure: &mut unsure,
             };
             run = match round.go(self.held, run, self.outgoing) {
@@ -130,7 +137,7 @@ impl Worker<'_, '_> {
                     return self.give_up(rest, &told(&error, unsure));
                 }
             };
-            if began.elapsed() > PATIENCE {
+            if Instant::now() > deadline && rounds >= ROUNDS_LEAST {
                 let error = StoreError::Unavailable("others were faster".to_owned());
                 self.give_up(std::mem::take(&mut run), &told(&error, unsure));
             }
@@ -167,6 +174,7 @@ struct Round<'a> {
     lane: &'a Arc<Lane>,
     handle: &'a Handle,
     low: u64,
+    deadline: Instant,
     unsure: &'a mut bool,
 }
 
@@ -205,7 +213,8 @@ impl Round<'_> {
                 unsure: false,
             }
         } else {
-            self.handle.block_on(insert(self.shared, &documents))
+            self.handle
+                .block_on(insert(self.shared, &documents, self.deadline))
         };
         let (mut done, mut rest, mut written) = (Vec::new(), Vec::new(), 0);
         for (waiting, applied) in run.into_iter().zip(applied) {

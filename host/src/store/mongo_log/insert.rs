@@ -12,9 +12,6 @@ use super::docs::get_text;
 use super::schema::ENTRIES;
 use crate::store::{CommitError, StoreError};
 
-/// How long it is asked and tried before a run is given up.
-const PATIENCE: Duration = Duration::from_secs(15);
-
 /// Before what was refused, or could not be looked up, is tried again.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -33,9 +30,8 @@ pub enum Why {
     Failed(CommitError),
 }
 
-/// Inserts documents in order, and finds out what became of them however that ends.
-pub async fn insert(shared: &Shared, documents: &[Document]) -> Inserted {
-    let began = Instant::now();
+/// Inserts documents in order, and finds out what became of them however that ends; what is not known by then is given up.
+pub async fn insert(shared: &Shared, documents: &[Document], deadline: Instant) -> Inserted {
     let (mut count, mut unsure) = (0, false);
     loop {
         shared.inserts.fetch_add(1, Ordering::Relaxed);
@@ -70,13 +66,13 @@ pub async fn insert(shared: &Shared, documents: &[Document]) -> Inserted {
                     return ended(count, why, unsure);
                 }
             }
-            Err(_) if began.elapsed() < PATIENCE => tokio::time::sleep(AGAIN).await,
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(AGAIN).await,
             Err(_) => {
                 let error = told(error.as_ref().unwrap_or(&StoreError::Timeout), unsure);
                 return ended(count, Why::Failed(error), unsure);
             }
         }
-        if began.elapsed() > PATIENCE {
+        if Instant::now() > deadline {
             return ended(count, Why::Failed(CommitError::Timeout), true);
         }
         if matches!(error, Some(StoreError::Unavailable(_))) {

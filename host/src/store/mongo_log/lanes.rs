@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
@@ -22,6 +23,8 @@ const IDLE_MOST: usize = 65_536;
 /// A submission with its place among all.
 pub struct Waiting {
     pub ticket: u64,
+    /// When it was taken in.
+    pub since: Instant,
     pub bytes: usize,
     pub submission: Submission,
 }
@@ -117,6 +120,7 @@ impl Lanes {
         gate.under_way.insert(ticket);
         let waiting = Waiting {
             ticket,
+            since: Instant::now(),
             bytes,
             submission,
         };
