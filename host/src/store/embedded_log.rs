@@ -447,12 +447,6 @@ impl Feed for EmbeddedLog {
             .map_err(|_| StoreError::Damaged("a consumer's cursor could not be read".to_owned()))
     }
 
-    async fn put_cursor(&self, consumer: &str, at: &FeedPosition) -> Result<(), StoreError> {
-        let rows = &self.tables().rows;
-        rows.insert(key::cursor(consumer), at.0.as_bytes())
-            .map_err(tables::unavailable)
-    }
-
     async fn move_cursor(
         &self,
         consumer: &str,
@@ -463,7 +457,9 @@ impl Feed for EmbeddedLog {
         if self.cursor(consumer).await?.as_ref() != from {
             return Ok(false);
         }
-        self.put_cursor(consumer, to).await?;
+        let rows = &self.tables().rows;
+        rows.insert(key::cursor(consumer), to.0.as_bytes())
+            .map_err(tables::unavailable)?;
         Ok(true)
     }
 

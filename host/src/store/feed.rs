@@ -75,12 +75,9 @@ pub trait Feed: Send + Sync + 'static {
     /// Where a consumer stands; `None` for one that never said.
     async fn cursor(&self, consumer: &str) -> Result<Option<FeedPosition>, StoreError>;
 
-    /// Notes where a consumer stands. It is on stable storage with the next commit: after a crash a consumer may find
+    /// Notes where a consumer stands, if it still stands at `from`; false where it does not, and nothing was noted: somebody
+    /// else does its work, or has done it. It is on stable storage with the next commit: after a crash a consumer may find
     /// an older place of its own, never a later one.
-    async fn put_cursor(&self, consumer: &str, at: &FeedPosition) -> Result<(), StoreError>;
-
-    /// The same where the consumer still stands at `from`; false where it does not, and nothing was noted: somebody else does
-    /// its work, or has done it.
     async fn move_cursor(
         &self,
         consumer: &str,

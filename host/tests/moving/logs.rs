@@ -26,6 +26,12 @@ fn clock() -> (Arc<ManualClock>, Arc<dyn Clock>) {
     (clock.clone(), clock)
 }
 
+/// A consumer that never said where it stands does now.
+async fn note(log: &EmbeddedLog, consumer: &str, at: &FeedPosition) {
+    let moved = log.move_cursor(consumer, None, at).await;
+    assert!(moved.expect("noted"), "{consumer} had a place already");
+}
+
 /// A log with a history, and consumers of its feed in the middle of it.
 async fn lived(folder: &Path, seed: u64) -> (Source, Arc<ManualClock>) {
     let (moved, clock) = clock();
@@ -39,9 +45,7 @@ async fn lived(folder: &Path, seed: u64) -> (Source, Arc<ManualClock>) {
         let change = made(&twin);
         let _ = twin.settle(change).await;
         if step == STEPS / 2 {
-            log.put_cursor("half", &log.feed_end())
-                .await
-                .expect("noted");
+            note(&log, "half", &log.feed_end()).await;
         }
     }
     let kept = KvWrite {
@@ -58,12 +62,8 @@ async fn lived(folder: &Path, seed: u64) -> (Source, Arc<ManualClock>) {
     };
     let kept = twin.settle(Change::Kv(Box::new(change))).await;
     assert!(matches!(kept, Ok(Outcome::Kv(_))), "{kept:?}");
-    log.put_cursor("none", &FeedPosition::default())
-        .await
-        .expect("noted");
-    log.put_cursor("time", &FeedPosition("1790".to_owned()))
-        .await
-        .expect("noted");
+    note(&log, "none", &FeedPosition::default()).await;
+    note(&log, "time", &FeedPosition("1790".to_owned())).await;
     log.close().await;
     (source, moved)
 }
@@ -229,7 +229,7 @@ async fn a_log_that_was_never_used_is_empty_and_no_other() {
     let (_, clock) = clock();
     let (log, _) = embedded(folder.path(), &clock);
     assert_eq!(log.holds_already().await.expect("a read"), None);
-    log.put_cursor("one", &log.feed_end()).await.expect("noted");
+    note(&log, "one", &log.feed_end()).await;
     assert_eq!(
         log.holds_already().await.expect("a read").as_deref(),
         Some("rows")

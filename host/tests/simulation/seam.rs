@@ -327,10 +327,6 @@ impl Feed for SimLog {
         not_simulated()
     }
 
-    async fn put_cursor(&self, _: &str, _: &FeedPosition) -> Read<()> {
-        not_simulated()
-    }
-
     async fn move_cursor(&self, _: &str, _: Option<&FeedPosition>, _: &FeedPosition) -> Read<bool> {
         not_simulated()
     }

@@ -447,19 +447,6 @@ impl Feed for MongoLog {
         .await
     }
 
-    async fn put_cursor(&self, consumer: &str, at: &FeedPosition) -> Result<(), StoreError> {
-        let (id, at) = (cursor_id(consumer), at.0.clone());
-        self.on(move |shared| async move {
-            let update = Update::upsert(doc! {"_id": id}, doc! {"$set": {"at": at}});
-            shared
-                .mongo
-                .update(META, vec![update.into_document()])
-                .await?;
-            Ok(())
-        })
-        .await
-    }
-
     async fn move_cursor(
         &self,
         consumer: &str,
