@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -45,7 +47,16 @@ pub fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Runs to the end; every line of standard output is printed as it comes and handed to `see`.
-pub fn run_seeing(command: &mut Command, mut see: impl FnMut(&str)) -> Result<()> {
+pub fn run_seeing(command: &mut Command, see: impl FnMut(&str)) -> Result<()> {
+    run_watched(command, Duration::MAX, see)
+}
+
+/// The same; what prints nothing for so long hangs, and is ended with all it started.
+pub fn run_watched(
+    command: &mut Command,
+    silent_most: Duration,
+    mut see: impl FnMut(&str),
+) -> Result<()> {
     let line = announce(command);
     let mut child = command
         .stdin(Stdio::null())
@@ -53,11 +64,33 @@ pub fn run_seeing(command: &mut Command, mut see: impl FnMut(&str)) -> Result<()
         .spawn()
         .with_context(|| format!("cannot start `{line}`"))?;
     let output = child.stdout.take().expect("standard output was piped");
-    for text in BufReader::new(output).split(b'\n') {
-        let text = text.with_context(|| format!("cannot read what `{line}` prints"))?;
-        let text = String::from_utf8_lossy(&text);
-        println!("{text}");
-        see(&text);
+    let (sender, lines) = std::sync::mpsc::sync_channel(1);
+    // It ends with what it reads from, or with whoever is told.
+    std::thread::spawn(move || {
+        for text in BufReader::new(output).split(b'\n') {
+            if sender.send(text).is_err() {
+                return;
+            }
+        }
+    });
+    loop {
+        match lines.recv_timeout(silent_most) {
+            Ok(text) => {
+                let text = text.with_context(|| format!("cannot read what `{line}` prints"))?;
+                let text = String::from_utf8_lossy(&text);
+                println!("{text}");
+                see(&text);
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                end_with_descendants(child.id());
+                let _ = child.wait();
+                bail!(
+                    "`{line}` printed nothing for {} s and was ended",
+                    silent_most.as_secs()
+                );
+            }
+        }
     }
     let status = child
         .wait()
@@ -66,6 +99,31 @@ pub fn run_seeing(command: &mut Command, mut see: impl FnMut(&str)) -> Result<()
         bail!("`{line}` ended with {status}");
     }
     Ok(())
+}
+
+/// Kills a process and whatever it started, the youngest first.
+fn end_with_descendants(process: u32) {
+    let mut all = vec![process];
+    let mut looked_at = 0;
+    while let Some(parent) = all.get(looked_at) {
+        let tasks = format!("/proc/{parent}/task");
+        for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(task.path().join("children"));
+            let children = children.unwrap_or_default();
+            all.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|id| id.parse::<u32>().ok()),
+            );
+        }
+        looked_at += 1;
+    }
+    for process in all.iter().rev() {
+        let _ = Command::new("kill")
+            .args(["-KILL", &process.to_string()])
+            .stderr(Stdio::null())
+            .status();
+    }
 }
 
 /// What a quick command prints on standard output, trimmed; `None` when it is missing or fails.
@@ -129,5 +187,20 @@ mod tests {
         assert_eq!(seen, ["one", "two"]);
         let error = outcome.expect_err("exit 3 must fail").to_string();
         assert!(error.contains("exit status: 3"), "{error}");
+    }
+
+    #[test]
+    fn what_hangs_is_ended_with_what_it_started() {
+        let mut seen = Vec::new();
+        let outcome = run_watched(
+            Command::new("sh").args(["-c", "echo one; sleep 3600 & echo $!; wait"]),
+            Duration::from_millis(300),
+            |line| seen.push(line.to_owned()),
+        );
+        let error = outcome.expect_err("it hung").to_string();
+        assert!(error.contains("printed nothing"), "{error}");
+        let started = std::path::Path::new("/proc").join(&seen[1]).join("stat");
+        let stat = std::fs::read_to_string(started).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z"), "{stat}");
     }
 }

@@ -8,6 +8,7 @@ mod first_steps;
 mod totals;
 
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -28,6 +29,11 @@ const ON_THE_BUILD: [&str; 4] = [
     "documented commands",
     "first steps",
 ];
+
+/// Longest without a word from the tests: of those for every change the slowest takes some three minutes.
+const SILENT_MOST: Duration = Duration::from_mins(10);
+/// The same of a long run, in which a test swaps plugins for ten minutes and seeds are simulated by the thousand.
+const SILENT_MOST_LONG: Duration = Duration::from_mins(30);
 
 /// The stage that only a long run has.
 const MANY_SEEDS: &str = "simulation of many seeds";
@@ -112,7 +118,7 @@ fn stages(layout: &Layout, long: bool, steps: &mut Steps, totals: &mut Totals) {
         // It needs neither the built program nor plugins, and its build is one of its own: last.
         let many = SimulateOptions::default();
         let _ = steps.take(MANY_SEEDS, || {
-            counted(&mut simulate::command(layout, &many), totals)
+            counted(&mut simulate::command(layout, &many), long, totals)
         });
     }
     if totals.passed == 0 {
@@ -127,12 +133,12 @@ fn tests(layout: &Layout, long: bool, steps: &mut Steps, totals: &mut Totals) {
     let _ = steps.take(tests, || {
         let mut test = cargo(layout);
         test.args(["test", "--no-fail-fast"]).args(TESTS);
-        counted(with_artifacts(&mut test, layout, long), totals)
+        counted(with_artifacts(&mut test, layout, long), long, totals)
     });
     let _ = steps.take(documentation, || {
         let mut test = cargo(layout);
         test.args(["test", "--workspace", "--doc", "--no-fail-fast", "--locked"]);
-        counted(with_artifacts(&mut test, layout, long), totals)
+        counted(with_artifacts(&mut test, layout, long), long, totals)
     });
     let _ = steps.take(commands, || documents::check(layout));
     let _ = steps.take(first_steps, || first_steps::walk(layout));
@@ -159,9 +165,29 @@ fn with_artifacts<'a>(test: &'a mut Command, layout: &Layout, long: bool) -> &'a
     test
 }
 
-fn counted(test: &mut Command, totals: &mut Totals) -> Result<()> {
+/// Keeps which tests run for long, by what the test program says of them.
+fn note_slow(slow: &mut Vec<String>, line: &str) {
+    let Some(rest) = line.strip_prefix("test ") else {
+        return;
+    };
+    if let Some((name, _)) = rest.split_once(" has been running for over") {
+        slow.push(name.to_owned());
+    } else if let Some((name, _)) = rest.split_once(" ... ") {
+        slow.retain(|other| other != name);
+    }
+}
+
+fn counted(test: &mut Command, long: bool, totals: &mut Totals) -> Result<()> {
+    let silent_most = if long { SILENT_MOST_LONG } else { SILENT_MOST };
     let mut own = Totals::default();
-    let outcome = child::run_seeing(test, |line| own.see(line));
+    let mut slow = Vec::new();
+    let outcome = child::run_watched(test, silent_most, |line| {
+        own.see(line);
+        note_slow(&mut slow, line);
+    });
+    if outcome.is_err() && !slow.is_empty() {
+        println!("      not at an end: {}", slow.join(", "));
+    }
     if outcome.is_err() && own.failed == 0 {
         // A test program that crashes prints no result line.
         own.failed = 1;
@@ -172,4 +198,23 @@ fn counted(test: &mut Command, totals: &mut Totals) -> Result<()> {
         bail!("{} tests were ignored; nothing may be skipped", own.ignored);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_that_did_not_end_are_known() {
+        let mut slow = Vec::new();
+        for line in [
+            "test a::b has been running for over 60 seconds",
+            "test c has been running for over 60 seconds",
+            "test d ... ok",
+            "test a::b ... FAILED",
+        ] {
+            note_slow(&mut slow, line);
+        }
+        assert_eq!(slow, ["c"]);
+    }
 }
