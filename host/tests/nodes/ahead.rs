@@ -1,4 +1,5 @@
-//! What ends a session goes ahead of whatever the node waits for meanwhile.
+//! What ends a session (a newer connection of its device, a kick) goes ahead of whatever its node waits for meanwhile, here
+//! a bus that is slow to tell where users are.
 
 use std::sync::Arc;
 

@@ -1,15 +1,14 @@
 //! The bus between simulated nodes, with what befalls one: parcels are lost (which is told), late, or come twice; a node is
 //! cut off, its lease runs out, and it begins anew when it is back. Order holds for what one node says to another.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kith::bus::{
-    Bus, BusError, Epoch, Health, Lease, Node, NodeName, NodeState, Parcel, Rate, Received,
-    Sighting, Standing, Taken, To,
+    Bus, BusError, Health, Lease, Node, NodeName, NodeState, Parcel, Rate, Received, Sighting,
+    Standing, Taken, To,
 };
 use kith::ids::{SessionId, UserId};
 use parking_lot::Mutex;
@@ -19,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::chance::{Sim, tell};
 use super::defects::Defect;
 use super::node::{Tasks, kind};
+use super::seats::{Seat, Seats};
 
 /// How long a node counts as there that is not heard of.
 pub const LEASE: Duration = Duration::from_millis(1_500);
@@ -31,32 +31,6 @@ pub struct Weather {
     pub loses: u64,
     pub doubles: u64,
     pub delays: u64,
-}
-
-struct Seat {
-    /// Which of the nodes of its name it is.
-    number: u64,
-    ear: mpsc::Sender<Received>,
-    renewed: Instant,
-    live: bool,
-    cut: bool,
-    state: NodeState,
-    /// Nodes for which something that this one said is lost.
-    owes: Vec<NodeName>,
-}
-
-/// What is on its way from a node to another, and when the last of it arrives.
-type Way = (mpsc::Sender<(Instant, Received)>, Instant);
-
-#[derive(Default)]
-struct Seats {
-    nodes: BTreeMap<NodeName, Seat>,
-    sessions: BTreeMap<(UserId, String), Vec<Sighting>>,
-    ways: BTreeMap<(u64, u64), Way>,
-    joined: u64,
-    weather: Weather,
-    /// When something was last lost.
-    lost: Option<Instant>,
 }
 
 /// What all nodes share.
@@ -289,79 +263,6 @@ async fn carry(mut parcels: mpsc::Receiver<(Instant, Received)>, ear: mpsc::Send
         sleep_until(due).await;
         if ear.send(received).await.is_err() {
             return;
-        }
-    }
-}
-
-impl Seats {
-    fn forget_sessions(&mut self, node: &NodeName) {
-        self.sessions.retain(|_, sessions| {
-            sessions.retain(|seen| seen.node != *node);
-            !sessions.is_empty()
-        });
-    }
-
-    /// Nodes that may hear, but one.
-    fn others(&self, node: &NodeName) -> Vec<NodeName> {
-        let live = self.nodes.iter().filter(|(_, seat)| seat.live);
-        let names = live.map(|(name, _)| name.clone());
-        names.filter(|name| name != node).collect()
-    }
-
-    fn owe(&mut self, from: &NodeName, to: &NodeName) {
-        if let Some(seat) = self.nodes.get_mut(from)
-            && !seat.owes.contains(to)
-        {
-            seat.owes.push(to.clone());
-        }
-    }
-
-    fn part_for(&self, node: &NodeName, to: &To, parcel: &Parcel) -> Option<Parcel> {
-        match to {
-            To::Everywhere => Some(parcel.clone()),
-            To::Node(named) => (named == node).then(|| parcel.clone()),
-            To::Users => parcel.part_for(|user| {
-                let mut sessions = self.sessions.values().flatten();
-                sessions.any(|seen| seen.user == user && seen.node == *node)
-            }),
-        }
-    }
-
-    fn lease(&mut self, began: Instant, node: &NodeName, lease: &Lease) -> Standing {
-        let place = (lease.user, lease.device.clone());
-        let sessions = self.sessions.values().flatten();
-        let is_own = |seen: &Sighting| seen.node == *node && seen.session == lease.session;
-        let others = sessions.filter(|seen| seen.user == lease.user && !is_own(seen));
-        let others: Vec<Sighting> = others.cloned().collect();
-        let held = self.sessions.get(&place).and_then(|seen| seen.last());
-        let held = held.map(|held| held.epoch);
-        let is_new = lease.epoch == Epoch::NEW;
-        let epoch = match is_new {
-            true => Epoch(lease.since.duration_since(began).as_micros() as u64),
-            false => lease.epoch,
-        };
-        if held.is_some_and(|held| held > epoch) {
-            return Standing {
-                epoch: None,
-                others,
-            };
-        }
-        let epoch = match held {
-            Some(held) if is_new => epoch.max(Epoch(held.0 + 1)),
-            _ => epoch.max(Epoch(1)),
-        };
-        let seen = Sighting {
-            user: lease.user,
-            device: lease.device.clone(),
-            kind: lease.kind.clone(),
-            session: lease.session,
-            epoch,
-            node: node.clone(),
-        };
-        self.sessions.insert(place, vec![seen]);
-        Standing {
-            epoch: Some(epoch),
-            others,
         }
     }
 }

@@ -157,8 +157,7 @@ impl Client {
         );
         state.out = Some(out);
         let read = tokio::spawn(self.clone().read(number, reading));
-        // It takes longer to connect than an end takes to be seen.
-        let opens = self.shared.sim.while_of(5, 30);
+        let opens = self.shared.sim.while_of(1, 30);
         let write = tokio::spawn(async move {
             sleep(opens).await;
             write(waiting, writing).await;

@@ -17,6 +17,7 @@ mod nobody;
 mod node;
 mod plugins;
 mod seam;
+mod seats;
 mod store;
 mod tables;
 mod truth;
