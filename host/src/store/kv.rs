@@ -86,8 +86,15 @@ pub trait PluginKv: Send + Sync + 'static {
     /// From now on the keys that are written are noted.
     fn kv_watch(&self, namespace: &str);
 
-    /// The keys committed since it is watched, or since the last call.
-    fn kv_changed(&self, namespace: &str) -> Vec<String>;
+    /// The keys committed since it is watched, or since the last call; deleted ones too.
+    async fn kv_changed(&self, namespace: &str) -> Result<Vec<String>, StoreError>;
+
+    /// What some keys hold, in their order, read at once.
+    async fn kv_of(
+        &self,
+        namespace: &str,
+        keys: &[String],
+    ) -> Result<Vec<Option<KvItem>>, StoreError>;
 
     fn kv_unwatch(&self, namespace: &str);
 }

@@ -167,15 +167,6 @@ impl MongoLog {
         let work = work(self.shared.clone());
         self.handle.spawn(work).await.map_err(ended)?
     }
-
-    /// The same for those who cannot await: this thread waits.
-    fn wait<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, StoreError>> + Send + 'static,
-    {
-        waits(&self.handle, work(self.shared.clone()))
-    }
 }
 
 /// Has a future run in the log's threads and waits for it in this one.

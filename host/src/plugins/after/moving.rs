@@ -6,6 +6,7 @@ mod copying;
 mod namespaces;
 mod rebuilding;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +84,8 @@ pub struct Moving {
     namespace: u64,
     grants: Grants,
     rebuild: Option<Rebuild>,
+    /// The versions of the keys that were told last, as they were copied; none of those that are gone.
+    copied: HashMap<String, Option<u64>>,
     /// While it is held no call of the plugin's hooks after the commit runs.
     calls: Option<OwnedRwLockWriteGuard<()>>,
 }
@@ -131,6 +134,7 @@ impl Rollout {
             namespace: number,
             grants,
             rebuild: None,
+            copied: HashMap::new(),
             calls: None,
             shared,
         };
@@ -252,7 +256,7 @@ impl Moving {
         self.calls = Some(calls.map_err(still)?);
         match self.rebuild {
             Some(_) => self.replay().await,
-            None => self.follow().await,
+            None => self.come_close().await,
         }
     }
 

@@ -172,10 +172,22 @@ impl PluginKv for EmbeddedLog {
         watched.entry(namespace.to_owned()).or_default();
     }
 
-    fn kv_changed(&self, namespace: &str) -> Vec<String> {
+    async fn kv_changed(&self, namespace: &str) -> Result<Vec<String>, StoreError> {
         let mut watched = self.shared.kv_notes.watched.lock();
         let names = watched.get_mut(namespace).map(std::mem::take);
-        names.unwrap_or_default().into_iter().collect()
+        Ok(names.unwrap_or_default().into_iter().collect())
+    }
+
+    async fn kv_of(
+        &self,
+        namespace: &str,
+        keys: &[String],
+    ) -> Result<Vec<Option<KvItem>>, StoreError> {
+        let mut items = Vec::with_capacity(keys.len());
+        for key in keys {
+            items.push(self.kv(namespace, key).await?);
+        }
+        Ok(items)
     }
 
     fn kv_unwatch(&self, namespace: &str) {

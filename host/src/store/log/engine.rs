@@ -56,6 +56,10 @@ pub trait Engine {
     /// Keys of rows.
     fn keys(&self, range: Range<Vec<u8>>) -> Read<Vec<Vec<u8>>>;
 
+    /// These values are asked for next: where each is a round trip, all are read in one.
+    fn expect_kv(&self, _namespace: &str, _names: &[&str]) -> Read<()> {
+        Ok(())
+    }
     /// A plugin's value, ended or not.
     fn kv(&self, namespace: &str, name: &str) -> Read<Option<KvRow>>;
     /// The next answer of `kv_used` is not from what was counted a while ago.

@@ -36,6 +36,9 @@ pub struct Put {
 /// What a batch has written since this was last emptied.
 pub type Puts = Rc<RefCell<Vec<Put>>>;
 
+/// Plugins' values as they stood when the batch first asked for them, by namespace and name.
+type Values = HashMap<(String, String), Option<KvRow>>;
+
 /// Members of groups as they stood before the batch, those that it asked for.
 pub type Seen = Rc<RefCell<HashMap<(ConversationId, UserId), Option<Member>>>>;
 
@@ -46,6 +49,7 @@ pub struct Reads<'a> {
     state: Option<Arc<State>>,
     answers: HashMap<String, AnswerRow>,
     members: Seen,
+    values: RefCell<Values>,
     puts: Puts,
 }
 
@@ -63,6 +67,7 @@ impl<'a> Reads<'a> {
             state,
             answers,
             members: Seen::default(),
+            values: RefCell::default(),
             puts: Puts::default(),
         }
     }
@@ -202,8 +207,24 @@ impl Engine for Reads<'_> {
             .collect()
     }
 
+    fn expect_kv(&self, namespace: &str, names: &[&str]) -> Result<(), StoreError> {
+        let mut rows = self.wait(self.shared.kv_rows_of(namespace, names))?;
+        let mut values = self.values.borrow_mut();
+        for name in names {
+            let place = (namespace.to_owned(), (*name).to_owned());
+            values.entry(place).or_insert_with(|| rows.remove(*name));
+        }
+        Ok(())
+    }
+
     fn kv(&self, namespace: &str, name: &str) -> Result<Option<KvRow>, StoreError> {
-        self.wait(self.shared.kv_row(namespace, name))
+        let place = (namespace.to_owned(), name.to_owned());
+        if let Some(known) = self.values.borrow().get(&place) {
+            return Ok(known.clone());
+        }
+        let row = self.wait(self.shared.kv_row(namespace, name))?;
+        self.values.borrow_mut().insert(place, row.clone());
+        Ok(row)
     }
 
     fn recount(&self, namespace: &str) -> Result<(), StoreError> {

@@ -1,6 +1,8 @@
 //! Plugins' keys and values: the projection of what entries and plugins themselves have written. A read first has projected
 //! what is committed of its namespace; older values stand beside the newest for those who read a moment ago's.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use mongodb::bson::{Bson, Document, doc};
 
@@ -14,14 +16,24 @@ use crate::store::log::kv_row::{KvRow, bytes};
 
 /// Rows read at once where a page is bounded by bytes.
 const STRETCH: usize = 256;
-/// How often a look for written keys is tried before it is said that there is none to be had.
-const LOOKS: usize = 3;
 
 impl Shared {
     /// A row, ended or not.
     pub async fn kv_row(&self, namespace: &str, name: &str) -> Result<Option<KvRow>, StoreError> {
         let found = self.mongo.find_one(KV, one(namespace, name)).await?;
         Ok(found.and_then(|found| row_of(&found)))
+    }
+
+    /// Rows by their names, ended or not; those that are there.
+    pub async fn kv_rows_of(
+        &self,
+        namespace: &str,
+        names: &[&str],
+    ) -> Result<HashMap<String, KvRow>, StoreError> {
+        let filter = doc! {"ns": namespace, "key": {"$in": names}};
+        let found = self.mongo.find(KV, filter, doc! {"key": 1}, 0).await?;
+        let read = |row: &Document| Some((get_text(row, "key")?.to_owned(), row_of(row)?));
+        Ok(found.iter().filter_map(read).collect())
     }
 
     /// A row as it stood at a stamp.
@@ -113,6 +125,20 @@ impl Shared {
         let found = self.mongo.find_fields(KV, filter, asked).await?;
         let names = found.iter().filter_map(|row| get_text(row, "key"));
         Ok(names.map(str::to_owned).collect())
+    }
+
+    async fn kv_of(
+        &self,
+        namespace: &str,
+        keys: &[String],
+    ) -> Result<Vec<Option<KvItem>>, StoreError> {
+        let now = self.clock.now_ms();
+        self.catch_up(About::Namespace(namespace.to_owned()))
+            .await?;
+        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let mut rows = self.kv_rows_of(namespace, &names).await?;
+        let mut living = |key| rows.remove(key).filter(|row| !row.has_ended(now));
+        Ok(keys.iter().map(|key| living(key).map(item)).collect())
     }
 
     async fn kv_keys(
@@ -253,28 +279,28 @@ impl PluginKv for MongoLog {
         self.shared.notes.watch(namespace, since);
     }
 
-    fn kv_changed(&self, namespace: &str) -> Vec<String> {
-        let notes = &self.shared.notes;
-        let Some(since) = notes.watched_since(namespace) else {
-            return Vec::new();
+    async fn kv_changed(&self, namespace: &str) -> Result<Vec<String>, StoreError> {
+        let Some(since) = self.shared.notes.watched_since(namespace) else {
+            return Ok(Vec::new());
         };
-        for _ in 0..LOOKS {
-            // Before the look: what is written meanwhile is told again rather than never.
-            let upto = self.shared.settled();
-            let name = namespace.to_owned();
-            let asked =
-                self.wait(move |shared| async move { shared.kv_written(&name, since).await });
-            match asked {
-                Ok(names) => {
-                    notes.looked(namespace, upto);
-                    return names;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, namespace, "keys that were written are not known");
-                }
-            }
-        }
-        Vec::new()
+        // Before the look: what is written meanwhile is told again rather than never.
+        let upto = self.shared.settled();
+        let name = namespace.to_owned();
+        let names = self
+            .on(move |shared| async move { shared.kv_written(&name, since).await })
+            .await?;
+        self.shared.notes.looked(namespace, upto);
+        Ok(names)
+    }
+
+    async fn kv_of(
+        &self,
+        namespace: &str,
+        keys: &[String],
+    ) -> Result<Vec<Option<KvItem>>, StoreError> {
+        let (namespace, keys) = (namespace.to_owned(), keys.to_vec());
+        self.on(move |shared| async move { shared.kv_of(&namespace, &keys).await })
+            .await
     }
 
     fn kv_unwatch(&self, namespace: &str) {

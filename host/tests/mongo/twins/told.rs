@@ -236,6 +236,16 @@ async fn of_the_rest(twin: &Twin) -> Vec<String> {
             .into_iter()
             .map(|(key, item)| (key, item.value, item.expires_at))
             .collect();
+        // The same at once, in another order, and one that is not there.
+        let mut named: Vec<String> = page.iter().rev().map(|(key, ..)| key.clone()).collect();
+        named.push("nowhere".to_owned());
+        let items = twin.kv.kv_of(namespace, &named).await.expect("values");
+        let values = items
+            .iter()
+            .map(|item| item.as_ref().map(|item| &item.value));
+        let mut wanted: Vec<_> = page.iter().rev().map(|(_, value, _)| Some(value)).collect();
+        wanted.push(None);
+        assert_eq!(values.collect::<Vec<_>>(), wanted);
         let keys = twin.kv.kv_keys(namespace, "k", "k0", 2).await;
         let used = twin.kv.kv_used(namespace).await.expect("a read");
         let refused = twin.kv.kv_refused(namespace);

@@ -1,6 +1,8 @@
 //! A migration: the namespace is copied page by page, and the new version says what is written over each page. Keys that are
 //! written meanwhile are noted by the store and copied again, until none are left within the switch.
 
+use std::time::{Duration, Instant};
+
 use kith_runtime::{UpgradeItem, UpgradeWrite};
 
 use super::{Moving, ended};
@@ -12,6 +14,10 @@ use crate::store::kv::{KvChange, KvItem, KvWrite};
 const STEP: (usize, usize) = (256, 1 << 20);
 /// Rounds after what is written meanwhile, before the switch.
 const ROUNDS: usize = 32;
+/// Keys whose values are read at once.
+const READ_AT_ONCE: usize = 64;
+/// A round that takes no longer leaves so little that the last one has time within the switch.
+const CLOSE: Duration = Duration::from_secs(2);
 
 impl Moving {
     /// Every key, once; then what was written meanwhile, until that is little.
@@ -40,13 +46,28 @@ impl Moving {
                 return Ok(());
             }
         }
-        Err(Refusal::unavailable(format!(
-            "{} writes faster than its state can be copied; try again when it is quieter",
-            self.plugin
-        )))
+        Err(self.too_fast())
     }
 
-    /// What was written since it was looked at last.
+    fn too_fast(&self) -> Refusal {
+        Refusal::unavailable(format!(
+            "{} writes faster than its state can be copied; try again when it is quieter",
+            self.plugin
+        ))
+    }
+
+    /// What was written since it was looked at last, until that is little: messages go on writing.
+    pub(super) async fn come_close(&mut self) -> Result<(), Refusal> {
+        for _ in 0..ROUNDS {
+            let began = Instant::now();
+            if self.round().await? == 0 || began.elapsed() < CLOSE {
+                return Ok(());
+            }
+        }
+        Err(self.too_fast())
+    }
+
+    /// What was written since it was looked at last, all of it: nothing is written any more.
     pub(super) async fn follow(&mut self) -> Result<(), Refusal> {
         for _ in 0..ROUNDS {
             if self.round().await? == 0 {
@@ -56,19 +77,28 @@ impl Moving {
         Ok(())
     }
 
-    /// How many keys there were.
+    /// How many keys were copied. The store may tell keys again; those that stand as they were copied are passed over.
     async fn round(&mut self) -> Result<usize, Refusal> {
-        let changed = self.shared.kv.kv_changed(&self.old);
-        let count = changed.len();
-        let (mut step, mut held) = (Vec::new(), 0);
-        for key in changed {
-            let item = self.shared.kv.kv(&self.old, &key).await;
-            let item = item.map_err(|e| store_refusal(&e))?;
-            held += key.len() + item.as_ref().map_or(0, |item| item.value.len());
-            step.push((key, item));
-            if step.len() >= STEP.0 || held >= STEP.1 {
-                self.step(std::mem::take(&mut step)).await?;
-                held = 0;
+        let changed = self.shared.kv.kv_changed(&self.old).await;
+        let changed = changed.map_err(|e| store_refusal(&e))?;
+        let before = std::mem::take(&mut self.copied);
+        let (mut step, mut held, mut count) = (Vec::new(), 0, 0);
+        for keys in changed.chunks(READ_AT_ONCE) {
+            let items = self.shared.kv.kv_of(&self.old, keys).await;
+            let items = items.map_err(|e| store_refusal(&e))?;
+            for (key, item) in keys.iter().zip(items) {
+                let version = item.as_ref().map(|item| item.version);
+                self.copied.insert(key.clone(), version);
+                if before.get(key) == Some(&version) {
+                    continue;
+                }
+                count += 1;
+                held += key.len() + item.as_ref().map_or(0, |item| item.value.len());
+                step.push((key.clone(), item));
+                if step.len() >= STEP.0 || held >= STEP.1 {
+                    self.step(std::mem::take(&mut step)).await?;
+                    held = 0;
+                }
             }
         }
         if !step.is_empty() {

@@ -26,6 +26,7 @@ impl Batch<'_> {
                 expires_at: 0,
             };
             let writes: Vec<KvWrite> = own.into_iter().map(write).collect();
+            self.expect(&namespace, &writes)?;
             if self.has_room(&namespace, &writes, quota)? {
                 for write in writes {
                     self.put_kv(&namespace, write)?;
@@ -43,6 +44,16 @@ impl Batch<'_> {
             }
         }
         Ok(())
+    }
+
+    fn expect(&self, namespace: &str, writes: &[KvWrite]) -> Result<(), StoreError> {
+        let is_known = |write: &&KvWrite| self.kv.contains_key(&key::kv(namespace, &write.key));
+        let unknown = writes.iter().filter(|write| !is_known(write));
+        let names: Vec<&str> = unknown.map(|write| write.key.as_str()).collect();
+        match names.is_empty() {
+            true => Ok(()),
+            false => self.engine.expect_kv(namespace, &names),
+        }
     }
 
     /// Whether a namespace is within its quota with these writes; what has ended makes room first.
@@ -80,6 +91,7 @@ impl Batch<'_> {
     /// All writes or none, and the consumer's place.
     pub(super) fn change_kv(&mut self, change: &KvChange) -> Applied {
         let namespace = change.namespace.as_str();
+        self.expect(namespace, &change.writes)?;
         for write in &change.writes {
             let before = self.kv_row(namespace, &write.key)?;
             let living = before.as_ref().filter(|row| !row.has_ended(self.now));
