@@ -8,6 +8,8 @@ mod people;
 mod proxy;
 mod rolling;
 mod set_up;
+mod states;
+mod turns;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -39,10 +41,16 @@ struct Cluster {
     to_redis: Proxy,
     to_mongo: Proxy,
     database: String,
+    /// Settings of one test alone.
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Cluster {
     async fn start(nodes: usize) -> Self {
+        Self::with(nodes, Vec::new()).await
+    }
+
+    async fn with(nodes: usize, settings: Vec<(&'static str, String)>) -> Self {
         let (redis, mongo) = tokio::join!(Servers::start(Kind::Single), server::durable());
         let at = redis.url().replace("redis://", "");
         let (to_redis, to_mongo) = (Proxy::to(at).await, Proxy::to(mongo.address()).await);
@@ -54,6 +62,7 @@ impl Cluster {
             to_redis,
             to_mongo,
             database: "kith".to_owned(),
+            settings,
         };
         for n in 0..nodes {
             let node = ServerProcess::with(cluster.launch(n)).await;
@@ -83,6 +92,7 @@ impl Cluster {
     fn launch(&self, n: usize) -> Launch {
         let mut environment = self.environment();
         environment.push(("KITH_NODE__NAME", format!("node-{n}")));
+        environment.extend(self.settings.iter().cloned());
         Launch {
             search: "none",
             plugins: PathBuf::from("none"),

@@ -12,16 +12,18 @@ use crate::crash::process::ServerProcess;
 use crate::support::{TestSocket, TestUser};
 
 /// Somebody who talks to the guest's account, and what they have heard of it.
-struct Talk {
-    ann: TestUser,
-    socket: TestSocket,
+pub struct Talk {
+    pub ann: TestUser,
+    pub socket: TestSocket,
     bot: String,
     said: u32,
 }
 
 impl Talk {
-    async fn begin(node: &ServerProcess, ann: TestUser) -> Self {
-        let (status, found) = node.get_as(&ann, "/v1/users?query=observant").await;
+    /// With a plugin's account.
+    pub async fn begin(node: &ServerProcess, ann: TestUser, plugin: &str) -> Self {
+        let path = format!("/v1/users?query={plugin}");
+        let (status, found) = node.get_as(&ann, &path).await;
         assert_eq!(status, 200, "{found}");
         let bot = found["users"][0]["id"].as_str().expect("an account");
         Self {
@@ -32,11 +34,12 @@ impl Talk {
         }
     }
 
-    async fn say(&mut self, text: &str) {
+    pub async fn say(&mut self, text: &str) -> u64 {
         self.said += 1;
         let id = format!("said-{}", self.said);
         let told = self.socket.send_text(&self.bot, &id, text).await;
-        assert!(told["ok"]["seq"].is_u64(), "{text}: {told}");
+        let seq = told["ok"]["seq"].as_u64();
+        seq.unwrap_or_else(|| panic!("{text}: {told}"))
     }
 
     /// The next frames up to an entry of the account, and that entry.
@@ -54,7 +57,7 @@ impl Talk {
         }
     }
 
-    async fn heard(&mut self) -> String {
+    pub async fn heard(&mut self) -> String {
         let (_, entry) = self.watched().await;
         let text = entry["content"]["text"].as_str();
         text.expect("a text").to_owned()
@@ -71,14 +74,16 @@ impl Talk {
     }
 
     /// Everything the account has said, as another node reads it.
-    async fn told(&self, node: &ServerProcess) -> Vec<String> {
+    pub async fn told(&self, node: &ServerProcess) -> Vec<String> {
         let mut socket = node.session(&self.ann).await;
         let list = socket.request("conversations", json!({})).await;
         let all = list["ok"]["conversations"].as_array().expect("a list");
         let own = all
             .iter()
             .find(|row| row["peer"]["id"] == self.bot.as_str());
-        let conversation = own.expect("the conversation")["id"].clone();
+        let Some(conversation) = own.map(|row| row["id"].clone()) else {
+            return Vec::new(); // nobody has said a word
+        };
         let asked = json!({"conversation": conversation, "after": 0, "limit": 200});
         let page = socket.request("history", asked).await;
         let entries = page["ok"]["entries"].as_array().expect("entries").iter();
@@ -89,7 +94,7 @@ impl Talk {
 }
 
 /// Which node does a hook's work; once all that are asked say the same, and it is one of them.
-async fn whose(nodes: &[&ServerProcess], names: &[String], hook: &str) -> String {
+pub async fn whose(nodes: &[&ServerProcess], names: &[String], hook: &str) -> String {
     eventually(async || {
         let mut said = Vec::new();
         for node in nodes {
@@ -104,8 +109,17 @@ async fn whose(nodes: &[&ServerProcess], names: &[String], hook: &str) -> String
     .await
 }
 
-fn name(n: usize) -> String {
+pub fn name(n: usize) -> String {
     format!("node-{n}")
+}
+
+/// Pushes a component to one node and puts it in force by another.
+pub async fn in_force(cluster: &Cluster, plugin: &str, component: Vec<u8>, grants: &str) {
+    let pushed = cluster.nodes[0].administer("/plugins", component).await;
+    let version = json!({"version": pushed["version"], "grants": grants}).to_string();
+    let path = format!("/plugins/{plugin}/activate");
+    let activated = cluster.nodes[1].administer(&path, version).await;
+    assert_eq!(activated["state"], "active", "{activated}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,11 +127,7 @@ async fn effects_happen_once_whichever_node_shows_what_was_committed_and_dies() 
     let mut cluster = Cluster::start(3).await;
     let components = tokio::task::spawn_blocking(versions).await;
     let guest = components.expect("the guests")[0].clone();
-    cluster.nodes[0].administer("/plugins", guest).await;
-    let version = json!({"version": "0.1.0-plain", "grants": GRANTS}).to_string();
-    let path = "/plugins/observant/activate";
-    let activated = cluster.nodes[1].administer(path, version).await;
-    assert_eq!(activated["state"], "active", "{activated}");
+    in_force(&cluster, "observant", guest, GRANTS).await;
     let all: Vec<&ServerProcess> = cluster.nodes.iter().collect();
     let names: Vec<String> = (0..3).map(name).collect();
     let observing = whose(&all, &names, "observer").await;
@@ -126,7 +136,7 @@ async fn effects_happen_once_whichever_node_shows_what_was_committed_and_dies() 
     let (here, other) = ((dies + 1) % 3, (dies + 2) % 3);
 
     let ann = cluster.nodes[here].user("ann").await;
-    let mut talk = Talk::begin(&cluster.nodes[here], ann).await;
+    let mut talk = Talk::begin(&cluster.nodes[here], ann, "observant").await;
     talk.count(0..10).await;
     // Whichever node writes the answer, it is watched on every one, each piece once.
     talk.say("answer one two three").await;

@@ -249,8 +249,18 @@ impl ServerProcess {
 
     /// An administrator's call.
     pub async fn administer(&self, path: &str, body: impl Into<reqwest::Body>) -> Value {
+        self.administer_by(reqwest::Method::POST, path, body).await
+    }
+
+    pub async fn administer_by(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Value {
         let url = format!("http://{}/admin/v1{path}", self.admin);
-        let request = self.http.post(url).bearer_auth(BOOTSTRAP).body(body);
+        let request = self.http.request(method, url);
+        let request = request.bearer_auth(BOOTSTRAP).body(body);
         let request = request.header("content-type", "application/json");
         let response = request.send().await.expect("an answer");
         assert!(
