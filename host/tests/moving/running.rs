@@ -205,24 +205,28 @@ async fn a_backup_under_load_holds_what_was_acked_before_it_began() {
     talk.is_in(&restored, &server, &before).await;
 }
 
-/// What keeps a server's rows in a database.
-fn stores_in(config: &mut Config, url: &str) {
+/// What makes a server one node of a deployment, with its rows in a database.
+pub fn shares(config: &mut Config, database: &str, bus: &Servers) {
     config.store.engine = StoreEngine::Mongodb;
-    config.store.url = url.to_owned();
+    config.store.url = database.to_owned();
     config.store.timeout_ms = 30_000;
+    config.bus.engine = BusEngine::Redis;
+    config.bus.url = bus.url();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_two_nodes_under_load_holds_what_either_acked_before_it_began() {
-    let (mongo, redis) = tokio::join!(shared(), Servers::start(Kind::Single));
+    let (mongo, bus, other_bus) = tokio::join!(
+        shared(),
+        Servers::start(Kind::Single),
+        Servers::start(Kind::Single)
+    );
     let files = tempdir().expect("a folder");
     let file = named(&files, "backup");
     let (from, into) = (mongo.url_of_database(), mongo.url_of_database());
     let node = async |name: &str| {
         let change = |config: &mut Config| {
-            stores_in(config, &from);
-            config.bus.engine = BusEngine::Redis;
-            config.bus.url = redis.url();
+            shares(config, &from, &bus);
             config.node.name = name.to_owned();
         };
         TestServer::with(change).await
@@ -232,7 +236,8 @@ async fn a_backup_of_two_nodes_under_load_holds_what_either_acked_before_it_bega
     let before = talk.ledger();
     export(&one, &file).await;
     talk.ends().await;
-    let restored = TestServer::moved_from(&file, |config| stores_in(config, &into)).await;
+    let restored = TestServer::moved_from(&file, |config| shares(config, &into, &other_bus));
+    let restored = restored.await;
     talk.is_in(&restored, &other, &before).await;
 }
 

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use super::named;
+use super::running::shares;
+use crate::conformance::bus::servers::{Kind, Servers};
 use crate::media::steps;
 use crate::mongo::server::shared;
 use crate::named::{World, ok, said, text};
@@ -156,7 +158,7 @@ async fn is_as_it_was(server: &TestServer, world: &World, before: &Seen, media: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_is_the_same_where_it_was_moved_to() {
-    let mongo = shared().await;
+    let (mongo, bus) = tokio::join!(shared(), Servers::start(Kind::Single));
     let files = tempdir().expect("a folder");
     let (first, second) = (named(&files, "first"), named(&files, "second"));
     let (mut world, media) = lived().await;
@@ -167,12 +169,7 @@ async fn a_deployment_is_the_same_where_it_was_moved_to() {
     is_as_it_was(&same, &world, &before, &media).await;
     drop(same);
     let url = mongo.url_of_database();
-    let mut cluster = TestServer::moved_from(&first, |config| {
-        config.store.engine = kith::config::StoreEngine::Mongodb;
-        config.store.url.clone_from(&url);
-        config.store.timeout_ms = 30_000;
-    })
-    .await;
+    let mut cluster = TestServer::moved_from(&first, |config| shares(config, &url, &bus)).await;
     is_as_it_was(&cluster, &world, &before, &media).await;
     // And back, with what was said there.
     let there = Seen::of(&cluster, [&world.ann, &world.bob, &world.cat]).await;
