@@ -4,14 +4,16 @@
 use std::path::PathBuf;
 
 pub const USAGE: &str = "\
-usage: cargo dev    [--release] [--data DIR] [--listen ADDRESS] [--admin-listen ADDRESS] [--nodes N]
+usage: cargo dev    [--release] [--data DIR] [--listen ADDRESS] [--admin-listen ADDRESS]
+                    [--nodes N] [--ports FIRST]
        cargo verify [--long]
        cargo xtask build [--release]
        cargo xtask deploy
        cargo xtask simulate [--seeds N] [--seed N] [--debug]
 
   dev     set up, build, run the server on the embedded store, swap plugins as their sources change;
-          with --nodes, so many nodes on Redis, MongoDB and Elasticsearch behind one address
+          with --nodes, so many nodes on Redis, MongoDB and Elasticsearch behind one address; all but the two
+          listeners take ports from 7710 on, or from FIRST on
   verify  set up and run every check; --long adds the tests that are too long for every change, and 20,000 seeds of the
           simulation
   build   leave the program in target/PROFILE/kith and the plugins in target/PROFILE/plugins/
@@ -62,10 +64,14 @@ pub struct DevOptions {
     pub admin_listen: String,
     /// More than one run on servers they share.
     pub nodes: u16,
+    /// The first of the ports of several nodes and their servers.
+    pub ports: u16,
 }
 
 /// Nodes on one machine.
 const NODES: std::ops::RangeInclusive<u16> = 1..=9;
+/// Where the ports of several nodes and their servers may begin; they take 30.
+const PORTS: std::ops::RangeInclusive<u16> = 1_024..=u16::MAX - 30;
 
 impl Default for DevOptions {
     fn default() -> Self {
@@ -75,6 +81,7 @@ impl Default for DevOptions {
             listen: "127.0.0.1:7700".to_owned(),
             admin_listen: "127.0.0.1:7701".to_owned(),
             nodes: 1,
+            ports: 7710,
         }
     }
 }
@@ -149,7 +156,7 @@ fn parse_dev(mut words: impl Iterator<Item = String>) -> Result<Task, String> {
             options.release = true;
             continue;
         }
-        let known = ["--data", "--listen", "--admin-listen", "--nodes"];
+        let known = ["--data", "--listen", "--admin-listen", "--nodes", "--ports"];
         if !known.contains(&flag.as_str()) {
             return Err(format!("unknown argument `{flag}`"));
         }
@@ -162,6 +169,10 @@ fn parse_dev(mut words: impl Iterator<Item = String>) -> Result<Task, String> {
             "--nodes" => {
                 let nodes = value.parse().ok().filter(|nodes| NODES.contains(nodes));
                 options.nodes = nodes.ok_or("`--nodes` is 1 to 9")?;
+            }
+            "--ports" => {
+                let first = value.parse().ok().filter(|first| PORTS.contains(first));
+                options.ports = first.ok_or("`--ports` is 1024 to 65505")?;
             }
             _ => options.admin_listen = value,
         }
@@ -195,9 +206,20 @@ mod tests {
             panic!("dev was refused");
         };
         assert_eq!(options.nodes, 3);
-        for many in ["0", "10", "three"] {
-            assert!(parsed(&format!("dev --nodes {many}")).is_err());
+        assert_eq!(options.ports, 7710);
+        for wrong in [
+            "--nodes 0",
+            "--nodes 10",
+            "--nodes three",
+            "--ports 80",
+            "--ports 65506",
+        ] {
+            assert!(parsed(&format!("dev {wrong}")).is_err(), "{wrong}");
         }
+        let Ok(Task::Dev(options)) = parsed("dev --nodes 3 --ports 9000") else {
+            panic!("dev was refused");
+        };
+        assert_eq!(options.ports, 9000);
     }
 
     #[test]

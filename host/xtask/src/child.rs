@@ -194,7 +194,7 @@ mod tests {
         let mut seen = Vec::new();
         let outcome = run_watched(
             Command::new("sh").args(["-c", "echo one; sleep 3600 & echo $!; wait"]),
-            Duration::from_millis(300),
+            Duration::from_secs(2),
             |line| seen.push(line.to_owned()),
         );
         let error = outcome.expect_err("it hung").to_string();

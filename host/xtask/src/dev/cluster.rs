@@ -12,15 +12,16 @@ use super::server::{self, Server, Start};
 use crate::args::DevOptions;
 use crate::layout::Layout;
 
-const REDIS: u16 = 7710;
-const MONGODB: u16 = 7711;
-const SEARCH: u16 = 7712;
+// Ports, counted from the first of all.
+const REDIS: u16 = 0;
+const MONGODB: u16 = 1;
+const SEARCH: u16 = 2;
 /// Of the search server's own protocol between its nodes.
-const SEARCH_INSIDE: u16 = 7713;
+const SEARCH_INSIDE: u16 = 3;
 /// Of the first node's clients; the others follow.
-const CLIENTS: u16 = 7720;
-/// Of the second node's administration; the first one's is the caller's choice.
-const ADMINISTRATION: u16 = 7730;
+const CLIENTS: u16 = 10;
+/// Of the second node's administration, less one; the first one's is the caller's choice.
+const ADMINISTRATION: u16 = 20;
 
 /// Everything that runs.
 pub struct Cluster {
@@ -36,15 +37,15 @@ fn local(port: u16) -> String {
 pub fn addresses(options: &DevOptions, node: u16) -> (String, String) {
     let administration = match node {
         0 => options.admin_listen.clone(),
-        more => local(ADMINISTRATION + more),
+        more => local(options.ports + ADMINISTRATION + more),
     };
-    (local(CLIENTS + node), administration)
+    (local(options.ports + CLIENTS + node), administration)
 }
 
 /// Says which address is taken before minutes go into a build.
 pub fn check_free(options: &DevOptions) -> Result<()> {
     for port in [REDIS, MONGODB, SEARCH, SEARCH_INSIDE] {
-        server::check_free(&local(port))?;
+        server::check_free(&local(options.ports + port))?;
     }
     for node in 0..options.nodes {
         let (clients, administration) = addresses(options, node);
@@ -72,16 +73,17 @@ impl Cluster {
                 .with_context(|| format!("cannot make {}", folder.display()))?;
             Ok(folder)
         };
+        let port = |port: u16| options.ports + port;
+        let search = (port(SEARCH), port(SEARCH_INSIDE));
         for companion in [
-            programs.redis(&folder("redis")?, REDIS),
-            programs.mongodb(&folder("mongodb")?, MONGODB),
-            programs.search(&folder("search")?, (SEARCH, SEARCH_INSIDE)),
+            programs.redis(&folder("redis")?, port(REDIS)),
+            programs.mongodb(&folder("mongodb")?, port(MONGODB)),
+            programs.search(&folder("search")?, search),
         ] {
             cluster.companions.push(companion?.ready(stop)?);
         }
         for node in 0..options.nodes {
             let (clients, administration) = addresses(options, node);
-            println!("      node-{node}: clients {clients}, administration {administration}");
             let started = Server::start(&Start {
                 kith: layout.kith(),
                 plugins: layout.components(),
@@ -89,10 +91,15 @@ impl Cluster {
                 listen: &clients,
                 admin_listen: &administration,
                 token,
-                settings: settings(node),
+                settings: settings(options, node),
                 stop,
             });
-            cluster.nodes.push(started?);
+            let started = started?;
+            let process = started.process();
+            println!(
+                "      node-{node}: clients {clients}, administration {administration}, process {process}"
+            );
+            cluster.nodes.push(started);
         }
         let nodes: Vec<String> = (0..options.nodes)
             .map(|node| addresses(options, node).0)
@@ -102,7 +109,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// What ended by itself, if something has. A node may: the others go on, and it is said once by whoever asks.
+    /// What ended by itself, if something has that all need. A node may: that is told once, and the others go on.
     pub fn ended(&mut self) -> Result<Option<String>> {
         for companion in &mut self.companions {
             if let Some(status) = companion.ended()? {
@@ -110,8 +117,15 @@ impl Cluster {
             }
         }
         let mut alive = 0;
-        for node in &mut self.nodes {
-            alive += usize::from(node.ended()?.is_none());
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            let known = node.is_over();
+            match node.ended()? {
+                Some(status) if !known => {
+                    println!("node-{number} ended with {status}; the others go on");
+                }
+                Some(_) => {}
+                None => alive += 1,
+            }
         }
         Ok((alive == 0).then(|| "the last node ended".to_owned()))
     }
@@ -143,19 +157,19 @@ impl Drop for Cluster {
 }
 
 /// What makes a server one node of many.
-fn settings(node: u16) -> Vec<(&'static str, String)> {
-    let mongodb = local(MONGODB);
+fn settings(options: &DevOptions, node: u16) -> Vec<(&'static str, String)> {
+    let at = |port: u16| local(options.ports + port);
     vec![
         ("KITH_NODE__NAME", format!("node-{node}")),
         ("KITH_STORE__ENGINE", "mongodb".to_owned()),
         (
             "KITH_STORE__URL",
-            format!("mongodb://{mongodb}/kith?directConnection=true"),
+            format!("mongodb://{}/kith?directConnection=true", at(MONGODB)),
         ),
         ("KITH_BUS__ENGINE", "redis".to_owned()),
-        ("KITH_BUS__URL", format!("redis://{}", local(REDIS))),
+        ("KITH_BUS__URL", format!("redis://{}", at(REDIS))),
         ("KITH_SEARCH__ENGINE", "elasticsearch".to_owned()),
-        ("KITH_SEARCH__URL", format!("http://{}", local(SEARCH))),
+        ("KITH_SEARCH__URL", format!("http://{}", at(SEARCH))),
         // Files of several nodes are kept in a bucket, and there is none here.
         ("KITH_MEDIA__ENGINE", "none".to_owned()),
     ]

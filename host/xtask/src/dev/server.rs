@@ -44,7 +44,7 @@ pub fn check_free(address: &str) -> Result<()> {
     TcpListener::bind(address).map(drop).with_context(|| {
         format!(
             "cannot listen on {address}; stop what does, or choose others: \
-             `cargo dev --listen ADDRESS --admin-listen ADDRESS`"
+             `cargo dev --listen ADDRESS --admin-listen ADDRESS`, with `--nodes` also `--ports FIRST`"
         )
     })
 }
@@ -88,6 +88,15 @@ impl Server {
             std::thread::sleep(LOOK_EVERY);
         }
         Ok(server)
+    }
+
+    /// The process's number.
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.over
     }
 
     /// How the process ended, if it has.

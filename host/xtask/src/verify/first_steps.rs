@@ -1,7 +1,8 @@
 //! Walks the README as a newcomer does: its first command, two people who talk in the terminals that command tells of,
 //! and the commands it shows for changing the rules meanwhile; then, while they go on talking, the authors' guide
-//! (`first_steps/guide.rs`). What is printed is what is run, word for word.
+//! (`first_steps/guide.rs`); and several nodes (`first_steps/cluster.rs`). What is printed is what is run, word for word.
 
+mod cluster;
 mod guide;
 
 use std::fs;
@@ -124,7 +125,8 @@ pub fn walk(layout: &Layout) -> Result<()> {
     let _ = fs::remove_dir_all(&data);
     // What the README has one build where one stands.
     let _ = fs::remove_file(layout.root.join("mine.wasm"));
-    walked
+    walked?;
+    cluster::walk(layout)
 }
 
 fn steps(layout: &Layout, data: &Path) -> Result<()> {
@@ -133,7 +135,7 @@ fn steps(layout: &Layout, data: &Path) -> Result<()> {
     let Some((first, changes)) = blocks.split_first() else {
         bail!("README.md shows no commands below {SECTION:?}");
     };
-    let mut dev = start_dev(layout, first, data)?;
+    let mut dev = dev(layout, first, data, &[])?;
     let alice = dev.waits_for(&[" chat ", "--user alice"])?;
     let bob = dev.waits_for(&[" chat ", "--user bob"])?;
     let mut exports = Vec::new();
@@ -179,9 +181,10 @@ fn save(layout: &Layout, dev: &mut Running) -> Result<()> {
     Ok(())
 }
 
-fn start_dev(layout: &Layout, first: &[String], data: &Path) -> Result<Running> {
+/// Starts what the first block of a section says, which is `cargo dev` one way or another.
+fn dev(layout: &Layout, first: &[String], data: &Path, more: &[&str]) -> Result<Running> {
     let [command] = first else {
-        bail!("the first block of {SECTION:?} is not one command");
+        bail!("one command was expected first: {first:?}");
     };
     // The documented command, on ports and a data folder of its own: a developer's server may be running.
     let words: Vec<&str> = command.split_whitespace().collect();
@@ -194,6 +197,7 @@ fn start_dev(layout: &Layout, first: &[String], data: &Path) -> Result<Running> 
         .args(["--admin-listen", &free_address()?])
         .arg("--data")
         .arg(data)
+        .args(more)
         .current_dir(&layout.root)
         .env("CARGO_TARGET_DIR", &layout.target);
     println!("      $ {command}");
