@@ -13,8 +13,10 @@ use crate::state;
 use crate::support::TestSocket;
 
 /// Before the version with the other form is activated.
-const WRITTEN_FIRST: usize = 60;
+const WRITTEN_FIRST: usize = 30;
 const AGAIN: Duration = Duration::from_millis(50);
+/// Between two messages of a writer: what stands in for MongoDB is slow, and so is a busy machine.
+const PACE: Duration = Duration::from_millis(200);
 
 /// Writes one key after another until it is told to stop. A node may give a message back while generations change, and it
 /// is sent again under its id then, as clients do.
@@ -35,6 +37,25 @@ async fn write(
         }
         written.fetch_add(1, Ordering::Relaxed);
         n += 1;
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// Activates the version with the other form. A store that is too slow for it refuses, the version before goes on, and an
+/// administrator tries again.
+async fn take_over(cluster: &Cluster, component: &[u8]) {
+    let node = &cluster.nodes[1];
+    let pushed = node.administer("/plugins", component.to_vec()).await;
+    let version = json!({"version": pushed["version"]}).to_string();
+    let began = Instant::now();
+    loop {
+        let activation = node.begin_administer("/plugins/keeper/activate", version.clone());
+        let status = activation.await.expect("not aborted").expect("an answer");
+        match status {
+            200 => return,
+            503 | 504 => assert!(began.elapsed() < 3 * PATIENCE, "refused again and again"),
+            other => panic!("activation was answered with {other}"),
+        }
     }
 }
 
@@ -62,8 +83,9 @@ async fn a_state_moves_while_three_nodes_write_it() {
         tokio::time::sleep(AGAIN).await;
     }
     let before = written.load(Ordering::Relaxed);
-    in_force(&cluster, "keeper", components[1].clone(), state::GRANTS).await;
+    take_over(&cluster, &components[1]).await;
     let taken_over = written.load(Ordering::Relaxed);
+    let again = Instant::now();
     while written.load(Ordering::Relaxed) < taken_over + WRITTEN_FIRST {
         assert!(
             began.elapsed() < 2 * PATIENCE,
