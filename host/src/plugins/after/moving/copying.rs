@@ -12,7 +12,7 @@ use crate::store::kv::{KvChange, KvItem, KvWrite};
 
 /// Keys of one step, and the bytes after which no more are taken.
 const STEP: (usize, usize) = (256, 1 << 20);
-/// Rounds after what is written meanwhile, before the switch.
+/// Most rounds after what is written meanwhile; whoever writes faster is not moved.
 const ROUNDS: usize = 32;
 /// Keys whose values are read at once.
 const READ_AT_ONCE: usize = 64;
@@ -41,40 +41,32 @@ impl Moving {
             self.step(step.collect()).await?;
             self.progress(|progress| progress.done += bytes as u64);
         }
-        for _ in 0..ROUNDS {
-            if self.round().await? < STEP.0 {
-                return Ok(());
-            }
-        }
-        Err(self.too_fast())
-    }
-
-    fn too_fast(&self) -> Refusal {
-        Refusal::unavailable(format!(
-            "{} writes faster than its state can be copied; try again when it is quieter",
-            self.plugin
-        ))
+        self.rounds(|count, _| count < STEP.0).await
     }
 
     /// What was written since it was looked at last, until that is little: messages go on writing.
     pub(super) async fn come_close(&mut self) -> Result<(), Refusal> {
-        for _ in 0..ROUNDS {
-            let began = Instant::now();
-            if self.round().await? == 0 || began.elapsed() < CLOSE {
-                return Ok(());
-            }
-        }
-        Err(self.too_fast())
+        self.rounds(|count, took| count == 0 || took < CLOSE).await
     }
 
     /// What was written since it was looked at last, all of it: nothing is written any more.
     pub(super) async fn follow(&mut self) -> Result<(), Refusal> {
+        self.rounds(|count, _| count == 0).await
+    }
+
+    /// Copies what was written, until so few keys in such a time are `enough`.
+    async fn rounds(&mut self, enough: impl Fn(usize, Duration) -> bool) -> Result<(), Refusal> {
         for _ in 0..ROUNDS {
-            if self.round().await? == 0 {
-                break;
+            let began = Instant::now();
+            let count = self.round().await?;
+            if enough(count, began.elapsed()) {
+                return Ok(());
             }
         }
-        Ok(())
+        Err(Refusal::unavailable(format!(
+            "{} writes faster than its state can be copied; try again when it is quieter",
+            self.plugin
+        )))
     }
 
     /// How many keys were copied. The store may tell keys again; those that stand as they were copied are passed over.
